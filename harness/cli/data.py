@@ -1,0 +1,62 @@
+"""``harness data``: what a data set holds, and its true embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import Captions, Encoder, Json, PluginFiles, captions_mode
+
+app = typer.Typer(no_args_is_help=True, help="Look at data sets.", rich_markup_mode=None)
+
+Location = Annotated[str, typer.Argument(metavar="DATA", help="Folder, file or name of a data set.")]
+
+
+@app.command("describe")
+def describe(
+    data: Location,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Folds to plan for.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the folds.")] = 0,
+    captions: Captions = None,
+    encoder: Encoder = "package",
+    plugin_file: PluginFiles = None,
+    json: Json = False,
+) -> None:
+    """Show layout, rows, duplicates and fingerprint, and what each group threshold would mean."""
+    from harness.cli.render import print_json, print_text
+    from harness.data.describe import describe_dataset
+    from harness.data.opening import open_dataset
+    from harness.data.targets import PromptEncoder
+    from harness.plugin import PluginManager
+
+    dataset = open_dataset(data, PluginManager(plugin_file or ()).readers, captions_mode(captions))  # type: ignore[arg-type]
+    description = describe_dataset(dataset, PromptEncoder(encoder), n_folds=folds, seed=seed)
+    if json:
+        print_json(description.document())
+    else:
+        print_text(description.text())
+
+
+@app.command("targets")
+def targets(
+    data: Location,
+    out: Annotated[Path, typer.Option("--out", help="The submission file to write.")],
+    captions: Captions = None,
+    encoder: Encoder = "package",
+    plugin_file: PluginFiles = None,
+) -> None:
+    """Write the true embeddings of a data set's prompts as a submission: the perfect answer."""
+    from harness.cli.render import note
+    from harness.data.opening import open_dataset
+    from harness.data.targets import PromptEncoder, row_targets
+    from harness.errors import InputError
+    from harness.plugin import PluginManager
+    from harness.submission.write import write_submission
+
+    dataset = open_dataset(data, PluginManager(plugin_file or ()).readers, captions_mode(captions))  # type: ignore[arg-type]
+    if not dataset.has_texts:
+        raise InputError(f"{data}: it has no prompts, so it has no targets; name a data set with prompts")
+    write_submission(out, dataset.ids, row_targets(dataset.texts, PromptEncoder(encoder)))
+    note(f"wrote {out}: {len(dataset)} images")

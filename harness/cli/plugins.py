@@ -1,0 +1,94 @@
+"""``harness plugins``: what is installed, and what it can be told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.options import Json, PluginFiles
+
+app = typer.Typer(no_args_is_help=True, help="List plugins, and show the options of one.", rich_markup_mode=None)
+
+
+@app.command("list")
+def list_plugins(plugin_file: PluginFiles = None, json: Json = False) -> None:
+    """Show every plugin found, usable or not, with the reason if not."""
+    from dataclasses import asdict
+
+    from harness.cli.render import print_json, print_table
+    from harness.plugin import PluginManager
+
+    statuses = PluginManager(plugin_file or ()).statuses
+    if json:
+        print_json([asdict(status) for status in statuses])
+        return
+    rows = [
+        [s.name, s.owner, s.status, ", ".join([*s.predictors, *s.datasets, *s.blenders]), s.reason] for s in statuses
+    ]
+    columns = ["name", "distribution", "status", "brings", "reason"]
+    print_table("", columns, rows, left=columns)
+
+
+@app.command("info")
+def info(
+    name: Annotated[str, typer.Argument(help="Name of a predictor.")],
+    plugin_file: PluginFiles = None,
+    json: Json = False,
+) -> None:
+    """Show what a predictor does, its options with their bounds, and its presets."""
+    import inspect
+
+    from harness.cli.render import print_json, print_table, print_text
+    from harness.plugin import PluginManager
+
+    manager = PluginManager(plugin_file or ())
+    cls = manager.predictor(name)
+    schema = cls.Config.model_json_schema()
+    if json:
+        print_json(
+            {
+                "name": cls.name,
+                "version": cls.version,
+                "distribution": manager.status_of(name).owner,
+                "trainable": cls.trainable,
+                "description": inspect.getdoc(cls),
+                "config": schema,
+                "presets": {preset: dict(options) for preset, options in cls.presets.items()},
+            }
+        )
+        return
+    print_text(f"{cls.name} {cls.version} ({manager.status_of(name).owner})")
+    print_text()
+    print_text(inspect.getdoc(cls) or "(no description)")
+    guide = inspect.getdoc(inspect.getmodule(cls))
+    if guide:
+        print_text()
+        print_text(guide)
+    print_text()
+    rows = [
+        [key, _type(field), _default(field), field.get("description", "")]
+        for key, field in schema.get("properties", {}).items()
+    ]
+    columns = ["option", "type", "default", "meaning"]
+    print_table(f"--set {name}.OPTION=VALUE", columns, rows or [["(none)", "", "", ""]], left=columns)
+    for preset, options in cls.presets.items():
+        print_text(f"--preset {preset}: " + ", ".join(f"{key}={value}" for key, value in options.items()))
+
+
+def _type(field: dict[str, Any]) -> str:
+    parts = field.get("anyOf", [field])
+    names = [str(part.get("type") or part.get("enum") or "any") for part in parts if part.get("type") != "null"]
+    bounds = [
+        f"{sign} {part[key]}"
+        for part in parts
+        for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
+        if key in part
+    ]
+    return " ".join([" or ".join(names), ", ".join(bounds)]).strip()
+
+
+def _default(field: dict[str, Any]) -> str:
+    if "default" not in field:
+        return "(required)"
+    return "chosen" if field["default"] is None else str(field["default"])

@@ -1,0 +1,99 @@
+"""What a user sees while a run goes on: bars in a terminal, one line a task in a pipe or log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.plugin import RunEvent
+
+
+class RunProgress:
+    """Listens to a run and shows it on stderr."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True, highlight=False)
+        self._live = self._console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._total = 0
+        self._done = 0
+        self._tasks: Any = None
+        self._stage: Any = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> RunProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: RunEvent) -> None:
+        """Show one event."""
+        handler = getattr(self, f"_on_{event.kind}", None)
+        if handler is not None:
+            handler(event)
+
+    def _on_run_started(self, event: RunEvent) -> None:
+        self._total = event.details["todo"]
+        self._line(f"{event.run_dir}: {self._total} tasks to do, {event.details['reused']} already done")
+        self._tasks = self._bars.add_task("tasks", total=self._total)
+
+    def _on_progress(self, event: RunEvent) -> None:
+        label, done, total = (event.details[key] for key in ("label", "done", "total"))
+        text = f"{event.member} {_fold(event.fold)}: {label}"
+        if not self._live:
+            if time.monotonic() - self._last_line > 10.0:
+                self._line(f"{text} {done}/{total}")
+            return
+        if self._stage is None:
+            self._stage = self._bars.add_task(text, total=total)
+        self._bars.update(self._stage, description=text, completed=done, total=total)
+
+    def _on_task_finished(self, event: RunEvent) -> None:
+        seconds = event.details.get("fit_seconds", 0.0) + event.details["predict_seconds"]
+        self._advance()
+        self._line(
+            f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)}: "
+            f"{event.details['score']:.4f} ({seconds:.1f} s)"
+        )
+
+    def _on_task_failed(self, event: RunEvent) -> None:
+        self._advance()
+        reason = event.details["reason"].splitlines()[0]
+        self._line(f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)} FAILED: {reason}")
+
+    def _advance(self) -> None:
+        self._done += 1
+        self._bars.update(self._tasks, completed=self._done)
+        if self._stage is not None:
+            self._bars.remove_task(self._stage)
+            self._stage = None
+
+    def _line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        if self._live:
+            self._console.print(text, markup=False)
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+
+def _fold(fold: int | None) -> str:
+    return "all rows" if fold == -1 else f"fold {fold}"

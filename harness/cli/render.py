@@ -1,0 +1,98 @@
+"""Tables and JSON on stdout; notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.scoring.leaderboard import Leaderboard
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_text(text: str = "") -> None:
+    """Print a line of plain text on stdout, as it is."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str] = ()) -> None:
+    """Print a table; columns named in ``left`` are aligned left and folded, all others right and kept whole.
+
+    In a pipe there is no width to fit, so nothing is cut.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
+    if title:
+        console.print(title, style="bold", markup=False, soft_wrap=True)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        if column in left:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_escape(cell) for cell in row))
+    console.print(table)
+
+
+def _escape(cell: str) -> str:
+    from rich.markup import escape
+
+    return escape(cell)
+
+
+def figure(value: float) -> str:
+    """Write a score: four decimals."""
+    return "-" if value != value else f"{value:.4f}"
+
+
+def amount(value: float) -> str:
+    """Write a count or rate in at most about four characters: 950, 12.5k, 3.1M."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.1f}{unit}"
+    return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
+
+
+def print_leaderboard(board: Leaderboard) -> None:
+    """Print a leaderboard with its slices, and what could not be ranked."""
+    sources = sorted({source for row in board.rows for source in row.slices})
+    shown = sources if len(sources) <= 6 else []
+    rows = [
+        [
+            row.plugin,
+            figure(row.score),
+            f"{figure(row.ci_low)} … {figure(row.ci_high)}",
+            *(figure(row.slices[source]) for source in shown),
+            f"{row.fit_seconds:.1f}",
+            amount(row.images_per_second),
+            amount(row.trainable_parameters),
+            row.version,
+        ]
+        for row in board.rows
+    ]
+    n, groups = (board.rows[0].n, board.rows[0].groups) if board.rows else (0, 0)
+    print_table(
+        f"{board.dataset}: out-of-fold mean cosine, {n} rows in {groups} groups (folds {board.fold_hash})",
+        ["plugin", "score", "95 % interval", *shown, "fit s/fold", "images/s", "trainable", "version"],
+        rows,
+        left=["plugin"],
+    )
+    if len(sources) > len(shown):
+        note(f"{len(sources)} sources: their slices are in --json")
+    for name, reason in board.incomplete.items():
+        note(f"{name} is not ranked: {reason}")

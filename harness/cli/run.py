@@ -1,0 +1,126 @@
+"""``harness run``: predictors on folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import Json, PluginFiles
+
+
+def run(
+    plugins: Annotated[
+        str | None,
+        typer.Option("--plugins", help="Predictors, comma-separated: NAME or ALIAS=NAME. Default: mean,knn,ridge."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Folder, file or name of the data set. Default: the embedded `scenes`.")
+    ] = None,
+    test: Annotated[str | None, typer.Option("--test", help="Images to predict for a submission.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file with these options.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PLUGIN.KEY=VALUE", help="Option of a predictor (repeatable).")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Settings all predictors start from: tiny (default) or reference.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option("--folds", help="Number of folds. Default: 5.")] = None,
+    group_threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--group-threshold",
+            help="Prompts at least this alike (cosine) are never on both sides of a fold. "
+            "Default: the data set's own, else 0.7.",
+        ),
+    ] = None,
+    captions: Annotated[
+        str | None, typer.Option("--captions", help="Several captions an image: mean (default), first, or all.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of folds and training. Default: 0.")] = None,
+    run_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--run-dir",
+            help="Folder of the run. Default: that of an earlier run of this very command, "
+            "else a new runs/TIME-DATASET.",
+        ),
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option("--executor", help="serial (default), or loky for worker processes.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="Worker processes of loky. Default: one a core.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Torch device: auto (default), cpu, cuda, cuda:1 …")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Threads that decode images. Default: one a core, at most 8.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="MiniLM weights: `package` (default), a folder, or a hub name.")
+    ] = None,
+    plugin_file: PluginFiles = None,
+    json: Json = False,
+) -> None:
+    """Fit every predictor on every fold and score it on what it has not seen.
+
+    What is already done is not done again; a run that was cut short goes on where it stopped.
+    """
+    from harness.cli.progress import RunProgress
+    from harness.cli.render import note, print_json, print_leaderboard
+    from harness.errors import TaskFailedError
+    from harness.plugin import PluginManager
+    from harness.running.config import parse_settings, resolve_config
+    from harness.running.plan import plan_run
+    from harness.running.session import carry_out
+    from harness.scoring.leaderboard import leaderboard
+
+    resolved = resolve_config(
+        {
+            "plugins": plugins,
+            "data": data,
+            "test": test,
+            "set": parse_settings(set_) if set_ else None,
+            "preset": preset,
+            "folds": folds,
+            "group_threshold": group_threshold,
+            "captions": captions,
+            "seed": seed,
+            "run_dir": run_dir,
+            "executor": executor,
+            "jobs": jobs,
+            "device": device,
+            "workers": workers,
+            "encoder": encoder,
+            "plugin_files": [str(path) for path in plugin_file] if plugin_file else None,
+        },
+        config,
+    )
+    manager = PluginManager([Path(file) for file in resolved.plugin_files])
+    plan = plan_run(resolved, manager)
+    with RunProgress() as progress:
+        summary = carry_out(plan, progress)
+    for failure in manager.listener_failures:
+        note(failure)
+    board = leaderboard(plan.bench.run)
+    if json:
+        counts = {"computed": summary.computed, "reused": summary.reused, "failed": len(summary.failed)}
+        print_json({"run_dir": str(plan.bench.run.path), **counts, **board.document()})
+    else:
+        print_leaderboard(board)
+    purged = plan.bench.run.document["folds"]["purged"]
+    if any(purged):
+        note(f"purged from training, by fold: {', '.join(map(str, purged))} rows too near a held-out prompt")
+    if summary.failed:
+        first = summary.failed[0]
+        raise TaskFailedError(
+            f"{len(summary.failed)} of {len(plan.todo)} tasks failed; the first: {first.task.member.name}, "
+            f"fold {first.task.fold}: {first.reason} (tracebacks: {plan.bench.run.path}/members/*/failed-*.json; "
+            "the same command tries only these again)"
+        )
+    if not plan.todo:
+        note(f"nothing to do: all {summary.reused} tasks were already done in {plan.bench.run.path}")
+    else:
+        note(f"{summary.computed} tasks computed, {summary.reused} reused, in {summary.seconds:.1f} s")
+    note("next: harness ensemble --optimize")

@@ -1,0 +1,44 @@
+"""``harness score``: a submission against the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import Encoder, Json
+
+
+def score(
+    submission: Annotated[Path, typer.Argument(help="File of imgId_eId,val.")],
+    truth: Annotated[
+        str, typer.Option("--truth", help="prompts.csv, a data set with prompts, or a submission of true embeddings.")
+    ],
+    encoder: Encoder = "package",
+    json: Json = False,
+) -> None:
+    """Check a submission and give its mean cosine with the true prompts."""
+    from harness.cli.render import figure, print_json, print_text
+    from harness.data.folds import DEFAULT_THRESHOLD
+    from harness.data.groups import prompt_groups
+    from harness.data.targets import PromptEncoder
+    from harness.plugin import PluginManager
+    from harness.scoring.cosine import group_interval, row_cosines
+    from harness.submission.read import read_submission
+    from harness.submission.score import align
+    from harness.submission.truth import read_truth
+
+    ids, targets = read_truth(truth, PromptEncoder(encoder), PluginManager().readers)
+    given = read_submission(submission, ids)
+    cosines = row_cosines(align(given, ids), targets)
+    interval = group_interval(cosines, prompt_groups(targets, DEFAULT_THRESHOLD))
+    known = interval.low == interval.low
+    if json:
+        low, high = (interval.low, interval.high) if known else (None, None)
+        print_json({"score": interval.mean, "ci_low": low, "ci_high": high, "n": len(ids)})
+    else:
+        print_text(
+            f"score {interval.mean:.6f}  "
+            f"(95 % interval {figure(interval.low)} … {figure(interval.high)}, {len(ids)} images)"
+        )

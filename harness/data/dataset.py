@@ -1,0 +1,184 @@
+"""A data set in memory: one column a field, images still on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.cache import RowTable, cache_folder
+from harness.data.images import ImageFile, LazyImages
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from harness.plugin import ImageSource, Row
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows with images and, unless it is a test set, texts.
+
+    Parameters
+    ----------
+    name
+        Short name, used for run folders and leaderboards.
+    layout
+        Name of the reader that read it.
+    location
+        Where it was read from.
+    ids, images, texts, wheres
+        One entry a row. ``texts`` holds every caption of a row; empty tuples in a test set.
+    groups, sources
+        One label a row, or None where the data set brings none.
+    parents
+        With ``--captions all``, the image (by number) that each caption belongs to; else None.
+    recommended_threshold
+        Group threshold the data set asks for, or None.
+    synthetic
+        True for the embedded ``scenes``, whose scores mean nothing for real generators.
+    """
+
+    name: str
+    layout: str
+    location: str
+    ids: Sequence[str]
+    images: Sequence[ImageSource]
+    texts: Sequence[tuple[str, ...]]
+    wheres: Sequence[str]
+    groups: Sequence[str] | None = None
+    sources: Sequence[str] | None = None
+    parents: Sequence[int] | None = None
+    recommended_threshold: float | None = None
+    synthetic: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether rows have prompts; False for a test set."""
+        return bool(self.texts) and bool(self.texts[0])
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Content hash of each image. Reads every file once; later only the files that changed."""
+        return image_digests(self.images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all content (ids, texts, groups, sources, image bytes), whatever the row order or folder."""
+        total = hashlib.sha256()
+        for i in sorted(range(len(self)), key=self.ids.__getitem__):
+            group = self.groups[i] if self.groups is not None else None
+            source = self.sources[i] if self.sources is not None else None
+            row = [self.ids[i], list(self.texts[i]), group, source, self.digests[i]]
+            total.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        return total.hexdigest()[:16]
+
+    def take(self, indices: Sequence[int]) -> Dataset:
+        """Return the rows at ``indices``, in that order."""
+
+        def column(values: Sequence[Any] | None) -> Any:
+            return None if values is None else [values[i] for i in indices]
+
+        names = ("ids", "images", "texts", "wheres", "groups", "sources", "parents")
+        return replace(self, **{name: column(getattr(self, name)) for name in names})
+
+    def lazy_images(self, workers: int = 1) -> LazyImages:
+        """Return the images as the lazy sequence that predictors see."""
+        return LazyImages(self.images, self.digests, workers)
+
+
+def build_dataset(
+    name: str,
+    layout: str,
+    location: Path,
+    rows: Iterable[Row],
+    *,
+    recommended_threshold: float | None = None,
+    synthetic: bool = False,
+) -> Dataset:
+    """Check rows that any reader yields, and lay them out as columns.
+
+    Raises
+    ------
+    InputError
+        Naming the row, for: no rows at all, a missing image file, two rows with one id, a text that
+        is empty, texts or groups on some rows only.
+    """
+    columns = list(rows)
+    if not columns:
+        raise InputError(f"{location}: the {layout} data set has no rows; add images, or name another folder")
+    seen: dict[str, str] = {}
+    for row in columns:
+        where = row.where or f"{location}: row '{row.id}'"
+        if row.id in seen:
+            raise InputError(f"{where}: the id '{row.id}' is already taken by {seen[row.id]}; ids must be unique")
+        seen[row.id] = where
+        if not row.id.strip():
+            raise InputError(f"{where}: the id is empty; give every row an id")
+        if isinstance(row.image, Path) and not row.image.is_file():
+            raise InputError(f"{where}: there is no image {row.image}; add the file or remove the row")
+        if any(not text.strip() for text in row.texts):
+            raise InputError(f"{where}: the prompt of '{row.id}' is empty; write it or remove the row and its image")
+    _check_all_or_none(columns, location)
+    first = columns[0]
+    return Dataset(
+        name=name,
+        layout=layout,
+        location=str(location),
+        ids=[row.id for row in columns],
+        images=[ImageFile(row.image) if isinstance(row.image, Path) else row.image for row in columns],
+        texts=[row.texts for row in columns],
+        wheres=[row.where for row in columns],
+        groups=[str(row.group) for row in columns] if first.group is not None else None,
+        sources=[row.source or "" for row in columns] if any(row.source for row in columns) else None,
+        recommended_threshold=recommended_threshold,
+        synthetic=synthetic,
+    )
+
+
+def _check_all_or_none(rows: Sequence[Row], location: Path) -> None:
+    first = rows[0]
+    for row in rows:
+        where = row.where or f"{location}: row '{row.id}'"
+        if bool(row.texts) != bool(first.texts):
+            bare = row if not row.texts else first
+            raise InputError(
+                f"{bare.where or where}: '{bare.id}' has no prompt while other rows have; fill it in or remove it"
+            )
+        if (row.group is None) != (first.group is None):
+            bare = row if row.group is None else first
+            raise InputError(
+                f"{bare.where or where}: '{bare.id}' has no group while other rows have; fill in the column or drop it"
+            )
+
+
+def image_digests(images: Sequence[ImageSource]) -> list[str]:
+    """Return the content hash of each image, remembering those of files by path, size and time."""
+    files = [image for image in images if isinstance(image, ImageFile)]
+    if not files:
+        return [image.digest() for image in images]
+    table = RowTable(cache_folder() / "rows" / "file-digests.sqlite")
+    stamps = {image.path: _stamp(image.path) for image in files}
+    known = {stamp: value.decode() for stamp, (value, _) in table.get(stamps.values()).items()}
+    new = [image for image in files if stamps[image.path] not in known]
+    with ThreadPoolExecutor(4) as pool:
+        for start in range(0, len(new), 4096):
+            part = new[start : start + 4096]
+            digests = list(pool.map(ImageFile.digest, part))
+            fresh = {stamps[image.path]: digest for image, digest in zip(part, digests, strict=True)}
+            table.replace((stamp, digest.encode(), 0.0) for stamp, digest in fresh.items())
+            known.update(fresh)
+    return [known[stamps[i.path]] if isinstance(i, ImageFile) else i.digest() for i in images]
+
+
+def _stamp(path: Path) -> str:
+    """Identify a file's state without reading it: any ordinary write changes its time or size."""
+    status = path.stat()
+    return hashlib.sha256(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()

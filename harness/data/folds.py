@@ -1,0 +1,279 @@
+"""Folds without leakage: no training row of a fold says what a held-out row says.
+
+Three steps give the guarantee. Linked rows (cosine of the targets at or above the threshold) form
+groups, and a group lies in one fold. A component too large to hold out is cut into parts. Where two
+parts, or two groups of the data set's own, end up in different folds although they are linked, the
+training rows concerned are purged from that fold's training set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.data.groups import TextGraph, linked_components, split_large, text_graph
+from harness.data.neighbours import MARGIN, close_pairs
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.data.dataset import Dataset
+
+DEFAULT_THRESHOLD = 0.7
+TABLE_THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.999)
+MIN_TRAINING_SHARE = 0.3
+"""A fold whose purging leaves a smaller share of its training rows is refused."""
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which rows are held out together, and which training rows each fold must not see.
+
+    Parameters
+    ----------
+    n_folds, threshold, seed
+        What they were made with.
+    fold
+        Fold that holds each row out, shape (n,), int64.
+    group
+        Group of each row, shape (n,), int64, numbered by the smallest row id in it.
+    near
+        ``near[i, f]``: row i is within the threshold of a row held out by fold f, shape (n, F), bool.
+    """
+
+    n_folds: int
+    threshold: float
+    seed: int
+    fold: NDArray[np.int64]
+    group: NDArray[np.int64]
+    near: NDArray[np.bool_]
+
+    def held_rows(self, fold: int) -> NDArray[np.int64]:
+        """Indices of the rows that ``fold`` holds out."""
+        return np.flatnonzero(self.fold == fold)
+
+    def training_rows(self, fold: int) -> NDArray[np.int64]:
+        """Indices of the rows a model of ``fold`` may learn from."""
+        return np.flatnonzero((self.fold != fold) & ~self.near[:, fold])
+
+    def purged(self, fold: int) -> int:
+        """How many rows outside ``fold`` are too near to it to be trained on."""
+        return int(((self.fold != fold) & self.near[:, fold]).sum())
+
+    @property
+    def purged_share(self) -> float:
+        """Purged rows over candidate training rows, summed over the folds."""
+        candidates = sum(int((self.fold != f).sum()) for f in range(self.n_folds))
+        return sum(self.purged(f) for f in range(self.n_folds)) / candidates
+
+    @property
+    def smallest_training_share(self) -> float:
+        """The least share of its candidate rows that any fold keeps for training."""
+        return min(len(self.training_rows(f)) / int((self.fold != f).sum()) for f in range(self.n_folds))
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return int(self.group.max()) + 1
+
+    def digest(self, ids: Sequence[str]) -> str:
+        """Hash of the assignment by row id, independent of row order: equal hash, equal folds."""
+        total = hashlib.sha256(f"{self.n_folds}\n".encode())
+        for i in sorted(range(len(ids)), key=ids.__getitem__):
+            bits = "".join("1" if flag else "0" for flag in self.near[i])
+            total.update(f"{ids[i]}\0{self.fold[i]}\0{self.group[i]}\0{bits}\n".encode())
+        return total.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ThresholdRow:
+    """What one group threshold would mean for a data set."""
+
+    threshold: float
+    groups: int
+    largest_group: int
+    purged_share: float
+    smallest_training_share: float
+    usable: bool
+
+
+def make_folds(dataset: Dataset, targets: NDArray[np.float32], *, n_folds: int, threshold: float, seed: int) -> Folds:
+    """Assign every row to a fold; depends on content, threshold, number and seed, not on row order.
+
+    Raises
+    ------
+    InputError
+        If there are fewer groups than folds.
+    """
+    graph = text_graph(dataset, targets)
+    labels = linked_components(graph, [threshold])
+    (folds,) = _folds_at(dataset, graph, labels, [threshold], n_folds, seed)
+    if folds is None:
+        raise InputError(
+            f"{dataset.location}: its {len(dataset)} rows form fewer groups than --folds {n_folds}; "
+            "use fewer folds, a higher --group-threshold, or more data"
+        )
+    return folds
+
+
+def threshold_table(
+    dataset: Dataset,
+    targets: NDArray[np.float32],
+    *,
+    n_folds: int,
+    seed: int,
+    thresholds: Sequence[float] = TABLE_THRESHOLDS,
+) -> list[ThresholdRow]:
+    """Return, for each threshold: groups, rows of the largest linked group, and what purging takes."""
+    graph = text_graph(dataset, targets)
+    labels = linked_components(graph, thresholds)
+    rows = []
+    all_folds = _folds_at(dataset, graph, labels, thresholds, n_folds, seed)
+    for threshold, label, folds in zip(thresholds, labels, all_folds, strict=True):
+        sizes = np.bincount(label, weights=graph.weight)
+        if folds is None:
+            rows.append(ThresholdRow(threshold, int((sizes > 0).sum()), int(sizes.max()), 1.0, 0.0, False))
+            continue
+        kept = folds.smallest_training_share
+        rows.append(
+            ThresholdRow(
+                threshold,
+                int((sizes > 0).sum()),
+                int(sizes.max()),
+                folds.purged_share,
+                kept,
+                kept >= MIN_TRAINING_SHARE,
+            )
+        )
+    return rows
+
+
+def refuse_starved(folds: Folds, table: Sequence[ThresholdRow]) -> None:
+    """Raise ``InputError`` with the threshold table if purging leaves a fold too little to learn from."""
+    kept = folds.smallest_training_share
+    if kept >= MIN_TRAINING_SHARE:
+        return
+    usable = [row.threshold for row in table if row.usable]
+    mend = f"choose --group-threshold {min(usable)} or more" if usable else "give the data set a group column"
+    raise InputError(
+        f"at --group-threshold {folds.threshold} the prompts are so alike that purging leaves a fold only "
+        f"{kept:.0%} of its training rows (at least {MIN_TRAINING_SHARE:.0%} are needed); {mend}.\n"
+        f"{format_table(table)}"
+    )
+
+
+def format_table(table: Sequence[ThresholdRow]) -> str:
+    """Lay the threshold table out as plain text."""
+    lines = ["threshold  groups  largest  purged  least training rows kept"]
+    lines += [
+        f"{r.threshold:>9g}  {r.groups:>6}  {r.largest_group:>7}  {r.purged_share:>6.1%}  "
+        f"{r.smallest_training_share:>6.1%}" + ("" if r.usable else "  refused")
+        for r in table
+    ]
+    return "\n".join(lines)
+
+
+def _folds_at(
+    dataset: Dataset,
+    graph: TextGraph,
+    labels: Sequence[NDArray[np.int64]],
+    thresholds: Sequence[float],
+    n_folds: int,
+    seed: int,
+) -> list[Folds | None]:
+    """Make the folds of several thresholds with one pass over all pairs; None where groups are too few."""
+    assigned = [_group_and_assign(dataset, graph, label, n_folds, seed) for label in labels]
+    near = _near(graph, [None if found is None else found[1] for found in assigned], thresholds, n_folds)
+    return [
+        None if found is None else Folds(n_folds, threshold, seed, found[1], found[0], mask[graph.node])
+        for found, threshold, mask in zip(assigned, thresholds, near, strict=True)
+    ]
+
+
+def _group_and_assign(
+    dataset: Dataset, graph: TextGraph, labels: NDArray[np.int64], n_folds: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Return the group and the fold of each row; None if there are fewer groups than folds."""
+    if dataset.groups is not None:
+        group = np.unique(np.asarray(dataset.groups), return_inverse=True)[1]
+        order = np.argsort(group, kind="stable")
+        parts = [[rows] for rows in np.split(order, np.cumsum(np.bincount(group))[:-1])]
+    else:
+        group, parts = _row_groups(graph.node, split_large(graph, labels, len(dataset) / (2 * n_folds)))
+    if sum(len(component) for component in parts) < n_folds:
+        return None
+    return _by_smallest_id(group, dataset.ids), _assign(parts, dataset.ids, n_folds, seed)
+
+
+def _row_groups(
+    node: NDArray[np.int64], node_parts: list[list[NDArray[np.int64]]]
+) -> tuple[NDArray[np.int64], list[list[NDArray[np.int64]]]]:
+    part_of_node = np.empty(node.max() + 1, dtype=np.int64)
+    flat = [part for component in node_parts for part in component]
+    for number, part in enumerate(flat):
+        part_of_node[part] = number
+    group = part_of_node[node]
+    order = np.argsort(group, kind="stable")
+    rows = iter(np.split(order, np.cumsum(np.bincount(group, minlength=len(flat)))[:-1]))
+    return group, [[next(rows) for _ in component] for component in node_parts]
+
+
+def _assign(
+    components: list[list[NDArray[np.int64]]], ids: Sequence[str], n_folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Fill folds evenly: largest component first, its parts in a row into as few folds as they fit.
+
+    Ties between components of a size are broken by the seed, over an order that row ids fix.
+    """
+    smallest_id = [min(ids[i] for part in parts for i in part) for parts in components]
+    canonical = sorted(range(len(components)), key=smallest_id.__getitem__)
+    lot = dict(zip(canonical, np.random.default_rng(seed).permutation(len(components)).tolist(), strict=True))
+    size = [sum(len(part) for part in parts) for parts in components]
+    fold = np.empty(len(ids), dtype=np.int64)
+    load = np.zeros(n_folds, dtype=np.int64)
+    room = len(ids) / n_folds
+    for c in sorted(range(len(components)), key=lambda c: (-size[c], lot[c])):
+        current: int | None = None
+        for part in components[c]:
+            if current is None or load[current] + len(part) > room:
+                current = int(load.argmin())
+            fold[part] = current
+            load[current] += len(part)
+    return fold
+
+
+def _by_smallest_id(group: NDArray[np.int64], ids: Sequence[str]) -> NDArray[np.int64]:
+    number: dict[int, int] = {}
+    for i in sorted(range(len(ids)), key=ids.__getitem__):
+        number.setdefault(int(group[i]), len(number))
+    return np.array([number[g] for g in group.tolist()], dtype=np.int64)
+
+
+def _near(
+    graph: TextGraph, fold_of_row: Sequence[NDArray[np.int64] | None], thresholds: Sequence[float], n_folds: int
+) -> list[NDArray[np.bool_]]:
+    """Return for each threshold which nodes are within it of a row of each fold, shape (m, F)."""
+    m = len(graph.vectors)
+    holds = [np.zeros((m, n_folds), dtype=np.bool_) for _ in thresholds]
+    for mask, fold in zip(holds, fold_of_row, strict=True):
+        if fold is not None:
+            mask[graph.node, fold] = True
+    near = [mask.copy() for mask in holds]
+
+    def mark(k: int, i: NDArray[np.int64], j: NDArray[np.int64]) -> None:
+        for f in range(n_folds):
+            near[k][i[holds[k][j, f]], f] = True
+            near[k][j[holds[k][i, f]], f] = True
+
+    for k in range(len(thresholds)):
+        mark(k, graph.same_image[:, 0], graph.same_image[:, 1])
+    for i, j, cosine in close_pairs(graph.vectors, min(thresholds)):
+        for k, threshold in enumerate(thresholds):
+            close = cosine >= threshold - MARGIN
+            mark(k, i[close], j[close])
+    return near

@@ -1,0 +1,85 @@
+"""From what the user typed after ``--data`` or ``--test`` to a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from harness.data.dataset import Dataset, build_dataset
+from harness.data.layouts.captions import CocoReader, FlickrReader
+from harness.data.layouts.folder import ImageFolderReader, PlainFolderReader
+from harness.data.layouts.kaggle import KaggleReader
+from harness.data.layouts.scenes import ScenesReader
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from harness.plugin import DatasetReader
+
+Readers = Mapping[str, "DatasetReader"]
+Captions = Literal["mean", "first", "all"]
+
+# In the order they are tried: the more particular layout first, a bare folder of images last.
+_NAMED: tuple[DatasetReader, ...] = (ScenesReader(),)
+_LAYOUTS: tuple[DatasetReader, ...] = (KaggleReader(), ImageFolderReader(), FlickrReader(), CocoReader())
+_LAST: tuple[DatasetReader, ...] = (PlainFolderReader(),)
+
+
+def open_dataset(spec: str, extra_readers: Readers | None = None, captions: Captions = "mean") -> Dataset:
+    """Read the data set that ``spec`` names: a folder, a file, or the name of an embedded set.
+
+    Parameters
+    ----------
+    spec
+        What the user typed.
+    extra_readers
+        Readers that plugins brought; they are asked before our own.
+    captions
+        What to do with several captions an image: ``mean`` keeps one row whose target is the mean of
+        their embeddings, ``first`` keeps the first, ``all`` makes one row of each.
+
+    Raises
+    ------
+    InputError
+        If nothing is there, no layout matches (with what was looked for), or a row is wrong.
+    """
+    location = Path(spec)
+    readers = [*(extra_readers or {}).values(), *_NAMED, *_LAYOUTS, *_LAST]
+    for reader in readers:
+        if reader.matches(location):
+            dataset = build_dataset(
+                _short_name(location),
+                reader.name,
+                location,
+                reader.read(location),
+                recommended_threshold=reader.recommended_threshold,
+                synthetic=bool(getattr(reader, "synthetic", False)),
+            )
+            return _select_captions(dataset, captions)
+    looked_for = "".join(f"\n  - {reader.looks_for}" for reader in readers)
+    if not location.exists():
+        raise InputError(f"{spec}: there is no such folder, file or data set; a data set is one of:{looked_for}")
+    raise InputError(f"{spec}: no data set was recognised there; looked for:{looked_for}")
+
+
+def _short_name(location: Path) -> str:
+    name = location.resolve().name if location.exists() else str(location).split(":")[0]
+    if name.lower() in {"images", "train", "test", "data"} and location.exists():
+        name = f"{location.resolve().parent.name}-{name}"
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
+def _select_captions(dataset: Dataset, captions: Captions) -> Dataset:
+    if captions == "mean" or not dataset.has_texts:
+        return dataset
+    if captions == "first":
+        return replace(dataset, texts=[texts[:1] for texts in dataset.texts])
+    pairs = [(i, j) for i, texts in enumerate(dataset.texts) for j in range(len(texts))]
+    parents = [i for i, _ in pairs]
+    return replace(
+        dataset.take(parents),
+        ids=[dataset.ids[i] if len(dataset.texts[i]) == 1 else f"{dataset.ids[i]}#{j}" for i, j in pairs],
+        texts=[(dataset.texts[i][j],) for i, j in pairs],
+        parents=parents,
+    )

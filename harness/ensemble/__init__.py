@@ -1,0 +1,1 @@
+"""Gram sums, weight optimisers, and the nested estimate of what they give."""

@@ -1,0 +1,45 @@
+"""What a plugin author sees: the contract, the hooks, and the manager that loads plugins.
+
+``from harness.plugin import Predictor, PredictorConfig, hookimpl`` is enough for most predictors.
+"""
+
+from harness.errors import HarnessError, InputError, NotFittedError
+from harness.plugin.blender import Blender, BlendProblem
+from harness.plugin.context import Context, ValueCache
+from harness.plugin.events import RunEvent
+from harness.plugin.hooks import hookimpl
+from harness.plugin.images import Images, ImageSource
+from harness.plugin.manager import PluginManager, PluginStatus
+from harness.plugin.predictor import (
+    EMBEDDING_DIM,
+    Explanation,
+    ParameterCount,
+    Predictor,
+    PredictorConfig,
+)
+from harness.plugin.reader import DatasetReader, Row
+from harness.plugin.training import TrainingData
+
+__all__ = [
+    "EMBEDDING_DIM",
+    "BlendProblem",
+    "Blender",
+    "Context",
+    "DatasetReader",
+    "Explanation",
+    "HarnessError",
+    "ImageSource",
+    "Images",
+    "InputError",
+    "NotFittedError",
+    "ParameterCount",
+    "PluginManager",
+    "PluginStatus",
+    "Predictor",
+    "PredictorConfig",
+    "Row",
+    "RunEvent",
+    "TrainingData",
+    "ValueCache",
+    "hookimpl",
+]

@@ -1,0 +1,132 @@
+"""What a predictor is handed beside its options: device, seed, scratch folder, progress, caches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.plugin.images import Images
+
+
+class ValueCache(Protocol):
+    """Keeps what is expensive and does not depend on the fold; shared by plugins, folds and runs."""
+
+    def value(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return the array stored under ``key``, computing and storing it if it is new."""
+
+    def rows(
+        self,
+        key: Any,
+        images: Images,
+        compute: Callable[[Images], NDArray[Any]],
+        progress: Callable[[int, int], None],
+    ) -> NDArray[Any]:
+        """Return one row an image, computing only images not seen under ``key`` before."""
+
+
+class _NoCache:
+    """Computes every time: what a predictor gets when it is used outside a run."""
+
+    def value(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        return compute()
+
+    def rows(
+        self,
+        key: Any,
+        images: Images,
+        compute: Callable[[Images], NDArray[Any]],
+        progress: Callable[[int, int], None],
+    ) -> NDArray[Any]:
+        return compute(images)
+
+
+def _ignore_progress(label: str, done: int, total: int) -> None:
+    """Drop progress reports: nobody is watching."""
+
+
+@dataclass
+class Context:
+    """The surroundings of one task.
+
+    Parameters
+    ----------
+    scratch
+        A folder of the task's own; gone when the task ends. The only place a predictor may write.
+    seed
+        Seed of all randomness in this task, derived from the run's seed, the member and the fold.
+    workers
+        Threads that decode images ahead of the model; at least 1.
+    requested_device
+        ``auto``, ``cpu``, ``cuda`` or a full torch device string.
+    cache
+        Where ``cached`` and ``cached_rows`` keep their values.
+    on_progress
+        Called by ``progress``.
+    """
+
+    scratch: Path
+    seed: int = 0
+    workers: int = 1
+    requested_device: str = "auto"
+    cache: ValueCache = field(default_factory=_NoCache)
+    on_progress: Callable[[str, int, int], None] = _ignore_progress
+
+    @cached_property
+    def device(self) -> str:
+        """The torch device to compute on. Looks for a GPU only when it is first asked."""
+        if self.requested_device != "auto":
+            return self.requested_device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def dtype(self) -> str:
+        """Name of the floating-point type for heavy compute: ``float32`` on a CPU, ``bfloat16`` on a GPU."""
+        return "bfloat16" if self.device.startswith("cuda") else "float32"
+
+    def progress(self, label: str, done: int, total: int) -> None:
+        """Report that ``done`` of ``total`` steps of the stage ``label`` are finished."""
+        self.on_progress(label, done, total)
+
+    def cached(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return ``compute()``, from the cache if ``key`` was computed before.
+
+        Parameters
+        ----------
+        key
+            Anything JSON can hold. It must name all the value depends on (model and its weights,
+            options, texts), and nothing of the fold: a key that forgets something returns old values.
+        compute
+            Makes the array; called at most once a key, also when tasks run side by side.
+        """
+        return self.cache.value(key, compute)
+
+    def cached_rows(self, key: Any, images: Images, compute: Callable[[Images], NDArray[Any]]) -> NDArray[Any]:
+        """Return an array with one row an image, each computed once from its image alone.
+
+        This is how features of a frozen backbone are shared by all folds, plugins and runs without
+        any row learning of another: rows are stored under (``key``, content of the image).
+
+        Parameters
+        ----------
+        key
+            As for ``cached``: all that a row depends on, except the image.
+        images
+            n images.
+        compute
+            Maps some images to an array of as many rows; row i may depend on image i only.
+
+        Returns
+        -------
+        ndarray of shape (n, ...)
+            With the dtype that ``compute`` returns.
+        """
+        label = key[0] if isinstance(key, (tuple, list)) and key else "rows"
+        return self.cache.rows(key, images, compute, lambda done, total: self.progress(str(label), done, total))

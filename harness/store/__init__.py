@@ -1,0 +1,1 @@
+"""A run's folder: predictions by row id, records, keys, atomic writes."""

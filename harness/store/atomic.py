@@ -1,0 +1,96 @@
+"""Writes that are whole or absent: temporary name, fsync, rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file through ``write(stream)``: under its final name it is complete, or what it was before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = _temporary(path)
+    try:
+        with half.open("wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        half.replace(path)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON document; NaN is refused, since JSON has none."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_file(path, lambda stream: stream.write(text.encode()))
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a ``.npy`` file."""
+    write_file(path, lambda stream: np.save(stream, array, allow_pickle=False))
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill, which takes the name ``path`` when the block ends well.
+
+    If the block raises, nothing stays. If another process finished the same folder first, theirs stays.
+    """
+    half = _temporary(path)
+    half.mkdir(parents=True)
+    try:
+        yield half
+        for file in half.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
+        try:
+            half.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+            shutil.rmtree(half)
+    except BaseException:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove temporary files and folders that a killed process left below ``folder``."""
+    for leftover in sorted(folder.rglob(f".*{TEMPORARY_SUFFIX}")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` last through a power cut (a no-op where folders cannot be opened)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

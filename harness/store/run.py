@@ -1,0 +1,251 @@
+"""A run's folder, and all that is read from it later.
+
+run.json                      what was asked, with which versions, on which data and folds
+rows.csv                      id, fold, group, source and prompt of every row
+targets.npy, near.npy         embeddings to predict (n, 384); which rows each fold must not train on (n, F)
+test.csv                      ids of the test set, if there is one
+members/NAME/fold-F-KEY/      one finished task: predictions.npy, ids.json, record.json, model/, test-*.npy
+members/NAME/failed-F.json    the reason and traceback of a task that failed
+blend.json                    the weights last learned
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import InputError
+from harness.store.atomic import write_array, write_file, write_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.data.dataset import Dataset
+    from harness.data.folds import Folds
+
+RUNS_FOLDER = Path("runs")
+ALL_ROWS = -1
+"""The "fold" of a predictor that is not trained: one task for all rows."""
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """The rows of a run, in data set order: n ids, folds, groups, sources (or None) and prompts."""
+
+    ids: Sequence[str]
+    fold: NDArray[np.int64]
+    group: NDArray[np.int64]
+    sources: Sequence[str] | None
+    prompts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class MemberSpec:
+    """A predictor taking part in a run, with everything its predictions depend on."""
+
+    name: str
+    plugin: str
+    version: str
+    distribution: str
+    trainable: bool
+    config: dict[str, Any]
+    keys: dict[int, str]
+    """Task key by fold; the one key of an untrained predictor stands under ``ALL_ROWS``."""
+
+
+class RunFolder:
+    """One run on disk.
+
+    Parameters
+    ----------
+    path
+        The folder; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run has been begun here."""
+        return (self.path / "run.json").is_file()
+
+    def begin(self, document: dict[str, Any], dataset: Dataset, folds: Folds, targets: NDArray[np.float32]) -> None:
+        """Write a new run: its rows first and ``run.json`` last, which makes it a run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(["id", "fold", "group", "source", "prompt"])
+        for i, row_id in enumerate(dataset.ids):
+            source = dataset.sources[i] if dataset.sources is not None else ""
+            writer.writerow([row_id, folds.fold[i], folds.group[i], source, dataset.texts[i][0]])
+        self._write_text("rows.csv", table.getvalue())
+        write_array(self.path / "targets.npy", targets)
+        write_array(self.path / "near.npy", folds.near)
+        self.update(document)
+
+    def update(self, document: dict[str, Any]) -> None:
+        """Replace ``run.json``."""
+        write_json(self.path / "run.json", document)
+
+    def _write_text(self, name: str, text: str) -> None:
+        write_file(self.path / name, lambda stream: stream.write(text.encode()))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The content of ``run.json``. Raises ``InputError`` if there is none or it is damaged."""
+        path = self.path / "run.json"
+        try:
+            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.path}: there is no run here (no run.json); start one with `harness run`"
+            ) from error
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path}: it is not JSON ({error.msg}, line {error.lineno}); restore it or start anew"
+            ) from error
+        return document
+
+    @cached_property
+    def rows(self) -> RunRows:
+        """Rows of the run, from ``rows.csv``."""
+        with (self.path / "rows.csv").open(encoding="utf-8", newline="") as stream:
+            table = list(csv.DictReader(stream))
+        sources = [row["source"] for row in table]
+        return RunRows(
+            ids=[row["id"] for row in table],
+            fold=np.array([int(row["fold"]) for row in table], dtype=np.int64),
+            group=np.array([int(row["group"]) for row in table], dtype=np.int64),
+            sources=sources if any(sources) else None,
+            prompts=[row["prompt"] for row in table],
+        )
+
+    @cached_property
+    def targets(self) -> NDArray[np.float32]:
+        """Targets, shape (n, 384), memory-mapped."""
+        return np.load(self.path / "targets.npy", mmap_mode="r")  # type: ignore[no-any-return]
+
+    @cached_property
+    def near(self) -> NDArray[np.bool_]:
+        """Which rows each fold must not train on, shape (n, F)."""
+        return np.load(self.path / "near.npy")  # type: ignore[no-any-return]
+
+    # -- members -------------------------------------------------------------------------------
+
+    @property
+    def members(self) -> dict[str, MemberSpec]:
+        """Every predictor of the run by name."""
+        return {
+            name: MemberSpec(name=name, **{**spec, "keys": {int(f): k for f, k in spec["keys"].items()}})
+            for name, spec in self.document["members"].items()
+        }
+
+    def task_folder(self, member: str, fold: int, key: str) -> Path:
+        """Where a finished task lies; it exists only when the task is finished."""
+        label = "all" if fold == ALL_ROWS else f"fold-{fold}"
+        return self.path / "members" / member / f"{label}-{key}"
+
+    def failure_file(self, member: str, fold: int) -> Path:
+        """Where the reason of a failed task lies."""
+        return self.path / "members" / member / f"failed-{'all' if fold == ALL_ROWS else fold}.json"
+
+    def predictions(self, member: MemberSpec) -> NDArray[np.float32]:
+        """Return a member's out-of-fold unit predictions in row order, shape (n, 384), float32.
+
+        Rows whose task is not finished are NaN: zero would be a prediction like any other.
+
+        Raises
+        ------
+        InputError
+            If a stored row id is not one of the run's: the predictions were made on other folds.
+        """
+        index = {row_id: i for i, row_id in enumerate(self.rows.ids)}
+        result = np.full(self.targets.shape, np.nan, dtype=np.float32)
+        for fold, key in member.keys.items():
+            folder = self.task_folder(member.name, fold, key)
+            if not folder.is_dir():
+                continue
+            ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
+            where = np.array([index.get(row_id, -1) for row_id in ids])
+            if (where < 0).any() or (fold != ALL_ROWS and (self.rows.fold[where] != fold).any()):
+                raise InputError(
+                    f"{folder}: its rows are not those of this run's folds; remove the folder and run again"
+                )
+            result[where] = np.load(folder / "predictions.npy", mmap_mode="r")
+        return result
+
+    def records(self, member: MemberSpec) -> list[dict[str, Any]]:
+        """Return the records of a member's finished tasks, by fold."""
+        found = []
+        for fold, key in sorted(member.keys.items()):
+            path = self.task_folder(member.name, fold, key) / "record.json"
+            if path.is_file():
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+        return found
+
+    # -- test set ------------------------------------------------------------------------------
+
+    def write_test_ids(self, ids: Sequence[str]) -> None:
+        """Remember the ids of the test set, in order."""
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerows([["id"], *([row_id] for row_id in ids)])
+        self._write_text("test.csv", table.getvalue())
+
+    @property
+    def test_ids(self) -> list[str]:
+        """Ids of the test set, in order; empty without one."""
+        path = self.path / "test.csv"
+        if not path.is_file():
+            return []
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [row["id"] for row in csv.DictReader(stream)]
+
+    def test_file(self, member: str, fold: int, key: str, fingerprint: str) -> Path:
+        """Where a fold model's predictions of the test set with this fingerprint lie."""
+        return self.task_folder(member, fold, key) / f"test-{fingerprint}.npy"
+
+    def test_predictions(self, member: MemberSpec, fingerprint: str) -> NDArray[np.float32]:
+        """Return the mean of the fold models' unit predictions of the test set, shape (m, 384), float32.
+
+        Raises
+        ------
+        InputError
+            If a fold has none yet.
+        """
+        total: NDArray[np.float64] | None = None
+        for fold, key in member.keys.items():
+            path = self.test_file(member.name, fold, key, fingerprint)
+            if not path.is_file():
+                raise InputError(
+                    f"{self.path}: member '{member.name}' has not predicted the test set; run `harness run` again"
+                )
+            values = np.load(path).astype(np.float64)
+            total = values if total is None else total + values
+        assert total is not None, "a member has at least one task"
+        return (total / len(member.keys)).astype(np.float32)
+
+
+def newest_run(root: Path = RUNS_FOLDER) -> RunFolder:
+    """Return the run under ``root`` that was used last. Raises ``InputError`` if there is none."""
+    runs = all_runs(root)
+    if not runs:
+        raise InputError(
+            f"there is no run in {root.resolve()}; start one with `harness run`, or name one with --run-dir"
+        )
+    return runs[0]
+
+
+def all_runs(root: Path = RUNS_FOLDER) -> list[RunFolder]:
+    """Return all runs under ``root``, the one used last first."""
+    found = [(path.stat().st_mtime_ns, path.parent) for path in root.glob("*/run.json")]
+    return [RunFolder(path) for _, path in sorted(found, reverse=True)]

