@@ -48,7 +48,7 @@ class ScenesReader:
 
     name = "scenes"
     looks_for = "the name scenes, scenes:ROWS or scenes:ROWS:SEED (the embedded synthetic data)"
-    recommended_threshold: float | None = 0.8
+    recommended_threshold: float | None = 0.75
     synthetic = True
 
     def matches(self, location: Path) -> bool:

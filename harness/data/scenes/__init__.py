@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "Scene", "compose", "draw"]
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever any prompt or any pixel does."""
 
 

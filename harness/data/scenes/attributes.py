@@ -110,19 +110,13 @@ class Wording:
 
 
 MATERIALS: dict[str, Wording] = {
-    "gold": Wording(
-        ("golden", "solid gold", "gilded"), ("made of gold", "cast in gold", "covered in gold leaf")
-    ),
+    "gold": Wording(("golden", "solid gold", "gilded"), ("made of gold", "cast in gold", "covered in gold leaf")),
     "silver": Wording(("silver", "sterling silver"), ("made of silver", "cast in silver")),
     "bronze": Wording(("bronze",), ("cast in bronze", "made of bronze")),
     "copper": Wording(("copper", "hammered copper"), ("made of copper", "beaten out of copper")),
-    "chrome": Wording(
-        ("chrome", "chrome-plated", "mirror-polished"), ("made of liquid chrome", "plated with chrome")
-    ),
+    "chrome": Wording(("chrome", "chrome-plated", "mirror-polished"), ("made of liquid chrome", "plated with chrome")),
     "rust": Wording(("rusty", "rusted"), ("made of rusty iron", "covered in rust")),
-    "marble": Wording(
-        ("marble", "white marble"), ("carved out of marble", "sculpted from veined marble"), True
-    ),
+    "marble": Wording(("marble", "white marble"), ("carved out of marble", "sculpted from veined marble"), True),
     "granite": Wording(("granite", "stone"), ("carved out of stone", "hewn from granite"), True),
     "wood": Wording(("wooden", "oak"), ("carved out of wood", "made of wood", "whittled from oak"), True),
     "ebony": Wording(("ebony",), ("carved out of ebony", "made of dark ebony wood")),
@@ -135,9 +129,7 @@ MATERIALS: dict[str, Wording] = {
     "knit": Wording(("knitted", "woollen", "crocheted"), ("knitted from wool", "made of yarn"), True),
     "lava": Wording(("lava", "molten lava"), ("made of lava", "made of glowing magma")),
     "liquid": Wording(("watery", "liquid"), ("made of water", "made of rippling water")),
-    "newspaper": Wording(
-        ("newsprint", "papier-mache"), ("folded out of newspaper", "made of newspaper"), True
-    ),
+    "newspaper": Wording(("newsprint", "papier-mache"), ("folded out of newspaper", "made of newspaper"), True),
     "cardboard": Wording(("cardboard",), ("made of cardboard", "cut out of corrugated cardboard")),
     "chocolate": Wording(("chocolate",), ("made of chocolate", "moulded in dark chocolate")),
     "cheese": Wording(("cheese",), ("made of swiss cheese", "made of cheese with holes")),
@@ -148,13 +140,9 @@ MATERIALS: dict[str, Wording] = {
     "galaxy": Wording(("galaxy-print", "star-filled"), ("made of stars", "filled with a starry galaxy")),
     "honeycomb": Wording(("honeycomb",), ("made of honeycomb", "built of golden honeycomb"), True),
     "circuit": Wording(("circuit-board",), ("made of circuit boards", "made of computer circuits")),
-    "disco": Wording(
-        ("mirror-tiled", "disco-ball"), ("covered in mirror tiles", "made of disco-ball mirrors"), True
-    ),
+    "disco": Wording(("mirror-tiled", "disco-ball"), ("covered in mirror tiles", "made of disco-ball mirrors"), True),
     "jade": Wording(("jade",), ("carved out of jade", "made of polished jade")),
-    "porcelain": Wording(
-        ("porcelain", "blue and white china"), ("made of porcelain", "made of delft porcelain")
-    ),
+    "porcelain": Wording(("porcelain", "blue and white china"), ("made of porcelain", "made of delft porcelain")),
     "opal": Wording(("opal", "iridescent"), ("made of opal", "made of mother-of-pearl")),
     "amber": Wording(("amber",), ("made of amber", "carved out of amber")),
     "terracotta": Wording(("terracotta", "clay"), ("made of baked clay", "moulded in terracotta")),
@@ -168,9 +156,7 @@ SKINS: dict[str, Wording] = {
     "giraffe": Wording(("giraffe-patterned",), ("with a giraffe's coat",)),
     "scales": Wording(("scaly", "scale-covered"), ("covered in scales", "with a snake's scaly skin"), True),
     "camouflage": Wording(("camouflage", "camouflaged"), ("in army camouflage",)),
-    "rainbow": Wording(
-        ("rainbow", "rainbow-coloured"), ("in all colours of the rainbow", "with rainbow bands")
-    ),
+    "rainbow": Wording(("rainbow", "rainbow-coloured"), ("in all colours of the rainbow", "with rainbow bands")),
     "tartan": Wording(("tartan", "plaid"), ("in red tartan", "in scottish plaid")),
     "tiedye": Wording(("tie-dyed", "psychedelic"), ("with psychedelic swirls",)),
     "confetti": Wording(("paint-splattered", "speckled"), ("splashed with many paints",)),
@@ -181,12 +167,12 @@ PATTERNS: dict[str, Wording] = {
     "stripes": Wording(("striped",), ("with {} stripes",), True),
     "hoops": Wording(("horizontally striped", "hooped"), ("with horizontal {} stripes",), True),
     "dots": Wording(("polka-dotted", "spotted", "dotted"), ("with {} polka dots",), True),
-    "checks": Wording(("chequered", "checkered"), ("with {} checks", "in a {} chessboard pattern"), True),
+    "checks": Wording(("chequered", "checkered"), ("with {} checks", "in chessboard squares of {}"), True),
     "zigzag": Wording(("zigzag-patterned",), ("with {} zigzags",), True),
     "stars": Wording(("star-spangled",), ("with {} stars all over",), True),
     "hearts": Wording(("heart-patterned",), ("with {} hearts all over",), True),
     "halves": Wording(("two-tone", "half-and-half"), ("split into {} halves",), True),
-    "fade": Wording(("gradient-coloured",), ("with a {} gradient",)),
+    "fade": Wording(("gradient-coloured",), ("in a gradient of {}",)),
 }
 """Patterns of two colours; ``{}`` in what follows the noun stands for the two."""
 

@@ -11,6 +11,9 @@ import numpy as np
 T = TypeVar("T")
 
 _BLOCK = 96
+# The upper 53 bits of each 64 make a float in [0, 1).
+_SPARE = np.uint64(11)
+_UNIT = 2.0**-53
 
 
 class Chance:
@@ -24,17 +27,18 @@ class Chance:
         Not negative; together they fix the stream.
     """
 
-    __slots__ = ("_generator", "_next", "_values")
+    __slots__ = ("_bits", "_next", "_values")
 
     def __init__(self, seed: int, index: int) -> None:
-        self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
-        self._values: list[float] = self._generator.random(_BLOCK).tolist()
-        self._next = 0
+        self._bits = np.random.PCG64(np.random.SeedSequence([seed, index]))
+        self._values: list[float] = []
+        self._next = _BLOCK
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Return a number in ``[low, high)``."""
         if self._next == _BLOCK:
-            self._values = self._generator.random(_BLOCK).tolist()
+            # Raw bits: numpy promises to keep these from version to version, its distributions not.
+            self._values = ((self._bits.random_raw(_BLOCK) >> _SPARE) * _UNIT).tolist()
             self._next = 0
         value = self._values[self._next]
         self._next += 1

@@ -53,9 +53,7 @@ def tulips(stage: Stage) -> None:
     paint_sky(stage, 0.42)
     stage.land(0.42, (70, 140, 56), 0.2)
     row = np.floor(_fan(stage, 0.42) * 5)
-    inks = floats(
-        [(226, 40, 50), (250, 210, 40), (240, 120, 180), (250, 250, 244), (150, 60, 180), (250, 130, 30)]
-    )
+    inks = floats([(226, 40, 50), (250, 210, 40), (240, 120, 180), (250, 250, 244), (150, 60, 180), (250, 130, 30)])
     colour = inks[row.astype(int) % len(inks)]
     inside = (np.abs(_fan(stage, 0.42) * 5 - row - 0.5) < 0.36) & (stage.y > 0.43)
     stage.blend(colour, inside * (0.55 + 0.45 * stage.noise(0.95)))
@@ -69,9 +67,7 @@ def wheat(stage: Stage) -> None:
     paint_sky(stage, 0.45)
     stage.land(0.45, (222, 174, 70), 0.2)
     stalk = np.sin(stage.x * 210 + stage.noise(0.9) * 40)
-    stage.blend(
-        (160, 108, 30), (step(stalk, 0.3, 0.7) * (stage.y > 0.47)).astype(np.float32) * np.float32(0.55)
-    )
+    stage.blend((160, 108, 30), (step(stalk, 0.3, 0.7) * (stage.y > 0.47)).astype(np.float32) * np.float32(0.55))
     for at in range(13):
         stage.stamp(
             "barley",
@@ -86,9 +82,7 @@ def farm(stage: Stage) -> None:
     """Paint ploughed furrows with a barn on the horizon."""
     paint_sky(stage, 0.45)
     stage.land(0.45, (128, 84, 50), 0.2)
-    stage.blend(
-        (70, 42, 26), (step(np.sin(_fan(stage, 0.45) * 26), 0.1, 0.6) * (stage.y > 0.46)).astype(np.float32)
-    )
+    stage.blend((70, 42, 26), (step(np.sin(_fan(stage, 0.45) * 26), 0.1, 0.6) * (stage.y > 0.46)).astype(np.float32))
     stage.stamp("barn", 0.14, 0.48, 0.2, (170, 50, 44))
     stage.stamp("silo", 0.3, 0.47, 0.15, (150, 156, 164))
 
@@ -107,9 +101,7 @@ def hills(stage: Stage) -> None:
         stage.stamp("tree", stage.uniform(0, 1), stage.uniform(0.54, 0.66), 0.13, (40, 104, 46))
 
 
-def _trunks(
-    stage: Stage, glyph: str, inks: tuple[RGB, ...], rows: tuple[tuple[float, float, int], ...]
-) -> None:
+def _trunks(stage: Stage, glyph: str, inks: tuple[RGB, ...], rows: tuple[tuple[float, float, int], ...]) -> None:
     for foot, side, count in rows:
         for at in range(count):
             x = (at + stage.uniform(0.1, 0.9)) / count
@@ -126,8 +118,8 @@ def forest(stage: Stage) -> None:
     """Paint ranks of firs."""
     paint_sky(stage, 0.6)
     stage.land(0.6, (62, 92, 44), 0.2)
-    _trunks(stage, "pine_tree", ((74, 124, 92), (88, 138, 100)), ((0.62, 0.4, 8),))
-    _trunks(stage, "pine_tree", ((34, 84, 52), (26, 70, 44), (44, 96, 56)), ((0.72, 0.55, 6),))
+    _trunks(stage, "pine_tree", ((74, 124, 92), (88, 138, 100)), ((0.62, 0.34, 8),))
+    _trunks(stage, "pine_tree", ((34, 84, 52), (26, 70, 44), (44, 96, 56)), ((0.72, 0.46, 6),))
     stage.land(stage.ridge(0.7, 0.02), (82, 100, 50), 0.3)
     stage.roughen(0.4, 0.68)
 
@@ -137,7 +129,7 @@ def autumn(stage: Stage) -> None:
     paint_sky(stage, 0.6)
     stage.land(0.6, (168, 116, 56), 0.2)
     inks: tuple[RGB, ...] = ((226, 110, 28), (200, 60, 30), (240, 176, 40), (178, 84, 30))
-    _trunks(stage, "tree", inks, ((0.64, 0.4, 7), (0.74, 0.54, 5)))
+    _trunks(stage, "tree", inks, ((0.64, 0.34, 7), (0.74, 0.46, 5)))
     stage.land(stage.ridge(0.72, 0.02), (176, 120, 58), 0.25)
     for _ in range(16):
         stage.stamp(
@@ -153,9 +145,7 @@ def jungle(stage: Stage) -> None:
     """Paint palms, ferns and hanging vines."""
     stage.fill((126, 176, 108), (30, 76, 40))
     stage.roughen(0.5)
-    _trunks(
-        stage, "palm_tree", ((34, 104, 54), (24, 84, 46), (56, 130, 60)), ((0.74, 0.62, 6), (0.86, 0.7, 4))
-    )
+    _trunks(stage, "palm_tree", ((34, 104, 54), (24, 84, 46), (56, 130, 60)), ((0.74, 0.62, 6), (0.86, 0.7, 4)))
     vines = [
         [(x, 0.0), (x + 0.02, 0.1), (x - 0.01, 0.2), (x + 0.01, stage.uniform(0.22, 0.5))]
         for x in (0.08, 0.3, 0.52, 0.74, 0.93)
@@ -173,8 +163,7 @@ def bamboo(stage: Stage) -> None:
             x = (at + stage.uniform(0.15, 0.85)) / count
             stage.lines([[(x, -0.02), (x + stage.uniform(-0.02, 0.02), 1.02)]], dark, wide)
             joints = [
-                [(x - wide / 2, y), (x + wide / 2, y)]
-                for y in np.arange(stage.uniform(0.02, 0.14), 1, 0.15).tolist()
+                [(x - wide / 2, y), (x + wide / 2, y)] for y in np.arange(stage.uniform(0.02, 0.14), 1, 0.15).tolist()
             ]
             stage.lines(joints, (40, 84, 34), 0.009)
     _trunks(stage, "leaf", ((60, 130, 50),), ((0.2, 0.1, 7), (0.4, 0.08, 5)))
@@ -232,23 +221,16 @@ def city(stage: Stage) -> None:
     """Paint a skyline with rows of windows over a paved ground."""
     paint_sky(stage, 0.7)
     night = stage.light in _DARK
-    for shade, low, high, count in ((0.75, 0.08, 0.3, 7), (1.0, 0.22, 0.46, 6)):
+    for shade, low, high, count in ((0.75, 0.2, 0.36, 7), (1.0, 0.32, 0.5, 6)):
         x = -0.03
         for _ in range(count):
             wide, top = stage.uniform(0.12, 0.2), stage.uniform(low, high)
             tone = stage.uniform(70, 130) * shade
             colour = (tone, tone * 1.03, tone * 1.16)
             stage.polygons([[(x, top), (x + wide, top), (x + wide, 0.8), (x, 0.8)]], colour)
-            inside = (
-                (stage.x > x + 0.012)
-                & (stage.x < x + wide - 0.012)
-                & (stage.y > top + 0.02)
-                & (stage.y < 0.78)
-            )
+            inside = (stage.x > x + 0.012) & (stage.x < x + wide - 0.012) & (stage.y > top + 0.02) & (stage.y < 0.78)
             panes = ((stage.x - x) * 32 % 1 > 0.42) & (stage.y * 22 % 1 > 0.42) & inside
-            stage.blend(
-                (255, 226, 130) if night else (206, 226, 244), panes.astype(np.float32) * np.float32(0.9)
-            )
+            stage.blend((255, 226, 130) if night else (206, 226, 244), panes.astype(np.float32) * np.float32(0.9))
             x += wide + stage.uniform(-0.02, 0.03)
     stage.land(0.76, (112, 112, 118), 0.2)
     stage.lines([[(0, 0.78), (1, 0.78)]], (190, 190, 192), 0.014)
@@ -307,13 +289,9 @@ def ruins(stage: Stage) -> None:
     stage.roughen(0.3, 0.66)
     for at in range(5):
         x, top = 0.06 + at * 0.22, 0.18 if at < 3 else stage.uniform(0.2, 0.5)
-        stage.polygons(
-            [[(x - 0.055, 0.72), (x + 0.055, 0.72), (x + 0.045, top), (x - 0.045, top)]], (232, 222, 200)
-        )
+        stage.polygons([[(x - 0.055, 0.72), (x + 0.055, 0.72), (x + 0.045, top), (x - 0.045, top)]], (232, 222, 200))
         stage.lines([[(x + way, 0.7), (x + way, top)] for way in (-0.028, 0.0, 0.028)], (178, 166, 144), 0.01)
-        stage.polygons(
-            [[(x - 0.07, 0.74), (x + 0.07, 0.74), (x + 0.07, 0.7), (x - 0.07, 0.7)]], (214, 204, 180)
-        )
+        stage.polygons([[(x - 0.07, 0.74), (x + 0.07, 0.74), (x + 0.07, 0.7), (x - 0.07, 0.7)]], (214, 204, 180))
     stage.polygons([[(-0.02, 0.18), (0.6, 0.18), (0.56, 0.1), (-0.02, 0.1)]], (222, 212, 188))
 
 

@@ -24,7 +24,7 @@ def draw(scene: Scene, size: int = 128) -> Image.Image:
     paint_backdrop(stage, scene.place, scene.backdrop_colour)
     cover = np.zeros((size, size), np.float32)
     sprites: dict[tuple[str, int, int, Look], Sprite] = {}
-    # A sub-picture needs its own stream: a style must not change what the scene looks like.
+    # Copies of one subject look alike, and painting it once for all of them is cheap.
     for placement in scene.placements:
         left, top, right, bottom = placement.box
         wide, high = max(3, round((right - left) * size)), max(3, round((bottom - top) * size))
@@ -32,7 +32,7 @@ def draw(scene: Scene, size: int = 128) -> Image.Image:
         if key not in sprites:
             sprites[key] = make_sprite(placement.glyph, placement.look, wide, high, size, stage.random)
         _place(stage, cover, sprites[key], placement, scene.place)
-    paint_weather(stage)
+    paint_weather(stage, cover)
     rendered = RENDERINGS[scene.style](clipped(stage.picture, 0, 255), cover, stage.random)
     return to_image(rendered)
 
@@ -86,9 +86,7 @@ def _separate(stage: Stage, sprite: Sprite, x: int, y: int, look: Look) -> None:
     mask = Image.fromarray((sprite.alpha * 255).astype(np.uint8))
     wide = Image.new("L", (mask.width + 4 * reach, mask.height + 4 * reach))
     wide.paste(mask, (2 * reach, 2 * reach))
-    soft = to_array(
-        wide.filter(ImageFilter.BoxBlur(reach)).filter(ImageFilter.BoxBlur(reach * 0.7))
-    ) / np.float32(255)
+    soft = to_array(wide.filter(ImageFilter.BoxBlur(reach)).filter(ImageFilter.BoxBlur(reach * 0.7))) / np.float32(255)
     left, top = x - 2 * reach, y - 2 * reach
     first, last = max(0, left), min(size, left + wide.width)
     high, low = max(0, top), min(size, top + wide.height)

@@ -36,9 +36,7 @@ def edges(values: Array) -> Array:
 def contours(picture: Array, cover: Array) -> Array:
     """Return the lines a draughtsman would draw, shape (size, size) in 0..1."""
     size = picture.shape[0]
-    lines = np.maximum(
-        edges(luminance(picture)) * np.float32(3.2) - np.float32(0.25), edges(cover) * np.float32(1.6)
-    )
+    lines = np.maximum(edges(luminance(picture)) * np.float32(3.2) - np.float32(0.25), edges(cover) * np.float32(1.6))
     lines = clipped(lines, 0, 1)
     if size >= 180:
         lines = to_array(to_image(lines * 255).filter(ImageFilter.MaxFilter(3))) / np.float32(255)
@@ -106,9 +104,7 @@ def averaged(picture: Array, labels: Labels) -> Array:
 
 
 @lru_cache(maxsize=64)
-def scattered_regions(
-    size: int, across: int, down: int, turn: float, seed: int
-) -> tuple[Labels, Array, Array]:
+def scattered_regions(size: int, across: int, down: int, turn: float, seed: int) -> tuple[Labels, Array, Array]:
     """Divide a square into irregular regions.
 
     Parameters
@@ -139,9 +135,7 @@ def scattered_regions(
     labels = np.zeros((size, size), np.int32)
     for below in (-1, 0, 1):
         for beside in (-1, 0, 1):
-            point = offsets[
-                clipped(row + below + 1, 0, down + 3), clipped(column + beside + 1, 0, across + 3)
-            ]
+            point = offsets[clipped(row + below + 1, 0, down + 3), clipped(column + beside + 1, 0, across + 3)]
             distance = np.hypot(column + beside + point[..., 0] - x, row + below + point[..., 1] - y)
             labels = np.where(distance < near, (row + below + 1) * (across + 4) + column + beside + 1, labels)
             second = np.minimum(second, np.maximum(near, distance))

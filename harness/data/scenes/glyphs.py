@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from fonticon_mdi7 import MDI7
 from numpy.typing import NDArray
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 _FONT_SIZE = 192
 _PREFIX = "mdi7."
@@ -42,8 +42,6 @@ def ink(name: str) -> Image.Image:
     """
     text = getattr(MDI7, name).removeprefix(_PREFIX)
     mask = Image.new("L", (_FONT_SIZE * 5 // 4, _FONT_SIZE * 5 // 4))
-    from PIL import ImageDraw
-
     ImageDraw.Draw(mask).text((_FONT_SIZE // 8, _FONT_SIZE // 8), text, font=_font(), fill=255)
     box = mask.getbbox()
     if box is None:
@@ -83,9 +81,7 @@ def holes(name: str) -> Image.Image | None:
 
 
 @lru_cache(maxsize=4096)
-def shape(
-    name: str, width: int, height: int, angle: int, mirrored: bool
-) -> tuple[Image.Image, Image.Image | None]:
+def shape(name: str, width: int, height: int, angle: int, mirrored: bool) -> tuple[Image.Image, Image.Image | None]:
     """Return a glyph and its small holes, turned and fitted into a box without distortion.
 
     Parameters

@@ -20,9 +20,7 @@ _LIGHT_KEYS = {False: tuple(LIGHTS), True: tuple(key for key, light in LIGHTS.it
 _LAMP_KEYS = {False: tuple(LAMPS), True: tuple(key for key, lamp in LAMPS.items() if lamp.tonal)}
 _NO_LAMP = frozenset({"underwater", "space", "moon", "mars", "grid", "bathroom"})
 # On blossoms and bubbles these could not be told from the place itself.
-_CLASHES = frozenset(
-    {("blossom", "petals"), ("clouds", "overcast"), ("snowfield", "snowfall"), ("plain", "disco")}
-)
+_CLASHES = frozenset({("blossom", "petals"), ("clouds", "overcast"), ("snowfield", "snowfall"), ("plain", "disco")})
 
 # Sentences by what they have to hold: who, where (the place) and when (the light). The flag says whether a
 # lead such as "a photo of" can stand before the sentence.

@@ -109,10 +109,7 @@ def library(stage: Stage) -> None:
     for at, spines in books.items():
         stage.polygons(spines, inks[at])
     stage.polygons(
-        [
-            [(0, 0.23 + 0.2 * at), (1, 0.23 + 0.2 * at), (1, 0.255 + 0.2 * at), (0, 0.255 + 0.2 * at)]
-            for at in range(4)
-        ],
+        [[(0, 0.23 + 0.2 * at), (1, 0.23 + 0.2 * at), (1, 0.255 + 0.2 * at), (0, 0.255 + 0.2 * at)] for at in range(4)],
         (142, 92, 54),
     )
     stage.land(0.86, (120, 40, 40), 0.2)
@@ -203,12 +200,9 @@ def bathroom(stage: Stage) -> None:
     bubbles = [(stage.uniform(0, 1), stage.uniform(0, 0.85), stage.uniform(0.025, 0.085)) for _ in range(22)]
     stage.discs(bubbles, (236, 250, 255), 0.85)
     stage.discs([(x, y, radius * 0.86) for x, y, radius in bubbles], (150, 208, 232), 0.85)
-    stage.discs(
-        [(x - radius * 0.4, y - radius * 0.4, radius * 0.2) for x, y, radius in bubbles], (255, 255, 255)
-    )
+    stage.discs([(x - radius * 0.4, y - radius * 0.4, radius * 0.2) for x, y, radius in bubbles], (255, 255, 255))
     foam = [
-        (at / 17 + stage.uniform(-0.03, 0.03), stage.uniform(0.9, 1.02), stage.uniform(0.05, 0.1))
-        for at in range(18)
+        (at / 17 + stage.uniform(-0.03, 0.03), stage.uniform(0.9, 1.02), stage.uniform(0.05, 0.1)) for at in range(18)
     ]
     stage.discs(foam, (250, 253, 255))
     stage.discs([(x, y + 0.03, radius * 0.75) for x, y, radius in foam], (226, 240, 248))

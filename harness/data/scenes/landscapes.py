@@ -10,9 +10,7 @@ from .stage import Stage
 from .tiles import cells
 
 
-def waves(
-    stage: Stage, horizon: float, near: tuple[float, float, float], far: tuple[float, float, float]
-) -> None:
+def waves(stage: Stage, horizon: float, near: tuple[float, float, float], far: tuple[float, float, float]) -> None:
     """Paint water from the horizon down, its waves larger towards the viewer."""
     stage.fill(far, near, horizon, 1.0)
     depth = clipped((stage.y - np.float32(horizon)) / np.float32(1 - horizon), 0, 1)
@@ -62,9 +60,7 @@ def iceberg(stage: Stage) -> None:
             ],
             (236, 246, 252),
         )
-        stage.polygons(
-            [[(peak, foot - high), (left + wide, foot), (peak - wide * 0.05, foot)]], (164, 204, 226)
-        )
+        stage.polygons([[(peak, foot - high), (left + wide, foot), (peak - wide * 0.05, foot)]], (164, 204, 226))
 
 
 def underwater(stage: Stage) -> None:
@@ -242,9 +238,7 @@ def cave(stage: Stage) -> None:
         teeth.append([(x - wide, 0.0), (x + wide, 0.0), (x, stage.uniform(0.14, 0.42))])
         stumps.append([(x - wide, 1.0), (x + wide, 1.0), (x, stage.uniform(0.82, 0.94))])
     stage.polygons(teeth, (40, 34, 36))
-    stage.polygons(
-        [[(a[0], 0.0), (c[0], c[1] * 0.9), (c[0] - 0.012, 0.0)] for a, _, c in teeth], (106, 94, 86)
-    )
+    stage.polygons([[(a[0], 0.0), (c[0], c[1] * 0.9), (c[0] - 0.012, 0.0)] for a, _, c in teeth], (106, 94, 86))
     stage.land(0.9, (58, 50, 48), 0.2)
     stage.polygons(stumps, (44, 38, 40))
 
@@ -253,9 +247,7 @@ def cobbles(stage: Stage, start: float, colour: tuple[float, float, float]) -> N
     """Paint cobblestones below `start`."""
     near, second = cells(12, 90)
     side = near.shape[0]
-    rows = clipped(
-        (np.maximum(stage.y[:, 0] - start, 0) / (1 - start)) ** 1.4 * side * 0.9, 0, side - 1
-    ).astype(int)
+    rows = clipped((np.maximum(stage.y[:, 0] - start, 0) / (1 - start)) ** 1.4 * side * 0.9, 0, side - 1).astype(int)
     columns = (stage.x[0] * (side - 1)).astype(int)
     joint = clipped((second - near)[rows][:, columns] * 5, 0, 1)
     stone = floats(colour) * (0.4 + 0.6 * joint)[..., None]

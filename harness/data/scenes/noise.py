@@ -16,7 +16,7 @@ _TILE = 256
 
 
 def generator(seed: int) -> np.random.Generator:
-    """Return a generator whose stream numpy promises to keep."""
+    """Return a generator of its own for everything that is left to chance in one drawing or tile."""
     return np.random.Generator(np.random.PCG64(seed))
 
 
@@ -38,9 +38,7 @@ def cloudy(seed: int, finest: int = 6) -> Array:
     total = np.zeros((_TILE, _TILE), np.float32)
     for octave in range(1, finest + 1):
         cells = 2**octave + 1
-        total += resized(random.random((cells, cells)).astype(np.float32), _TILE, _TILE) * np.float32(
-            0.55**octave
-        )
+        total += resized(random.random((cells, cells)).astype(np.float32), _TILE, _TILE) * np.float32(0.55**octave)
     low, high = float(total.min()), float(total.max())
     stretched: Array = (total - low) / np.float32(high - low)
     return stretched
@@ -69,9 +67,7 @@ def grain_patch(random: np.random.Generator, width: int, height: int) -> Array:
     tile = grain(7)
     left, top = random.integers(0, 512 - min(511, max(width, height)), 2)
     return (
-        tile[top : top + height, left : left + width]
-        if max(width, height) < 512
-        else np.resize(tile, (height, width))
+        tile[top : top + height, left : left + width] if max(width, height) < 512 else np.resize(tile, (height, width))
     )
 
 

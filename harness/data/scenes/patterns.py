@@ -124,9 +124,7 @@ def _confetti() -> Array:
 
 def _patchwork() -> Array:
     random = generator(76)
-    inks = floats(
-        [(200, 60, 60), (70, 110, 180), (236, 196, 90), (90, 150, 90), (220, 130, 150), (240, 234, 220)]
-    )
+    inks = floats([(200, 60, 60), (70, 110, 180), (236, 196, 90), (90, 150, 90), (220, 130, 150), (240, 234, 220)])
     picks = random.integers(0, len(inks), (7, 7))
     base: Array = np.kron(inks[picks], np.ones((37, 37, 1), np.float32))[:SIDE, :SIDE]
     x, y = np.meshgrid(np.arange(SIDE), np.arange(SIDE))

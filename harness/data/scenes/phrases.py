@@ -61,13 +61,9 @@ def _tonal_keys(table: dict[str, Wording]) -> tuple[str, ...]:
 
 
 _KEYS = {
-    False: {
-        kind: tuple(table)
-        for kind, table in (("material", MATERIALS), ("skin", SKINS), ("pattern", PATTERNS))
-    },
+    False: {kind: tuple(table) for kind, table in (("material", MATERIALS), ("skin", SKINS), ("pattern", PATTERNS))},
     True: {
-        kind: _tonal_keys(table)
-        for kind, table in (("material", MATERIALS), ("skin", SKINS), ("pattern", PATTERNS))
+        kind: _tonal_keys(table) for kind, table in (("material", MATERIALS), ("skin", SKINS), ("pattern", PATTERNS))
     },
 }
 _FINISH_KEYS = {False: tuple(FINISHES), True: _tonal_keys(FINISHES)}
@@ -156,6 +152,34 @@ def _determined(body: str, noun: Noun, number: tuple[int, str, str], chance: Cha
     return body
 
 
+def _manner(
+    tonal: bool,
+    fine: bool,
+    sized: bool,
+    turnable: bool,
+    richness: float,
+    before: list[str],
+    after: list[str],
+    chance: Chance,
+) -> tuple[float, str, int]:
+    """Choose and say how large a subject is, its finish and how it is turned."""
+    size = 1.0
+    if sized and chance.often(0.17 * richness):
+        key = chance.pick(_SIZE_KEYS[fine])
+        size, words = SIZES[key]
+        before.append(chance.pick(words))
+    finish = "none"
+    if chance.often(0.15 * richness):
+        finish = chance.pick(_FINISH_KEYS[tonal])
+        _said(FINISHES[finish], before, after, chance)
+    angle = 0
+    if turnable and chance.often(0.08 * richness):
+        angle = chance.pick(_FLAT_TURNS)
+        ahead, behind = TURNS[angle]
+        _said(Wording(ahead, behind), before, after, chance)
+    return size, finish, angle
+
+
 def noun_phrase(
     subject: Subject,
     chance: Chance,
@@ -194,20 +218,8 @@ def noun_phrase(
         number = chance.pick(COUNTS if fine else _FEW_COUNTS)
     before: list[str] = []
     after: list[str] = []
-    size = 1.0
-    if sized and chance.often(0.17 * richness):
-        key = chance.pick(_SIZE_KEYS[fine])
-        size, words = SIZES[key]
-        before.append(chance.pick(words))
-    finish = "none"
-    if chance.often(0.15 * richness):
-        finish = chance.pick(_FINISH_KEYS[tonal])
-        _said(FINISHES[finish], before, after, chance)
-    angle = 0
-    if number[0] == 1 and subject.glyph not in SYMMETRIC and chance.often(0.08 * richness):
-        angle = chance.pick(_FLAT_TURNS)
-        ahead, behind = TURNS[angle]
-        _said(Wording(ahead, behind), before, after, chance)
+    turnable = number[0] == 1 and subject.glyph not in SYMMETRIC
+    size, finish, angle = _manner(tonal, fine, sized, turnable, richness, before, after, chance)
     look = Look(subject.colour)
     if chance.often(min(1.0, 0.9 * richness)):
         look = _surface(subject, tonal, fine, avoid, before, after, chance)
@@ -217,15 +229,9 @@ def noun_phrase(
     return Phrase(_determined(body, noun, number, chance), subject, noun, look, size, number[0], number[1])
 
 
-def plural_phrase(
-    subject: Subject, noun: Noun, chance: Chance, *, tonal: bool, avoid: str = ""
-) -> tuple[str, Look]:
+def plural_phrase(subject: Subject, noun: Noun, chance: Chance, *, tonal: bool, avoid: str = "") -> tuple[str, Look]:
     """Compose a plural without a number ("red foxes"), for subjects that surround another."""
     before: list[str] = []
     after: list[str] = ["-"]
-    look = (
-        _surface(subject, tonal, True, avoid, before, after, chance)
-        if chance.often(0.55)
-        else Look(subject.colour)
-    )
+    look = _surface(subject, tonal, True, avoid, before, after, chance) if chance.often(0.55) else Look(subject.colour)
     return " ".join((*before, noun.many)), replace(look, mirrored=chance.often(0.4))

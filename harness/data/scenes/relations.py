@@ -86,16 +86,10 @@ RELATIONS: dict[str, Relation] = {
         ),
         1.2,
     ),
-    "between": Relation(
-        ("{a} between two {bs}", "{a} flanked by two {bs}", "two {bs} with {a} in the middle"), 0.8
-    ),
-    "holding": Relation(
-        ("{a} holding {b}", "{a} carrying {b}", "{a} clutching {b}", "{a} that holds {b}"), 1.4
-    ),
+    "between": Relation(("{a} between two {bs}", "{a} flanked by two {bs}", "two {bs} with {a} in the middle"), 0.8),
+    "holding": Relation(("{a} holding {b}", "{a} carrying {b}", "{a} clutching {b}", "{a} that holds {b}"), 1.4),
     "dwarfed": Relation(("{a} dwarfed by {b}", "{a} at the foot of {b}", "{b} towering over {a}"), 0.8),
-    "twin": Relation(
-        ("{a}, near an identical {n}", "{a} next to an identical {n}", "{a} beside its twin"), 0.5
-    ),
+    "twin": Relation(("{a}, near an identical {n}", "{a} next to an identical {n}", "{a} beside its twin"), 0.5),
 }
 
 SIZED = frozenset({"beside", "left", "right", "on", "under", "above", "twin"})

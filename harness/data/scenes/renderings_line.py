@@ -53,7 +53,7 @@ def _chalk(picture: Array, cover: Array, random: np.random.Generator) -> Array:
 def _woodcut(picture: Array, cover: Array, random: np.random.Generator) -> Array:
     """Cut into black and white, with carved strokes for the tones between."""
     size = picture.shape[0]
-    light = clipped(subdued(picture, cover, 0.3) * 1.15 + 0.08, 0, 1)
+    light = clipped(subdued(picture, cover, 0.55) * 1.15 + 0.06, 0, 1)
     _, y = coordinates(size)
     carved = 0.5 + 0.5 * np.sin((y + 0.05 * patch(random, size, size, 0.5)) * np.float32(170))
     white = step(light + (carved - 0.5) * 0.62, 0.5, 0.12)

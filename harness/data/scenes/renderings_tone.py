@@ -22,7 +22,7 @@ def _photo(picture: Array, cover: Array, random: np.random.Generator) -> Array:
     """Blur what is behind the subjects, darken the corners and add a little grain."""
     size = picture.shape[0]
     sharp = cover[..., None]
-    soft = blurred(picture, size / 110)
+    soft = blurred(picture, size / 150)
     mixed = soft + (picture - soft) * sharp
     return mixed * _vignette(size, 0.5) + 5 * grain_patch(random, size, size)[..., None]
 
@@ -42,7 +42,11 @@ def _sepia(picture: Array, cover: Array, random: np.random.Generator) -> Array:
     """Tone in brown, fade towards an oval edge and scratch."""
     size = picture.shape[0]
     toned = mapped(
-        _grey(blurred(picture, size / 200)), (46, 26, 14), (140, 98, 58), (226, 192, 140), (246, 230, 196)
+        _grey(0.6 * picture + 0.4 * blurred(picture, size / 128)),
+        (36, 18, 8),
+        (110, 72, 38),
+        (190, 150, 98),
+        (250, 234, 200),
     )
     x, y = coordinates(size)
     oval = clipped(((x - 0.5) ** 2 + (y - 0.5) ** 2) * 9 - 2.3, 0, 0.85)[..., None]
@@ -57,17 +61,13 @@ def _thermal(picture: Array, cover: Array, random: np.random.Generator) -> Array
     """Show subjects hot and the rest cold, in the colours of a heat camera."""
     size = picture.shape[0]
     heat = luminance(blurred(picture, size / 90)) * 0.5 + cover * (0.2 + 0.32 * luminance(picture))
-    return mapped(
-        heat, (6, 4, 40), (64, 10, 130), (190, 30, 110), (250, 110, 20), (255, 220, 60), (255, 255, 236)
-    )
+    return mapped(heat, (6, 4, 40), (64, 10, 130), (190, 30, 110), (250, 110, 20), (255, 220, 60), (255, 255, 236))
 
 
 def _vaporwave(picture: Array, cover: Array, random: np.random.Generator) -> Array:
     """Map light to violet, pink and cyan, with scan lines."""
     size = picture.shape[0]
-    toned = mapped(
-        _grey(picture), (24, 8, 66), (120, 20, 150), (255, 80, 190), (120, 220, 255), (236, 255, 255)
-    )
+    toned = mapped(_grey(picture), (24, 8, 66), (120, 20, 150), (255, 80, 190), (120, 220, 255), (236, 255, 255))
     toned[:: max(2, size // 40)] *= 0.82
     return toned
 
@@ -87,15 +87,11 @@ def _popart(picture: Array, cover: Array, random: np.random.Generator) -> Array:
     light = _grey(picture)
     low, high = np.percentile(light, (25, 80))
     ends = ((0, half), (half, size))
-    tone = clipped((light - low) / max(float(high - low), 0.12) * 0.6 + 0.2, 0, 1) * (
-        1 - contours(picture, cover)
-    )
+    tone = clipped((light - low) / max(float(high - low), 0.12) * 0.6 + 0.2, 0, 1) * (1 - contours(picture, cover))
     out = np.empty_like(picture)
     for at, inks in enumerate(_POP):
         (top, bottom), (left, right) = ends[at // 2], ends[at % 2]
-        small = (
-            to_array(to_image(tone * 255).resize((right - left, bottom - top), Image.Resampling.BOX)) / 255
-        )
+        small = to_array(to_image(tone * 255).resize((right - left, bottom - top), Image.Resampling.BOX)) / 255
         levels = clipped(np.floor(small * 3), 0, 2) / 2
         out[top:bottom, left:right] = mapped(levels, *inks)
     out[half - 1 : half + 1] = 250

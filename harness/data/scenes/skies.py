@@ -87,7 +87,7 @@ def _fair_clouds(stage: Stage, horizon: float) -> None:
 
 
 def _noon(stage: Stage, horizon: float) -> None:
-    x, y = stage.uniform(0.12, 0.88), 0.12
+    x, y = stage.uniform(0.25, 0.75), 0.12
     rays = []
     for at in range(12):
         angle = at * pi / 6
@@ -119,7 +119,7 @@ def _dawn(stage: Stage, horizon: float) -> None:
 
 
 def _moonlight(stage: Stage, horizon: float) -> None:
-    x, y = stage.uniform(0.16, 0.84), stage.uniform(0.14, 0.2)
+    x, y = stage.uniform(0.28, 0.72), stage.uniform(0.13, 0.17)
     stage.glow(x, y, 0.26, (150, 164, 210), 0.7)
     stage.discs([(x, y, 0.11)], (246, 244, 226))
     stage.discs(
@@ -129,9 +129,7 @@ def _moonlight(stage: Stage, horizon: float) -> None:
 
 
 def _heavy_clouds(stage: Stage, horizon: float) -> None:
-    amount = step(stage.noise(0.45, 1.6), 0.45, 0.3) * clipped(
-        1.4 - stage.y / np.float32(max(horizon, 0.3)), 0, 1
-    )
+    amount = step(stage.noise(0.45, 1.6), 0.45, 0.3) * clipped(1.4 - stage.y / np.float32(max(horizon, 0.3)), 0, 1)
     light = floats((58, 60, 68)) + stage.noise(0.8)[..., None] * np.float32(90)
     stage.blend(light, amount * np.float32(0.9))
 
@@ -195,7 +193,7 @@ def _meteors(stage: Stage, horizon: float) -> None:
 
 
 def _eclipse(stage: Stage, horizon: float) -> None:
-    x, y = stage.uniform(0.25, 0.75), 0.19
+    x, y = stage.uniform(0.3, 0.7), 0.17
     stage.glow(x, y, 0.26, (255, 226, 170), 1.0)
     stage.discs([(x, y, 0.135)], (255, 250, 226))
     stage.discs([(x, y, 0.12)], (8, 6, 12))

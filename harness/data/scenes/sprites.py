@@ -63,9 +63,7 @@ def _surface(look: Look, width: int, height: int, random: np.random.Generator) -
     whole = look.texture in WHOLE
     if look.texture.startswith("glyph:"):
         ink = floats(COLOURS[look.second_colour])
-        ground = (
-            own * np.float32(0.3) if float(ink @ _LUMA) > 110 else own * np.float32(0.3) + np.float32(172)
-        )
+        ground = own * np.float32(0.3) if float(ink @ _LUMA) > 110 else own * np.float32(0.3) + np.float32(172)
         share = _piece(pattern(look.texture), width, height, random, whole=False)[..., None] / np.float32(255)
         filled: Array = ground + (ink - ground) * share
         return filled
@@ -83,9 +81,7 @@ def _surface(look: Look, width: int, height: int, random: np.random.Generator) -
 def _relief(mask: Image.Image, size: int) -> Array:
     """Return the light that falls on a rounded glyph from the upper left, around 0."""
     radius = max(1, size // 36)
-    soft = to_array(
-        mask.filter(ImageFilter.BoxBlur(radius)).filter(ImageFilter.BoxBlur(radius))
-    ) / np.float32(255)
+    soft = to_array(mask.filter(ImageFilter.BoxBlur(radius)).filter(ImageFilter.BoxBlur(radius))) / np.float32(255)
     light = np.zeros_like(soft)
     light[radius:, radius:] = soft[radius:, radius:] - soft[:-radius, :-radius]
     light[:-radius, :-radius] += soft[radius:, radius:] - soft[:-radius, :-radius]
@@ -103,9 +99,7 @@ def _outlined(colour: Array, alpha: Array, base: Array, size: int) -> tuple[Arra
     return ink + (colour - ink) * edge, np.maximum(alpha, outer * np.float32(0.92))
 
 
-def make_sprite(
-    glyph: str, look: Look, width: int, height: int, size: int, random: np.random.Generator
-) -> Sprite:
+def make_sprite(glyph: str, look: Look, width: int, height: int, size: int, random: np.random.Generator) -> Sprite:
     """Paint a subject.
 
     Parameters
@@ -169,9 +163,7 @@ def _snowy(colour: Array, alpha: Array, random: np.random.Generator) -> None:
 
 def _muddy(colour: Array, alpha: Array, random: np.random.Generator) -> None:
     height, width = alpha.shape
-    level = np.linspace(0, 1, height, dtype=np.float32)[:, None] + 0.5 * (
-        patch(random, width, height, 0.9) - 0.5
-    )
+    level = np.linspace(0, 1, height, dtype=np.float32)[:, None] + 0.5 * (patch(random, width, height, 0.9) - 0.5)
     colour += (floats((84, 56, 32)) - colour) * (step(level, 0.6, 0.08) * np.float32(0.95))[..., None]
 
 
@@ -186,10 +178,7 @@ def _combed(colour: Array, alpha: Array, random: np.random.Generator) -> None:
 
 def _furry(colour: Array, alpha: Array, random: np.random.Generator, size: int) -> tuple[Array, Array]:
     radius = max(1.5, size / 40)
-    soft = (
-        to_array(Image.fromarray((alpha * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius)))
-        / 255
-    )
+    soft = to_array(Image.fromarray((alpha * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))) / 255
     hair = grain_patch(random, alpha.shape[1], alpha.shape[0])
     return colour, np.maximum(alpha, step(soft + 0.4 * hair, 0.56, 0.2) * (soft > 0.06)).astype(np.float32)
 
@@ -197,9 +186,7 @@ def _furry(colour: Array, alpha: Array, random: np.random.Generator, size: int) 
 def _melting(colour: Array, alpha: Array, random: np.random.Generator, size: int) -> tuple[Array, Array]:
     height, width = alpha.shape
     x = np.arange(width, dtype=np.float32) / size
-    drip = np.maximum(np.sin(x * 46 + np.float32(random.uniform(0, 6))), 0) ** 2 * (
-        0.5 + 0.5 * np.sin(x * 17)
-    )
+    drip = np.maximum(np.sin(x * 46 + np.float32(random.uniform(0, 6))), 0) ** 2 * (0.5 + 0.5 * np.sin(x * 17))
     y = np.arange(height, dtype=np.float32)[:, None]
     fall = clipped((y / height - 0.3) / 0.7, 0, 1) * drip * np.float32(size * 0.16)
     source = clipped(y - fall, 0, height - 1).astype(int)

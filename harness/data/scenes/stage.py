@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .glyphs import shape
-from .noise import Array, blend, clipped, coordinates, floats, generator, patch, step
+from .noise import Array, blend, clipped, coordinates, floats, generator, patch, resized, step
 
 Point = tuple[float, float]
 RGB = tuple[float, float, float]
@@ -57,19 +57,8 @@ class Stage:
 
     def noise(self, share: float = 0.7, stretch: float = 1.0, seed: int = 0) -> Array:
         """Return smooth noise of shape (size, size) in 0..1; a `stretch` above 1 draws it out sideways."""
-        if stretch == 1.0:
-            return patch(self.random, self.size, self.size, share, seed)
-        tall = max(self.size, round(self.size * stretch))
-        return (
-            patch(self.random, tall, self.size, share, seed)[:, : self.size]
-            if stretch < 1
-            else np.asarray(
-                Image.fromarray(patch(self.random, self.size, self.size, share, seed)).resize(
-                    (round(self.size * stretch), self.size), Image.Resampling.BILINEAR
-                ),
-                np.float32,
-            )[:, : self.size]
-        )
+        values = patch(self.random, self.size, self.size, share, seed)
+        return values if stretch == 1.0 else resized(values, round(self.size * stretch), self.size)[:, : self.size]
 
     def roughen(self, strength: float, start: float = 0.0, share: float = 0.9) -> None:
         """Lighten and darken the picture below `start` with noise."""
@@ -111,14 +100,10 @@ class Stage:
         mask = Image.new("L", (side, side))
         pen = ImageDraw.Draw(mask)
         for x, y, radius in centres:
-            pen.ellipse(
-                [(x - radius) * side, (y - radius) * side, (x + radius) * side, (y + radius) * side], fill=255
-            )
+            pen.ellipse([(x - radius) * side, (y - radius) * side, (x + radius) * side, (y + radius) * side], fill=255)
         self.blend(colour, _covered(mask, self.size) * np.float32(amount))
 
-    def stamp(
-        self, glyph: str, centre: float, foot: float, side: float, colour: RGB, amount: float = 1.0
-    ) -> None:
+    def stamp(self, glyph: str, centre: float, foot: float, side: float, colour: RGB, amount: float = 1.0) -> None:
         """Paint a glyph flat in one colour; part of it may lie outside."""
         pixels = max(3, round(side * self.size))
         mask, _ = shape(glyph, pixels, pixels, 0, False)

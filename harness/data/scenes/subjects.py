@@ -72,9 +72,7 @@ def _parse(table: str) -> list[Subject]:
             kind = line[1:-1]
         elif line:
             glyph, nouns, colour = (part.strip() for part in line.split("|"))
-            subjects.append(
-                Subject(glyph, kind, tuple(_noun(noun.strip()) for noun in nouns.split(",")), colour)
-            )
+            subjects.append(Subject(glyph, kind, tuple(_noun(noun.strip()) for noun in nouns.split(",")), colour))
     return subjects
 
 

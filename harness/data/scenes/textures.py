@@ -41,9 +41,7 @@ def _copper() -> Array:
 def _chrome() -> Array:
     _, y = grid()
     bands = np.sin((y * 2.2 + cloudy(5, 3) * 1.6) * 9)
-    return ramp(
-        0.5 + 0.5 * bands, (14, 18, 30), (90, 110, 136), (230, 240, 250), (255, 255, 255), (120, 150, 190)
-    )
+    return ramp(0.5 + 0.5 * bands, (14, 18, 30), (90, 110, 136), (230, 240, 250), (255, 255, 255), (120, 150, 190))
 
 
 def _rust() -> Array:
@@ -223,9 +221,7 @@ def _scattered(name: str, count: int, seed: int, ground: RGB, inks: tuple[RGB, .
 
 
 def _leaves() -> Array:
-    return _scattered(
-        "leaf", 190, 32, (24, 70, 24), ((46, 128, 44), (90, 168, 60), (30, 96, 36), (140, 190, 70))
-    )
+    return _scattered("leaf", 190, 32, (24, 70, 24), ((46, 128, 44), (90, 168, 60), (30, 96, 36), (140, 190, 70)))
 
 
 def _petals() -> Array:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from .noise import clipped, step
+from .noise import Array, clipped, step
 from .stage import RGB, Stage
 
 
-def paint_weather(stage: Stage) -> None:
-    """Paint the foreground of the stage's light over the finished scene."""
+def paint_weather(stage: Stage, cover: Array) -> None:
+    """Paint the foreground of the stage's light over the finished scene, thinner where subjects are.
+
+    `cover` says where that is, shape (size, size) in 0..1.
+    """
+    if stage.light in _HAZES:
+        _HAZES[stage.light](stage, 1 - np.float32(0.55) * cover)
+        return
     paint = _WEATHER.get(stage.light)
     if paint is not None:
         paint(stage)
 
 
-def _fog(stage: Stage) -> None:
-    stage.blend((222, 226, 228), np.float32(0.22) + np.float32(0.42) * step(stage.noise(0.35, 2.2), 0.5, 0.5))
+def _fog(stage: Stage, thickness: Array) -> None:
+    banks = np.float32(0.26) + np.float32(0.44) * step(stage.noise(0.35, 2.2), 0.5, 0.5)
+    stage.blend((222, 226, 228), banks * thickness)
 
 
-def _smoke(stage: Stage) -> None:
-    stage.blend((206, 206, 212), step(stage.noise(0.5), 0.56, 0.4) * np.float32(0.75))
+def _smoke(stage: Stage, thickness: Array) -> None:
+    stage.blend((206, 206, 212), step(stage.noise(0.5), 0.56, 0.4) * np.float32(0.8) * thickness)
 
 
 def _rain(stage: Stage) -> None:
@@ -42,9 +49,7 @@ def _storm(stage: Stage) -> None:
 
 def _snowfall(stage: Stage) -> None:
     at = stage.random.random((95, 3))
-    stage.discs(
-        [(float(x), float(y), 0.006 + 0.012 * float(s) ** 2) for x, y, s in at], (255, 255, 255), 0.95
-    )
+    stage.discs([(float(x), float(y), 0.006 + 0.012 * float(s) ** 2) for x, y, s in at], (255, 255, 255), 0.95)
 
 
 def _bits(stage: Stage, inks: tuple[RGB, ...], each: int, slender: float) -> None:
@@ -91,9 +96,8 @@ def _disco(stage: Stage) -> None:
         stage.polygons(beam, colour, 0.3)
 
 
+_HAZES = {"fog": _fog, "smoke": _smoke}
 _WEATHER = {
-    "fog": _fog,
-    "smoke": _smoke,
     "rain": _rain,
     "storm": _storm,
     "snowfall": _snowfall,

@@ -1,0 +1,139 @@
+"""Fixtures all tests share: an offline environment, a cache of the session's own, the command, the real images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Before anything imports huggingface_hub: no test may try the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+# One cache for the session, shared by its xdist workers, never the user's.
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"single-{os.getpid()}")
+CACHE = Path(tempfile.gettempdir()) / f"harness-test-cache-{_RUN[:16]}"
+os.environ["HARNESS_CACHE"] = str(CACHE)
+
+REAL_DATA = Path(os.environ.get("HARNESS_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the cache, in the process that outlives the workers."""
+    import shutil
+
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(CACHE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real images, or a skip that says where it was looked for."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real images at {REAL_DATA}; set HARNESS_REAL_DATA")
+    return REAL_DATA
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout; fails if there is anything else."""
+        return json.loads(self.out)
+
+
+Harness = Callable[..., Answer]
+
+
+def run_harness(*arguments: object, cwd: Path, env: dict[str, str] | None = None, timeout: float = 600) -> Answer:
+    """Run the ``harness`` command in a process of its own, as a user does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    """The ``harness`` command, run in an empty folder."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+
+    def call(*arguments: object, **options: Any) -> Answer:
+        return run_harness(*arguments, cwd=options.pop("cwd", folder), **options)
+
+    return call
+
+
+def save_image(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
+    """Write an image of random blocks: small, real, different for every seed."""
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = rng.integers(0, 256, size=(4, 5, 3), dtype=np.uint8)
+    Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST).save(path)
+
+
+PROMPTS = [
+    "a red fox asleep on a mossy log",
+    "an oil painting of a harbour in winter",
+    "three astronauts playing cards on the moon",
+    "a close-up photograph of a wet strawberry",
+    "blueprint of a steam locomotive",
+    "a crowded night market in the rain, neon signs",
+    "portrait of an old violin maker in his workshop",
+    "a paper crane floating above a volcano",
+    "isometric drawing of a tiny bakery",
+    "a whale made of clouds over a wheat field",
+    "stained glass window showing a bicycle",
+    "a minimalist poster about quantum physics",
+    "a bowl of ramen with chopsticks, top view",
+    "an abandoned greenhouse full of ferns",
+    "a chess game between two robots",
+    "the skyline of a city under the sea",
+]
+
+
+def make_kaggle(folder: Path, prompts: list[str] | None = None) -> Path:
+    """Write a small data set in the competition's layout."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "prompts.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["imgId", "prompt"])
+        for i, prompt in enumerate(PROMPTS if prompts is None else prompts):
+            writer.writerow([f"img{i:03d}", prompt])
+            save_image(folder / "images" / f"img{i:03d}.png", i)
+    return folder
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path) -> Path:
+    """A small data set in the competition's layout: 16 images with prompts."""
+    return make_kaggle(tmp_path / "data")
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in an empty folder, for code that writes below ``runs/``."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

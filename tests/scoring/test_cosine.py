@@ -1,0 +1,70 @@
+"""The score and its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.scoring.cosine import group_interval, row_cosines, slice_means
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 30), st.integers(0, 2**16), st.data())
+def test_the_score_knows_neither_row_order_nor_length(n: int, seed: int, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    predictions, targets = rng.normal(size=(n, 384)), rng.normal(size=(n, 384))
+    order = data.draw(st.permutations(range(n)))
+    scale = np.array(data.draw(st.lists(st.floats(1e-3, 1e3), min_size=n, max_size=n)))[:, None]
+    plain = row_cosines(predictions, targets)
+    assert np.allclose(row_cosines(predictions[order] * scale[order], targets[order]), plain[order], atol=1e-12)
+    assert plain.mean() == pytest.approx(row_cosines(predictions[order], targets[order]).mean(), abs=1e-12)
+
+
+def test_cosines_are_those_of_the_definition() -> None:
+    a = np.zeros((3, 384))
+    a[:, :2] = [[1, 0], [1, 1], [-2, 0]]
+    b = np.zeros((3, 384))
+    b[:, 0] = 1
+    assert row_cosines(a, b) == pytest.approx([1.0, np.sqrt(0.5), -1.0])
+
+
+def test_the_interval_widens_when_rows_of_a_group_agree() -> None:
+    rng = np.random.default_rng(0)
+    by_group = np.repeat(rng.normal(size=50), 20)
+    groups = np.repeat(np.arange(50), 20)
+    clustered = group_interval(by_group, groups)
+    rows = group_interval(by_group, np.arange(1000))
+    assert clustered.mean == pytest.approx(by_group.mean())
+    assert rows.mean == pytest.approx(by_group.mean())
+    assert (clustered.high - clustered.low) > 3 * (rows.high - rows.low)
+    assert (rows.high - rows.low) == pytest.approx(2 * 1.96 * by_group.std() / np.sqrt(1000), rel=0.1)
+
+
+def test_the_interval_is_the_same_every_time_and_for_any_group_labels() -> None:
+    values = np.random.default_rng(1).normal(size=60)
+    groups = np.arange(60) // 3
+    assert group_interval(values, groups) == group_interval(values, groups)
+    assert group_interval(values, groups) == group_interval(values, groups * 7 + 100)
+
+
+def test_many_groups_are_drawn_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.scoring import cosine
+
+    values, groups = np.random.default_rng(2).normal(size=400), np.arange(400)
+    whole = group_interval(values, groups)
+    monkeypatch.setattr(cosine, "_BATCH_ELEMENTS", 4000)
+    assert group_interval(values, groups) == whole
+
+
+def test_one_group_has_a_mean_and_no_interval() -> None:
+    interval = group_interval(np.array([1.0, 3.0]), np.array([4, 4]))
+    assert interval.mean == 2.0
+    assert np.isnan(interval.low)
+    assert np.isnan(interval.high)
+
+
+def test_slices_are_means_by_source() -> None:
+    assert slice_means(np.array([1.0, 2.0, 6.0]), ["b", "a", "b"]) == {"a": 2.0, "b": 3.5}
+    assert slice_means(np.array([1.0]), None) == {}
