@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 
 def main() -> None:
@@ -15,12 +16,12 @@ def main() -> None:
         app()
     except HarnessError as error:
         if _debugging():
-            raise
+            traceback.print_exc()
         sys.stderr.write(f"Error: {error}\n")
         raise SystemExit(error.exit_code) from None
     except Exception as error:
         if _debugging():
-            raise
+            traceback.print_exc()
         sys.stderr.write(
             f"Error: {type(error).__name__}: {error}\n"
             "This is a defect of harness or of a plugin, not of your input; run again with --debug for the traceback.\n"

@@ -76,8 +76,9 @@ class RunProgress:
 
     def _on_task_failed(self, event: RunEvent) -> None:
         self._advance()
-        reason = event.details["reason"].splitlines()[0]
-        self._line(f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)} FAILED: {reason}")
+        # Bad input ends the run, and its message follows as the error; it need not be read twice.
+        reason = "" if event.details["input_fault"] else ": " + event.details["reason"].splitlines()[0]
+        self._line(f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)} FAILED{reason}")
 
     def _advance(self) -> None:
         self._done += 1

@@ -85,13 +85,16 @@ def print_leaderboard(board: Leaderboard) -> None:
         ]
         for row in board.rows
     ]
-    n, groups = (board.rows[0].n, board.rows[0].groups) if board.rows else (0, 0)
-    print_table(
-        f"{board.dataset}: out-of-fold mean cosine, {n} rows in {groups} groups (folds {board.fold_hash})",
-        ["plugin", "score", "95 % interval", *shown, "fit s/fold", "images/s", "trainable", "version"],
-        rows,
-        left=["plugin"],
-    )
+    if board.rows:
+        n, groups = board.rows[0].n, board.rows[0].groups
+        print_table(
+            f"{board.dataset}: out-of-fold mean cosine, {n} rows in {groups} groups (folds {board.fold_hash})",
+            ["plugin", "score", "95 % interval", *shown, "fit s/fold", "images/s", "trainable", "version"],
+            rows,
+            left=["plugin"],
+        )
+    else:
+        note(f"{board.dataset}: no member has a prediction for every row yet")
     if len(sources) > len(shown):
         note(f"{len(sources)} sources: their slices are in --json")
     for name, reason in board.incomplete.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -111,21 +111,15 @@ def build_dataset(
         Naming the row, for: no rows at all, a missing image file, two rows with one id, a text that
         is empty, texts or groups on some rows only.
     """
-    columns = list(rows)
+    columns: list[Row] = []
+    seen: dict[str, str] = {}
+    for row in rows:  # one by one: a wrong row is named before what only the whole table can tell
+        where = row.where or f"{location}: row '{row.id}'"
+        _check_row(row, where, seen)
+        seen[row.id] = where
+        columns.append(row)
     if not columns:
         raise InputError(f"{location}: the {layout} data set has no rows; add images, or name another folder")
-    seen: dict[str, str] = {}
-    for row in columns:
-        where = row.where or f"{location}: row '{row.id}'"
-        if row.id in seen:
-            raise InputError(f"{where}: the id '{row.id}' is already taken by {seen[row.id]}; ids must be unique")
-        seen[row.id] = where
-        if not row.id.strip():
-            raise InputError(f"{where}: the id is empty; give every row an id")
-        if isinstance(row.image, Path) and not row.image.is_file():
-            raise InputError(f"{where}: there is no image {row.image}; add the file or remove the row")
-        if any(not text.strip() for text in row.texts):
-            raise InputError(f"{where}: the prompt of '{row.id}' is empty; write it or remove the row and its image")
     _check_all_or_none(columns, location)
     first = columns[0]
     return Dataset(
@@ -141,6 +135,27 @@ def build_dataset(
         recommended_threshold=recommended_threshold,
         synthetic=synthetic,
     )
+
+
+def _check_row(row: Row, where: str, seen: Mapping[str, str]) -> None:
+    if row.id in seen:
+        raise InputError(f"{where}: the id '{row.id}' is already taken by {seen[row.id]}; ids must be unique")
+    if not row.id.strip():
+        raise InputError(f"{where}: the id is empty; give every row an id")
+    if isinstance(row.image, Path) and not row.image.is_file():
+        raise InputError(f"{where}: there is no image {row.image}; add the file or remove the row")
+    if any(not text.strip() for text in row.texts):
+        raise InputError(f"{where}: the prompt of '{row.id}' is empty; write it or remove the row and its image")
+    if any(not _encodable(text) for text in (row.id, *row.texts)):
+        raise InputError(f"{where}: '{row.id!a}' holds half a surrogate pair, which is no character; retype the text")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_all_or_none(rows: Sequence[Row], location: Path) -> None:

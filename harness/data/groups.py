@@ -95,12 +95,35 @@ def split_large(graph: TextGraph, labels: NDArray[np.int64], capacity: float) ->
     -------
     list of lists of node arrays
         One list a component: its parts, neighbours next to each other. A component that fits is one
-        part. A single text with more rows than the capacity stays whole: its rows say the same.
+        part. A single text with more rows than the capacity stays whole, since its rows say the same,
+        and so do the captions of one image.
     """
-    weight = graph.weight
+    atom, weight, centre = _atoms(graph)
+    members = _by_label(atom)
+    label_of_atom = labels[[nodes[0] for nodes in members]]
+    return [
+        [np.concatenate([members[a] for a in part]) for part in _bisect(centre, weight, atoms, capacity)]
+        for atoms in _by_label(np.unique(label_of_atom, return_inverse=True)[1])
+    ]
+
+
+def _atoms(graph: TextGraph) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return what is never cut: the atom of each node (m,), and the rows (k,) and mean target (k, 384) of each atom."""
+    joined = Components(len(graph.vectors))
+    joined.link(graph.same_image[:, 0], graph.same_image[:, 1])
+    atom = np.unique(joined.labels, return_inverse=True)[1]
+    weight = np.bincount(atom, weights=graph.weight).astype(np.int64)
+    if len(weight) == len(atom):
+        return atom, weight, graph.vectors
+    total = np.zeros((len(weight), graph.vectors.shape[1]))
+    np.add.at(total, atom, graph.vectors * graph.weight[:, None])
+    return atom, weight, (total / weight[:, None]).astype(np.float32)
+
+
+def _by_label(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the positions of each label 0, 1, ..., in order."""
     order = np.argsort(labels, kind="stable")
-    bounds = np.flatnonzero(np.diff(labels[order])) + 1
-    return [_bisect(graph.vectors, weight, nodes, capacity) for nodes in np.split(order, bounds)]
+    return np.split(order, np.cumsum(np.bincount(labels))[:-1])
 
 
 def _bisect(

@@ -36,7 +36,7 @@ class ImageFile:
     def digest(self) -> str:
         """BLAKE2b of the file's bytes. Raises ``InputError`` if the bytes are not an image's."""
         data = self._read()
-        check_header(data, self.name)
+        check_whole(data, self.name)
         return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     def open(self) -> Image:
@@ -52,15 +52,26 @@ class ImageFile:
             ) from error
 
 
-def check_header(data: bytes, name: str) -> None:
-    """Refuse bytes that are no image, or a PNG whose chunks are damaged, without decoding any pixel."""
+def check_whole(data: bytes, name: str) -> None:
+    """Refuse bytes that are no image, or one that is cut off, decoding pixels only where nothing cheaper tells.
+
+    A damaged file is then named before any work starts, not when a predictor first meets it.
+    """
     import PIL.Image
 
     try:
         with PIL.Image.open(io.BytesIO(data)) as image:
-            image.verify()
+            if image.format == "PNG":
+                image.verify()  # the checksums of all chunks
+            elif image.format != "JPEG" or not _jpeg_has_end(data):
+                image.load()
     except Exception as error:  # Pillow's decoders raise many types; all mean "this file is no whole image"
         raise _unreadable(name, error) from error
+
+
+def _jpeg_has_end(data: bytes) -> bool:
+    """Whether the end marker follows the last scan (an embedded thumbnail has an end marker too, but earlier)."""
+    return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
 
 
 def decode(data: bytes, name: str) -> Image:
@@ -87,20 +98,16 @@ def to_rgb(image: Image) -> Image:
     """Convert any Pillow mode to RGB without losing what a viewer would show."""
     import PIL.Image
 
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I"):  # 16- and 32-bit grey: Pillow's own conversion would clip it to white
+    if image.mode.startswith("I"):  # 16-bit grey (also as 32-bit integers): Pillow's conversion would clip it to white
         import numpy as np
 
-        grey = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if grey.max(initial=0.0) > 255.0 else 255.0
-        image = PIL.Image.fromarray((grey.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
-        return image.convert("RGB")
-    if image.has_transparency_data:
+        grey = np.asarray(image, dtype=np.float64).clip(0.0, 65535.0)
+        return PIL.Image.fromarray((grey / 257.0).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:  # before the check for RGB: an RGB file can name a transparent colour
         rgba = image.convert("RGBA")
         white = PIL.Image.new("RGBA", rgba.size, "white")
         return PIL.Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _unreadable(name: str, error: Exception) -> InputError:
@@ -163,7 +170,7 @@ class LazyImages:
             def submit(count: int) -> None:
                 waiting.extend(pool.submit(_load, source, transform) for source in islice(sources, count))
 
-            submit(3 * batch_size)
+            submit(2 * batch_size)
             try:
                 while waiting:
                     batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]

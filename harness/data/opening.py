@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,8 @@ def open_dataset(spec: str, extra_readers: Readers | None = None, captions: Capt
     looked_for = "".join(f"\n  - {reader.looks_for}" for reader in readers)
     if not location.exists():
         raise InputError(f"{spec}: there is no such folder, file or data set; a data set is one of:{looked_for}")
-    raise InputError(f"{spec}: no data set was recognised there; looked for:{looked_for}")
+    hint = f" (a file was named; did you mean its folder, {location.parent}?)" if location.is_file() else ""
+    raise InputError(f"{spec}: no data set was recognised there{hint}; looked for:{looked_for}")
 
 
 def _short_name(location: Path) -> str:
@@ -77,9 +79,13 @@ def _select_captions(dataset: Dataset, captions: Captions) -> Dataset:
         return replace(dataset, texts=[texts[:1] for texts in dataset.texts])
     pairs = [(i, j) for i, texts in enumerate(dataset.texts) for j in range(len(texts))]
     parents = [i for i, _ in pairs]
+    ids = [dataset.ids[i] if len(dataset.texts[i]) == 1 else f"{dataset.ids[i]}#{j}" for i, j in pairs]
+    if len(set(ids)) < len(ids):
+        twice = next(row_id for row_id, count in Counter(ids).items() if count > 1)
+        raise InputError(f"--captions all: the id '{twice}' is also that of another row's caption; rename that row")
     return replace(
         dataset.take(parents),
-        ids=[dataset.ids[i] if len(dataset.texts[i]) == 1 else f"{dataset.ids[i]}#{j}" for i, j in pairs],
+        ids=ids,
         texts=[(dataset.texts[i][j],) for i, j in pairs],
         parents=parents,
     )

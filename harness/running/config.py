@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -132,12 +132,34 @@ def parse_settings(items: Sequence[str]) -> dict[str, dict[str, Any]]:
     return settings
 
 
-def explain_validation(error: ValidationError, model: type[BaseModel], name: Any) -> str:
+def explain_validation(error: ValidationError, model: type[BaseModel], name: Callable[[str], str]) -> str:
     """Word pydantic's first complaint for a user: which option, what is wrong, what would be right."""
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
+        if not model.model_fields:
+            return f"{name(key)}: there is no such option; this plugin has no options"
         near = get_close_matches(key, list(model.model_fields), n=2, cutoff=0.5)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
         return f"{name(key)}: there is no such option{meant} (options: {', '.join(model.model_fields)})"
-    return f"{name(key)}: {first['msg']}, got {first['input']!r}"
+    wording = _WORDINGS.get(first["type"])
+    reason = wording.format(**first.get("ctx", {})) if wording else first["msg"]
+    return f"{name(key)}: {reason}, got {first['input']!r}"
+
+
+_WORDINGS = {
+    "greater_than_equal": "it must be at least {ge}",
+    "greater_than": "it must be more than {gt}",
+    "less_than_equal": "it must be at most {le}",
+    "less_than": "it must be less than {lt}",
+    "literal_error": "choose {expected}",
+    "too_short": "name at least {min_length}",
+    "int_parsing": "it must be a whole number",
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_parsing": "it must be a number",
+    "float_type": "it must be a number",
+    "string_type": "it must be a text",
+    "bool_parsing": "it must be true or false",
+    "dict_type": "it must be a mapping of options",
+}

@@ -100,7 +100,7 @@ def _find_run(
     if config.run_dir is not None:
         run = RunFolder(Path(config.run_dir))
         if run.exists:
-            _refuse_other_folds(run, identity)
+            _refuse_other_folds(run, identity, dataset)
         elif run.path.exists() and (not run.path.is_dir() or _holds_foreign_files(run.path)):
             raise InputError(f"--run-dir {run.path}: it exists and is not a run; name a new or an empty folder")
         return run
@@ -125,10 +125,18 @@ def _holds_foreign_files(folder: Path) -> bool:
     return any(not entry.name.startswith(".") and entry.name not in _OWN_FILES for entry in folder.iterdir())
 
 
-def _refuse_other_folds(run: RunFolder, identity: dict[str, Any]) -> None:
+def _refuse_other_folds(run: RunFolder, identity: dict[str, Any], dataset: Dataset) -> None:
     stored = run.document["folds"]
+    if stored["data_fingerprint"] != identity["data_fingerprint"]:
+        before, now = set(run.rows.ids), set(dataset.ids)
+        changes = f"{len(now - before)} rows were added and {len(before - now)} removed"
+        if before == now:
+            changes = "the rows are the same, but an image, prompt, group or source has changed"
+        raise InputError(
+            f"--run-dir {run.path}: its predictions were made on other data, and so on other folds: {changes}; "
+            "name another --run-dir (features of unchanged images are not computed again)"
+        )
     names = {
-        "data_fingerprint": "the data",
         "n_folds": "--folds",
         "threshold": "--group-threshold",
         "encoder": "the encoder",

@@ -89,7 +89,13 @@ def _carry_out(plan: Plan, listener: Listener) -> Summary:
                 continue
             write_json(failure, {"reason": outcome.reason, "traceback": outcome.trace})
             summary.failed.append(outcome)
-            tell("task_failed", outcome.task, reason=outcome.reason, traceback=outcome.trace)
+            tell(
+                "task_failed",
+                outcome.task,
+                reason=outcome.reason,
+                traceback=outcome.trace,
+                input_fault=outcome.input_fault,
+            )
             if outcome.input_fault:
                 outcomes.close()
                 break

@@ -50,6 +50,8 @@ def write_submission(path: Path, ids: Sequence[str], predictions: NDArray[np.flo
 def _check_ids(ids: Sequence[str]) -> None:
     seen = set()
     for image_id in ids:
+        if not image_id:
+            raise InputError("an image id is empty and cannot stand in a submission; name every image")
         if any(c in image_id for c in _FORBIDDEN):
             raise InputError(
                 f"the image id {image_id!r} holds a comma, quote or line break and cannot stand in a submission; "

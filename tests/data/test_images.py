@@ -290,6 +290,7 @@ def test_nothing_is_opened_until_it_is_asked_for() -> None:
     batches = images.batches(number, 2)
     assert settle(tally) == 0
     assert (number(images[4]), tally.opened) == (4, [4])
+    assert (next(batches), len(tally.opened) > 1) == ([0, 1], True)
     batches.close()
 
 
@@ -306,18 +307,18 @@ def test_at_most_two_batches_are_in_memory_beside_the_one_in_use() -> None:
     images, tally = counted(40, workers=2)
     batches = images.batches(number, 4)
     next(batches)
-    assert settle(tally) <= 3 * 4
+    opened = settle(tally)
     batches.close()
+    assert opened <= 3 * 4
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_an_image_that_cannot_be_read_raises_its_own_error_after_the_batches_before_it(workers: int) -> None:
     images, tally = counted(100, workers, bad=[5, 6])
-    seen = []
+    batches = images.batches(number, 2)
+    assert [next(batches), next(batches)] == [[0, 1], [2, 3]]
     with pytest.raises(InputError, match=r"^image 5: cannot be read as an image$"):
-        for batch in images.batches(number, 2):
-            seen.append(batch)  # noqa: PERF402
-    assert seen == [[0, 1], [2, 3]]
+        next(batches)
     assert settle(tally) < 20
 
 
@@ -338,13 +339,14 @@ def test_an_error_of_the_transform_arrives_as_it_was_raised() -> None:
 
 def test_closing_early_stops_the_loading() -> None:
     images, tally = counted(60, workers=2, seconds=0.01)
+    before = set(threading.enumerate())
     batches: Iterator[list[int]] = images.batches(number, 5)
     assert next(batches) == [0, 1, 2, 3, 4]
     batches.close()  # type: ignore[attr-defined]
     at_close = len(tally.opened)
     assert at_close < 20
     assert settle(tally) == at_close
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("harness-images")]
+    assert set(threading.enumerate()) <= before
 
 
 def test_take_gives_the_images_named_in_that_order_with_their_digests() -> None:

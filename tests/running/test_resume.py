@@ -147,7 +147,7 @@ def test_a_folder_refuses_predictions_on_other_folds(kaggle: Path, tmp_path: Pat
         stream.write("img999,one more prompt\n")
     (kaggle / "images" / "img999.png").write_bytes((kaggle / "images" / "img000.png").read_bytes())
     refused = harness(*command)
-    assert (refused.code, "the data was" in refused.err) == (2, True)
+    assert (refused.code, "1 rows were added" in refused.err) == (2, True)
 
 
 def test_two_processes_cannot_work_in_one_folder(kaggle: Path, tmp_path: Path, harness: Harness) -> None:

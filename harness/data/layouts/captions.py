@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError
+
 from harness.data.layouts.files import image_files, refuse_unlisted
-from harness.data.layouts.tables import read_csv, read_json
+from harness.data.layouts.tables import not_utf8, read_csv, read_json
 from harness.errors import InputError
 from harness.plugin import Row
 
@@ -48,17 +50,37 @@ class FlickrReader:
 
 def _read_bars(table: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield rows of ``results.csv``, where captions may hold commas and quotes but no bar."""
-    with table.open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, start=1):
-            fields = [field.strip() for field in line.rstrip("\n").split("|")]
-            if (number == 1 and fields[0] == "image_name") or not line.strip():
-                continue
-            where = f"{table} line {number}"
-            if len(fields) == 2 and " " in fields[1]:  # the published file has one line that lost its second bar
-                fields = [fields[0], *fields[1].split(" ", 1)]
-            if len(fields) != 3:
-                raise InputError(f"{where}: expected image_name| comment_number| comment, got {len(fields)} fields")
-            yield where, {"image": fields[0], "caption": fields[2]}
+    try:
+        lines = table.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise not_utf8(table) from error
+    for number, line in enumerate(lines, start=1):
+        fields = [field.strip() for field in line.split("|")]
+        if (number == 1 and fields[0] == "image_name") or not line.strip():
+            continue
+        where = f"{table} line {number}"
+        if len(fields) == 2 and " " in fields[1]:  # the published file has one line that lost its second bar
+            fields = [fields[0], *fields[1].split(" ", 1)]
+        if len(fields) != 3:
+            raise InputError(f"{where}: expected image_name| comment_number| comment, got {len(fields)} fields")
+        yield where, {"image": fields[0], "caption": fields[2]}
+
+
+class _CocoImage(BaseModel):
+    id: int | str
+    file_name: str
+
+
+class _CocoAnnotation(BaseModel):
+    image_id: int | str
+    caption: str
+
+
+class _CocoDocument(BaseModel):
+    """The part of a COCO caption file that is read; it has many more keys."""
+
+    images: list[_CocoImage]
+    annotations: list[_CocoAnnotation]
 
 
 class CocoReader:
@@ -88,33 +110,40 @@ class CocoReader:
                 f"{location}: it holds {len(documents)} caption files; name one of them: --data {documents[0]}"
             )
         document = documents[0]
-        content = read_json(document)
-        if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-            raise InputError(f"{document}: it is not a COCO caption file; it needs the keys images and annotations")
-        captions: dict[int, list[str]] = {}
-        for number, note in enumerate(content["annotations"]):
-            if not isinstance(note, dict) or "image_id" not in note or "caption" not in note:
-                raise InputError(f"{document}: annotations[{number}] needs image_id and caption")
-            captions.setdefault(note["image_id"], []).append(str(note["caption"]).strip())
+        content = _read_coco(document)
+        captions: dict[int | str, list[str]] = {}
+        for note in content.annotations:
+            captions.setdefault(note.image_id, []).append(note.caption.strip())
         folders = _coco_folders(document)
-        for number, image in enumerate(content["images"]):
+        for number, image in enumerate(content.images):
             where = f"{document}: images[{number}]"
-            if not isinstance(image, dict) or "id" not in image or "file_name" not in image:
-                raise InputError(f"{where} needs id and file_name")
-            texts = captions.pop(image["id"], [])
+            texts = captions.pop(image.id, [])
             if not texts:
-                raise InputError(
-                    f"{where}: '{image['file_name']}' has no caption; add an annotation or remove the image"
-                )
-            path = next((f / image["file_name"] for f in folders if (f / image["file_name"]).is_file()), None)
+                raise InputError(f"{where}: '{image.file_name}' has no caption; add an annotation or remove the image")
+            path = next((f / image.file_name for f in folders if (f / image.file_name).is_file()), None)
             yield Row(
-                id=Path(image["file_name"]).stem,
-                image=path or folders[0] / image["file_name"],
+                id=Path(image.file_name).stem,
+                image=path or folders[0] / image.file_name,
                 texts=tuple(texts),
                 where=where,
             )
         if captions:
-            raise InputError(f"{document}: annotations name image_id {next(iter(captions))}, which is not in images")
+            raise InputError(
+                f"{document}: annotations name image_id {next(iter(captions))!r}, which is not in images; "
+                "add the image or remove its annotations"
+            )
+
+
+def _read_coco(document: Path) -> _CocoDocument:
+    try:
+        return _CocoDocument.model_validate(read_json(document))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        raise InputError(
+            f"{document}: {place or 'the document'}: {first['msg']}; a COCO caption file needs the keys images and "
+            "annotations; an image has id and file_name, an annotation image_id and caption"
+        ) from error
 
 
 def _coco_folders(document: Path) -> list[Path]:

@@ -37,7 +37,7 @@ class ImageFolderReader:
         read = read_csv if table.suffix == ".csv" else read_jsonl
         rows: list[tuple[str, Mapping[str, Any]]] = list(read(table, ["file_name"]))
         paths = [location / str(row["file_name"]) for _, row in rows]
-        column = next((c for c in _TEXT_COLUMNS if rows and c in rows[0][1]), None)
+        column = next((c for c in _TEXT_COLUMNS if any(c in row for _, row in rows)), None)
         ids = short_ids(paths, location)
         for (where, row), path, short in zip(rows, paths, ids, strict=True):
             yield Row(

@@ -21,10 +21,12 @@ def read_csv(path: Path, required: Sequence[str]) -> Iterator[tuple[str, dict[st
     InputError
         Naming the file and row: not UTF-8, a missing column, more or fewer fields than the header.
     """
+    place = "header"
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             header = reader.fieldnames or []
+            place = "row 1"
             missing = [column for column in required if column not in header]
             if missing:
                 raise InputError(
@@ -39,12 +41,11 @@ def read_csv(path: Path, required: Sequence[str]) -> Iterator[tuple[str, dict[st
                         "quote texts that hold commas"
                     )
                 yield where, row
+                place = f"row {number + 1}"
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: it is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
+        raise not_utf8(path) from error
     except csv.Error as error:
-        raise InputError(f"{path}: it is not a well-formed CSV file ({error}); check its quoting") from error
+        raise InputError(f"{path} {place}: it is not well-formed CSV ({error}); check its quoting") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -68,7 +69,7 @@ def read_jsonl(path: Path, required: Sequence[str]) -> Iterator[tuple[str, dict[
                     raise InputError(f"{where}: it lacks the key {' and '.join(missing)}")
                 yield where, row
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: it is not UTF-8 text; save it as UTF-8") from error
+        raise not_utf8(path) from error
 
 
 def read_json(path: Path) -> Any:
@@ -78,7 +79,20 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise InputError(f"{path} line {error.lineno}: it is not JSON ({error.msg})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: it is not UTF-8 text; save it as UTF-8") from error
+        raise not_utf8(path) from error
+
+
+def not_utf8(path: Path) -> InputError:
+    """Word the error for a file that is not UTF-8, naming the line and byte of the file."""
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return InputError(
+            f"{path} line {line}: it is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        )
+    return InputError(f"{path}: it changed while it was read; try again")
 
 
 def optional(row: dict[str, Any], column: str) -> str | None:
