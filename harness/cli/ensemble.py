@@ -27,7 +27,10 @@ def ensemble(
     plugin_file: PluginFiles = None,
     json: Json = False,
 ) -> None:
-    """Blend the members of a run, and write the submission where the run has a test set."""
+    """Learn blend weights and write the submission.
+
+    The submission is written where the run has a test set.
+    """
     from harness.cli.render import note, print_json
     from harness.ensemble.blend import blend_test, learn_blend
     from harness.ensemble.blenders import BUILT_IN

@@ -6,7 +6,10 @@ from harness.cli.options import Json, RunDir
 
 
 def leaderboard(run_dir: RunDir = None, json: Json = False) -> None:
-    """Show the out-of-fold score of every member of a run, with intervals and slices."""
+    """Show the members of a run, best first.
+
+    Out-of-fold mean cosine, with 95 % intervals and slices by source.
+    """
     from harness.cli.render import print_json, print_leaderboard
     from harness.scoring.leaderboard import leaderboard as score_run
     from harness.store.run import RunFolder, newest_run

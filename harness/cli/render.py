@@ -95,6 +95,8 @@ def print_leaderboard(board: Leaderboard) -> None:
         )
     else:
         note(f"{board.dataset}: no member has a prediction for every row yet")
+    if board.synthetic:
+        note(f"{board.dataset} is synthetic: scores on it mean nothing for Stable Diffusion")
     if len(sources) > len(shown):
         note(f"{len(sources)} sources: their slices are in --json")
     for name, reason in board.incomplete.items():

@@ -63,7 +63,7 @@ def run(
     plugin_file: PluginFiles = None,
     json: Json = False,
 ) -> None:
-    """Fit every predictor on every fold and score it on what it has not seen.
+    """Fit and score predictors on leakage-free folds.
 
     What is already done is not done again; a run that was cut short goes on where it stopped.
     """
@@ -98,7 +98,7 @@ def run(
         config,
     )
     manager = PluginManager([Path(file) for file in resolved.plugin_files])
-    plan = plan_run(resolved, manager)
+    plan = plan_run(resolved, manager, note)
     with RunProgress() as progress:
         summary = carry_out(plan, progress)
     for failure in manager.listener_failures:
@@ -112,6 +112,11 @@ def run(
     purged = plan.bench.run.document["folds"]["purged"]
     if any(purged):
         note(f"purged from training, by fold: {', '.join(map(str, purged))} rows too near a held-out prompt")
+    recall = plan.bench.folds.recall
+    if recall < 1.0:
+        note(
+            f"too many rows to compare all pairs: the search found {recall:.1%} of the near prompts (measured), not all"
+        )
     if summary.failed:
         first = summary.failed[0]
         raise TaskFailedError(

@@ -18,7 +18,7 @@ def score(
     encoder: Encoder = "package",
     json: Json = False,
 ) -> None:
-    """Check a submission and give its mean cosine with the true prompts."""
+    """Check a submission and score it against the truth."""
     from harness.cli.render import figure, print_json, print_text
     from harness.data.folds import DEFAULT_THRESHOLD
     from harness.data.groups import prompt_groups

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.data.groups import TextGraph, linked_components, split_large, text_graph
-from harness.data.neighbours import MARGIN, close_pairs
+from harness.data.neighbours import MARGIN, CloseRows
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Folds:
     fold: NDArray[np.int64]
     group: NDArray[np.int64]
     near: NDArray[np.bool_]
+    recall: float = 1.0
+    """Share of the pairs within the threshold that the search found: 1.0 where it was exact, else measured."""
 
     def held_rows(self, fold: int) -> NDArray[np.int64]:
         """Indices of the rows that ``fold`` holds out."""
@@ -188,9 +190,11 @@ def _folds_at(
 ) -> list[Folds | None]:
     """Make the folds of several thresholds with one pass over all pairs; None where groups are too few."""
     assigned = [_group_and_assign(dataset, graph, label, n_folds, seed) for label in labels]
-    near = _near(graph, [None if found is None else found[1] for found in assigned], thresholds, n_folds)
+    near = _near(graph, labels, [None if found is None else found[1] for found in assigned], thresholds, n_folds)
     return [
-        None if found is None else Folds(n_folds, threshold, seed, found[1], found[0], mask[graph.node])
+        None
+        if found is None
+        else Folds(n_folds, threshold, seed, found[1], found[0], mask[graph.node], graph.close.recall(threshold))
         for found, threshold, mask in zip(assigned, thresholds, near, strict=True)
     ]
 
@@ -255,15 +259,19 @@ def _by_smallest_id(group: NDArray[np.int64], ids: Sequence[str]) -> NDArray[np.
 
 
 def _near(
-    graph: TextGraph, fold_of_row: Sequence[NDArray[np.int64] | None], thresholds: Sequence[float], n_folds: int
+    graph: TextGraph,
+    labels: Sequence[NDArray[np.int64]],
+    fold_of_row: Sequence[NDArray[np.int64] | None],
+    thresholds: Sequence[float],
+    n_folds: int,
 ) -> list[NDArray[np.bool_]]:
     """Return for each threshold which nodes are within it of a row of each fold, shape (m, F)."""
     m = len(graph.vectors)
-    holds = [np.zeros((m, n_folds), dtype=np.bool_) for _ in thresholds]
-    for mask, fold in zip(holds, fold_of_row, strict=True):
+    near = [np.zeros((m, n_folds), dtype=np.bool_) for _ in thresholds]
+    for mask, fold in zip(near, fold_of_row, strict=True):
         if fold is not None:
             mask[graph.node, fold] = True
-    near = [mask.copy() for mask in holds]
+    holds = [mask.copy() for mask in near]
 
     def mark(k: int, i: NDArray[np.int64], j: NDArray[np.int64]) -> None:
         for f in range(n_folds):
@@ -272,8 +280,20 @@ def _near(
 
     for k in range(len(thresholds)):
         mark(k, graph.same_image[:, 0], graph.same_image[:, 1])
-    for i, j, cosine in close_pairs(graph.vectors, min(thresholds)):
+    # Links run within components, so only those that several folds share can carry one across folds:
+    # mostly none, and then the second pass over all pairs costs nothing.
+    shared = [_in_shared_components(label, mask) for label, mask in zip(labels, holds, strict=True)]
+    nodes = np.flatnonzero(np.any(shared, axis=0))
+    for i, j, cosine in CloseRows(graph.vectors[nodes]).pairs(min(thresholds)):
         for k, threshold in enumerate(thresholds):
             close = cosine >= threshold - MARGIN
-            mark(k, i[close], j[close])
+            mark(k, nodes[i[close]], nodes[j[close]])
     return near
+
+
+def _in_shared_components(labels: NDArray[np.int64], holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which nodes are in a component that has rows in more than one fold, shape (m,)."""
+    folds = np.zeros_like(holds)
+    for f in range(holds.shape[1]):
+        folds[labels[holds[:, f]], f] = True
+    return folds[labels].sum(axis=1) > 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.neighbours import Components, close_pairs
+from harness.data.neighbours import MARGIN, CloseRows, Components, close_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class TextGraph:
     node: NDArray[np.int64]
     vectors: NDArray[np.float32]
     same_image: NDArray[np.int64]
+
+    @cached_property
+    def close(self) -> CloseRows:
+        """The search for pairs of nodes."""
+        return CloseRows(self.vectors)
 
     @property
     def weight(self) -> NDArray[np.int64]:
@@ -73,9 +79,9 @@ def linked_components(graph: TextGraph, thresholds: Sequence[float]) -> list[NDA
     parts = [Components(len(graph.vectors)) for _ in thresholds]
     for component in parts:
         component.link(graph.same_image[:, 0], graph.same_image[:, 1])
-    for i, j, cosine in close_pairs(graph.vectors, min(thresholds)):
+    for i, j, cosine in graph.close.pairs(min(thresholds)):
         for component, threshold in zip(parts, thresholds, strict=True):
-            near = cosine >= threshold - 1e-6
+            near = cosine >= threshold - MARGIN
             component.link(i[near], j[near])
     return [component.labels for component in parts]
 

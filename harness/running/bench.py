@@ -57,6 +57,7 @@ def load_folds(run: RunFolder) -> Folds:
         fold=run.rows.fold,
         group=run.rows.group,
         near=run.near,
+        recall=settings["recall"],
     )
 
 

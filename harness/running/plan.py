@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,8 +44,15 @@ class Plan:
     reused: list[Task]
 
 
-def plan_run(config: RunConfig, manager: PluginManager) -> Plan:
+def plan_run(config: RunConfig, manager: PluginManager, say: Callable[[str], None] = lambda text: None) -> Plan:
     """Open the inputs, find or begin the run's folder, and list its tasks.
+
+    Parameters
+    ----------
+    config, manager
+        What is asked for, and the plugins.
+    say
+        Told, in a line of text, of each step that can take long.
 
     Raises
     ------
@@ -71,7 +79,7 @@ def plan_run(config: RunConfig, manager: PluginManager) -> Plan:
     config = config.model_copy(update={"group_threshold": threshold})
     identity = _identity(config, dataset, PromptEncoder(config.encoder).identity)
     run = _find_run(config, identity, dataset, test, choices)
-    bench = _open_bench(config, manager, run, identity, dataset, test)
+    bench = _open_bench(config, manager, run, identity, dataset, test, say)
     members = _update_members(bench, choices)
     return Plan(bench, *_split_tasks(bench, members))
 
@@ -156,13 +164,16 @@ def _open_bench(
     identity: dict[str, Any],
     dataset: Dataset,
     test: Dataset | None,
+    say: Callable[[str], None],
 ) -> Bench:
     config = config.model_copy(update={"run_dir": str(run.path)})
     if run.exists:
         dataset = _in_stored_order(dataset, run)
         return Bench(config, manager, run, dataset, test, load_folds(run), run.targets)
+    say(f"{dataset.name}: embedding the prompts of {len(dataset)} rows")
     targets = row_targets(dataset.texts, PromptEncoder(config.encoder))
     threshold = float(identity["threshold"])
+    say(f"{dataset.name}: making {config.folds} folds, prompts with a cosine of {threshold:g} or more held together")
     folds = make_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
     if folds.smallest_training_share < 1.0:  # the table costs a pass over all pairs: only where it may be needed
         refuse_starved(folds, threshold_table(dataset, targets, n_folds=config.folds, seed=config.seed))
@@ -184,6 +195,7 @@ def _open_bench(
             "held_out": [len(folds.held_rows(f)) for f in range(config.folds)],
             "purged": [folds.purged(f) for f in range(config.folds)],
             "purged_share": folds.purged_share,
+            "recall": folds.recall,
         },
         "members": {},
     }

@@ -56,6 +56,8 @@ class Leaderboard:
     dataset: str
     data_fingerprint: str
     fold_hash: str
+    synthetic: bool
+    """The data is the embedded synthetic set: its scores say nothing about real generators."""
     rows: list[LeaderboardRow]
     incomplete: dict[str, str]
 
@@ -83,6 +85,7 @@ def leaderboard(run: RunFolder) -> Leaderboard:
         document["dataset"]["name"],
         document["folds"]["data_fingerprint"],
         document["folds"]["fold_hash"],
+        document["dataset"]["synthetic"],
         rows,
         incomplete,
     )

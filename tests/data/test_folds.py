@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from harness.data import neighbours
 from harness.data.folds import MIN_TRAINING_SHARE, Folds, make_folds, refuse_starved, threshold_table
 from harness.data.groups import text_graph
-from harness.data.neighbours import Components, close_pairs
+from harness.data.neighbours import CloseRows, Components, close_pairs
 from harness.errors import InputError
 from tests.data.synthetic import chain, clustered, dataset_of, unit
 
@@ -193,6 +193,27 @@ def test_components_by_batches_equal_components_at_once(n: int, edges: list[tupl
     _, label = connected_components(graph, directed=False)
     smallest = [int(np.flatnonzero(label == label[i])[0]) for i in range(n)]
     assert parts.labels.tolist() == smallest
+
+
+def test_beyond_the_exact_limit_the_recall_is_measured_and_high(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = clustered(3000, 600, 0.12, seed=4, dim=48)
+    truth = {(a, b) for i, j, _ in close_pairs(targets, 0.7) for a, b in zip(i.tolist(), j.tolist(), strict=True)}
+    monkeypatch.setattr(neighbours, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(neighbours, "EXACT_ROWS_GPU", 1000)
+    search = CloseRows(targets)
+    assert not search.exact
+    found = {
+        (min(a, b), max(a, b)) for i, j, _ in search.pairs(0.7) for a, b in zip(i.tolist(), j.tolist(), strict=True)
+    }
+    assert found <= truth
+    recall = len(found) / len(truth)
+    assert recall > 0.95
+    assert search.recall(0.7) == pytest.approx(recall, abs=0.02)
+    folds = make_folds(dataset_of([f"t{i:05d}" for i in range(3000)]), targets, n_folds=5, threshold=0.7, seed=0)
+    assert folds.recall == search.recall(0.7)
+    monkeypatch.undo()
+    exact = make_folds(dataset_of([f"t{i:05d}" for i in range(3000)]), targets, n_folds=5, threshold=0.7, seed=0)
+    assert exact.recall == 1.0
 
 
 def test_nodes_are_distinct_texts_in_sorted_order() -> None:
