@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import data, ensemble, leaderboard, plugins, run, score
+from harness.cli import data, doctor, ensemble, leaderboard, plugins, run, score
 
 app = typer.Typer(
     name="harness",
@@ -30,5 +30,6 @@ app.command("run")(run.run)
 app.command("ensemble")(ensemble.ensemble)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("doctor")(doctor.doctor)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")

@@ -60,3 +60,23 @@ def targets(
         raise InputError(f"{data}: it has no prompts, so it has no targets; name a data set with prompts")
     write_submission(out, dataset.ids, row_targets(dataset.texts, PromptEncoder(encoder)))
     note(f"wrote {out}: {len(dataset)} images")
+
+
+@app.command("make")
+def make(
+    name: Annotated[str, typer.Argument(help="Name of an embedded data set: scenes.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of images.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the scenes.")] = 0,
+) -> None:
+    """Write an embedded data set as files, in the Kaggle layout."""
+    from harness.cli.render import note
+    from harness.data.layouts.scenes import ScenesReader
+    from harness.data.making import write_kaggle_layout
+    from harness.data.opening import open_dataset
+    from harness.errors import InputError
+
+    if name != ScenesReader.name:
+        raise InputError(f"data make {name}: there is no embedded data set of that name; there is: {ScenesReader.name}")
+    write_kaggle_layout(open_dataset(f"{name}:{n}:{seed}"), out)
+    note(f"wrote {out}: {n} images with prompts")

@@ -61,7 +61,7 @@ class PromptEncoder:
         new = sorted((text for text, key in keys.items() if key not in known), key=lambda t: (len(t), t))
         for start in range(0, len(new), _CHUNK):
             part = new[start : start + _CHUNK]
-            vectors = self._embed(part)
+            vectors = self.embed(part)
             fresh = {keys[text]: vector.tobytes() for text, vector in zip(part, vectors, strict=True)}
             table.put((digest, value, 0.0) for digest, value in fresh.items())
             known.update(fresh)
@@ -70,7 +70,8 @@ class PromptEncoder:
             result[i] = np.frombuffer(known[keys[text]], dtype=np.float32)
         return result
 
-    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the embeddings of texts as ``encode`` does, without looking into the cache or adding to it."""
         vectors = self._model.encode(
             list(texts), batch_size=64, convert_to_numpy=True, normalize_embeddings=True, show_progress_bar=False
         )

@@ -114,3 +114,36 @@ def test_a_threshold_too_low_for_the_data_is_refused_with_the_table(tmp_path: Pa
     assert "threshold  groups  largest  purged" in refused.err
     assert "choose --group-threshold" in refused.err
     assert not (tmp_path / "cwd" / "runs").exists()
+
+
+def test_doctor_says_what_works_and_what_does_not(harness: Harness, tmp_path: Path) -> None:
+    well = harness("doctor", "--json")
+    assert well.code == 0, well.err
+    checks = {check["name"]: check for check in well.json}
+    assert {"versions", "device", "prompt encoder", "cache", "plugin ridge"} <= checks.keys()
+    assert all(check["ok"] for check in checks.values())
+    blocked = tmp_path / "a-file"
+    blocked.write_text("in the way")
+    ill = harness("doctor", "--json", env={"HARNESS_CACHE": str(blocked)})
+    assert ill.code == 1
+    assert not {check["name"]: check["ok"] for check in ill.json}["cache"]
+    assert "checks failed" in ill.err
+
+
+def test_scenes_are_written_in_the_kaggle_layout_and_read_back(harness: Harness, tmp_path: Path) -> None:
+    import numpy as np
+
+    from harness.data.opening import open_dataset
+
+    assert harness("data", "make", "scenes", "--n", 6, "--seed", 3, "--out", tmp_path / "made").code == 0
+    made, drawn = open_dataset(str(tmp_path / "made")), open_dataset("scenes:6:3")
+    assert (made.layout, list(made.ids)) == ("kaggle", list(drawn.ids))
+    assert list(made.texts) == list(drawn.texts)
+    assert made.sources == drawn.sources
+    assert all(
+        np.array_equal(np.asarray(a.open()), np.asarray(b.open()))
+        for a, b in zip(made.images, drawn.images, strict=True)
+    )
+    again = harness("data", "make", "scenes", "--n", 6, "--out", tmp_path / "made")
+    assert (again.code, "not empty" in again.err) == (2, True)
+    assert harness("data", "make", "pictures", "--out", tmp_path / "x").code == 2

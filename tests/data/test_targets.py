@@ -29,14 +29,14 @@ def test_the_encoder_gives_the_competitions_published_values() -> None:
 def test_each_distinct_text_is_encoded_once(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = PromptEncoder()
     asked: list[str] = []
-    embed = encoder._embed
-    monkeypatch.setattr(encoder, "_embed", lambda texts: asked.extend(texts) or embed(texts))
+    embed = encoder.embed
+    monkeypatch.setattr(encoder, "embed", lambda texts: asked.extend(texts) or embed(texts))
     rows = encoder.encode(["a cat", "a much longer text about a dog", "a cat"])
     assert sorted(asked) == ["a cat", "a much longer text about a dog"]
     assert np.array_equal(rows[0], rows[2])
     asked.clear()
     again = PromptEncoder()
-    monkeypatch.setattr(again, "_embed", lambda texts: pytest.fail(f"encoded again: {texts}"))
+    monkeypatch.setattr(again, "embed", lambda texts: pytest.fail(f"encoded again: {texts}"))
     assert np.array_equal(again.encode(["a cat"]), rows[:1])
 
 
