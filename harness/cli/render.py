@@ -74,7 +74,7 @@ def print_leaderboard(board: Leaderboard) -> None:
     shown = sources if len(sources) <= 6 else []
     rows = [
         [
-            row.plugin,
+            f"{row.plugin} *" if row.out_of_domain else row.plugin,
             figure(row.score),
             f"{figure(row.ci_low)} … {figure(row.ci_high)}",
             *(figure(row.slices[source]) for source in shown),
@@ -95,6 +95,11 @@ def print_leaderboard(board: Leaderboard) -> None:
         )
     else:
         note(f"{board.dataset}: no member has a prediction for every row yet")
+    if any(row.out_of_domain for row in board.rows):
+        note(
+            "* tiny weights: they have only ever seen synthetic scenes, and this data is something else; "
+            "for real work take --preset reference, or another backbone with --set"
+        )
     if board.synthetic:
         note(f"{board.dataset} is synthetic: scores on it mean nothing for Stable Diffusion")
     if len(sources) > len(shown):

@@ -89,6 +89,14 @@ class Predictor(ABC):
         self.config = config
         self.context = context
 
+    @classmethod
+    def uses_tiny_weights(cls, config: BaseModel) -> bool:
+        """Whether a configuration uses the bundled weights, which have only ever seen synthetic scenes.
+
+        A run on any other data then says so. The default looks for an option whose value is ``tiny``.
+        """
+        return "tiny" in config.model_dump().values()
+
     def fit(self, train: TrainingData) -> None:  # noqa: B027 - optional: an untrained predictor has none
         """Learn from the training rows of one fold, and from nothing else.
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness.errors import InputError
 from harness.plugin import PluginManager, Predictor
@@ -24,6 +24,7 @@ class Choice:
     cls: type[Predictor]
     config: dict[str, Any]
     distribution: str
+    tiny_weights: bool
 
 
 def choose_members(config: RunConfig, manager: PluginManager) -> list[Choice]:
@@ -46,15 +47,16 @@ def choose_members(config: RunConfig, manager: PluginManager) -> list[Choice]:
             raise InputError(f"--plugins: '{name}' is named twice; give one of them another name: {name}2={plugin}")
         options = {**cls.presets.get(config.preset, {}), **config.set.get(name, {})}
         distribution = manager.status_of(plugin).owner
-        choices[name] = Choice(name, cls, _checked(name, cls, options), distribution)
+        checked = _checked(name, cls, options)
+        choices[name] = Choice(name, cls, checked.model_dump(mode="json"), distribution, cls.uses_tiny_weights(checked))
     for name in config.set:
         if name not in choices:
             raise InputError(f"--set {name}.…: " + unknown_name("plugin of this run", name, choices, "see --plugins"))
     return list(choices.values())
 
 
-def _checked(name: str, cls: type[Predictor], options: dict[str, Any]) -> dict[str, Any]:
+def _checked(name: str, cls: type[Predictor], options: dict[str, Any]) -> BaseModel:
     try:
-        return cls.Config.model_validate(options).model_dump(mode="json")
+        return cls.Config.model_validate(options)
     except ValidationError as error:
         raise InputError(explain_validation(error, cls.Config, lambda key: f"--set {name}.{key}")) from error

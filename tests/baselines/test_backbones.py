@@ -91,7 +91,7 @@ def test_an_open_clip_checkpoint_loads_by_path(context: Context, images: LazyIma
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet", "there is no backbone 'resnet'; write pixels"),
+        ("resnet", "there is no backbone 'resnet'; write tiny, pixels"),
         ("timm:", "there is no backbone"),
         ("timm:no_such_model_at_all", "could not be loaded"),
         ("timm:vit_tiny_patch16_224", "without a network fetch the weights beforehand"),

@@ -179,3 +179,24 @@ def test_run_json_says_how_the_numbers_came_about(kaggle: Path, tmp_path: Path, 
     assert record["fit_seconds"] > 0
     assert record["predict_peak_memory_bytes"] > 1_000_000
     assert record["trainable_parameters"] > 0
+
+
+def test_tiny_weights_on_other_data_are_said_plainly(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    command = ("--plugins", "mean,ridge", "--set", "ridge.backbone=tiny", "--run-dir", tmp_path / "run")
+    shown = harness("run", "--data", kaggle, *command)
+    assert shown.code == 0, shown.err
+    assert "ridge *" in shown.out
+    assert shown.err.count("tiny weights: they have only ever seen synthetic scenes") == 1
+    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert {name: spec["out_of_domain"] for name, spec in document["members"].items()} == {"mean": False, "ridge": True}
+    rows = {row["plugin"]: row for row in harness("leaderboard", "--run-dir", tmp_path / "run", "--json").json["rows"]}
+    assert rows["ridge"]["out_of_domain"]
+    assert not rows["mean"]["out_of_domain"]
+
+
+def test_tiny_weights_on_scenes_are_at_home(tmp_path: Path, harness: Harness) -> None:
+    command = ("--plugins", "ridge", "--set", "ridge.backbone=tiny", "--run-dir", tmp_path / "run")
+    shown = harness("run", "--data", "scenes:30", "--folds", 3, *command)
+    assert shown.code == 0, shown.err
+    assert "tiny weights" not in shown.err
+    assert "*" not in shown.out

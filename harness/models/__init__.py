@@ -1,0 +1,5 @@
+"""From a model name (``tiny``, a hub id, a path) to weights on disk."""
+
+from harness.models.resolve import TINY_FOLDER, fetch_model
+
+__all__ = ["TINY_FOLDER", "fetch_model"]

@@ -1,0 +1,148 @@
+"""Options of ``clipnet``, and its two presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.plugin import PredictorConfig
+
+
+class ClipNetConfig(PredictorConfig):
+    """Options of ``clipnet``. Defaults suit the bundled tiny tower and a few hundred to a few thousand rows."""
+
+    # What the network is.
+    tower: str = Field(
+        "tiny",
+        min_length=1,
+        description="CLIP checkpoint whose vision tower is used: tiny (bundled), a hub id, or a folder.",
+    )
+    image_size: int | None = Field(
+        None,
+        ge=8,
+        le=4096,
+        description="Side in pixels of what the tower sees; the position embedding is interpolated. Default: its own.",
+    )
+    lora_rate: float = Field(0.6, ge=0.0, le=1.0, description="Share of the layers that get LoRA, below the trained.")
+    nfz_rate: float = Field(0.4, ge=0.0, le=1.0, description="Share of the layers, the last ones, trained in full.")
+    rank: int = Field(4, ge=1, le=1024, description="Rank of the LoRA updates on q, k, v and out projections.")
+    lora_scale: float = Field(1.0, gt=0.0, le=64.0, description="Factor on the LoRA updates: peft's lora_alpha / rank.")
+    lora_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout before the LoRA updates.")
+    head_width: int = Field(512, ge=1, le=2**20, description="Hidden units of the head (reference: 16 * 1024).")
+    head_dropout: float = Field(0.8, ge=0.0, lt=1.0, description="Dropout before the head's last layer.")
+
+    # How it is trained.
+    epochs: int = Field(
+        3, ge=0, le=10_000, description="Passes over the rows with tower and head; 0 trains the head alone."
+    )
+    head_epochs: int = Field(
+        40,
+        ge=0,
+        le=10_000,
+        description="Passes with the head alone first, on cached features of the frozen tower (LP-FT).",
+    )
+    batch_size: int = Field(32, ge=2, le=65_536, description="Rows a step; the rest of a pass is dropped (BatchNorm).")
+    lr_head: float = Field(
+        1e-3, gt=0.0, le=1.0, description="Peak learning rate of the head where it starts from scratch."
+    )
+    lr_head_tuned: float | None = Field(
+        3e-4, gt=0.0, le=1.0, description="The same in the tower phase after a head phase; null: lr_head."
+    )
+    lr_tower: float = Field(3e-4, gt=0.0, le=1.0, description="Peak learning rate of the last tower layer.")
+    lr_lora: float | None = Field(
+        None, gt=0.0, le=1.0, description="The same for LoRA, before layer_decay. Default: lr_tower."
+    )
+    layer_decay: float = Field(
+        1.0, gt=0.0, le=1.0, description="Factor on the learning rate for each layer further from the head."
+    )
+    weight_decay: float = Field(0.05, ge=0.0, le=10.0, description="AdamW's decay; not on norms and biases.")
+    warmup: float = Field(0.1, ge=0.0, le=1.0, description="Share of the steps that warm up, before the cosine.")
+    clip_norm: float = Field(1.0, ge=0.0, description="Largest norm of the gradient; 0 does not clip.")
+    ema_decay: float = Field(
+        0.98,
+        ge=0.0,
+        lt=1.0,
+        description="Average weights and BatchNorm buffers over steps with this decay and use the average; 0 does not.",
+    )
+    inner_share: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        description="Share of the training rows, by whole groups, held out for an inner score; the best epoch is kept.",
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Stop after so many epochs without a better inner score (needs inner_share); 0 never stops.",
+    )
+
+    # What it sees.
+    crop_min: float = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        description="Train on random square crops whose side is at least this share; 1 does not crop.",
+    )
+    flip: bool = Field(False, description="Mirror half of the training images (prompts may say left and right).")
+
+    # What it costs.
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Autocast type. auto: bfloat16 on a GPU that has it, else float16 there, float32 on a CPU."
+    )
+    gradient_checkpointing: bool = Field(False, description="Recompute the tower's activations: slower, less memory.")
+    cache_images_mb: int = Field(
+        512, ge=0, description="Keep resized training images in memory if they take no more MiB than this."
+    )
+    predict_batch: int = Field(64, ge=4, le=65_536, description="Images a step in prediction.")
+
+    # What it says.
+    nearest: int = Field(5, ge=1, le=1000, description="Training prompts that explain names for an image.")
+    max_prompts: int = Field(
+        50_000, ge=0, description="Distinct training prompts kept with the model for explain; beyond, a random choice."
+    )
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {
+        "tower": "tiny",
+        "lora_rate": 0.6,
+        "nfz_rate": 0.4,
+        "rank": 4,
+        "lora_scale": 1.0,
+        "head_width": 512,
+        "head_dropout": 0.8,  # a few hundred rows: without it the head learns them by heart
+        "head_epochs": 40,
+        "epochs": 3,
+        "batch_size": 32,
+        "lr_head": 1e-3,
+        "lr_head_tuned": 3e-4,
+        "lr_tower": 3e-4,
+        "ema_decay": 0.98,
+    },
+    "reference": {
+        "tower": "openai/clip-vit-large-patch14-336",
+        "lora_rate": 0.6,
+        "nfz_rate": 0.4,
+        "rank": 4,
+        "lora_scale": 1.0,
+        "head_width": 16 * 1024,
+        "head_dropout": 0.0,
+        "head_epochs": 3,
+        "epochs": 5,
+        "batch_size": 64,
+        "lr_head": 1e-3,
+        "lr_head_tuned": 2e-4,
+        "lr_tower": 2e-5,
+        "lr_lora": 1e-4,
+        "layer_decay": 0.9,
+        "weight_decay": 0.05,
+        "warmup": 0.1,
+        "ema_decay": 0.999,
+        "inner_share": 0.05,
+        "patience": 2,
+        "crop_min": 0.9,
+    },
+}
+"""In ``reference``, tower, rates, rank, scale and head are the published ones; epochs and learning rates are ours."""

@@ -1,0 +1,240 @@
+"""From options and training rows to a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.models import fetch_model
+from harness.plugin import InputError
+from harness_clipnet.batches import PixelSource, augment, epoch_batches, inner_split
+from harness_clipnet.network import ClipNet, build_head, prepare_tower
+from harness_clipnet.optim import head_groups, network_groups
+from harness_clipnet.preprocessing import Preprocessing, read_preprocessing
+from harness_clipnet.prompts import PromptTable
+from harness_clipnet.tower import load_tower, pooled, recompute_activations, weights_hash
+from harness_clipnet.training import Batch, Precision, Stage, train_stage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.plugin import Context, Images, TrainingData
+    from harness_clipnet.config import ClipNetConfig
+
+_LEAST_BATCH = 4  # smaller batches take other matrix kernels, whose rounding differs in the last bits
+_HEAD, _TOWER = 0, 1  # the stages, in the seeds of their orders
+
+
+@dataclass
+class Fitted:
+    """A network that can predict.
+
+    Parameters
+    ----------
+    network
+        On its device, in evaluation mode.
+    preprocessing
+        What its images went through in training.
+    tower_hash
+        ``weights_hash`` of the tower before LoRA and training.
+    prompts
+        What ``explain`` looks up.
+    """
+
+    network: ClipNet
+    preprocessing: Preprocessing
+    tower_hash: str
+    prompts: PromptTable
+
+
+def start_network(
+    config: ClipNetConfig, preprocessing: Preprocessing | None = None
+) -> tuple[ClipNet, Preprocessing, str]:
+    """Load the tower, apply the plan and put a new head on it, on the CPU.
+
+    The caller seeds torch's global generator; LoRA and head are drawn from it. With no tower epochs nothing in
+    the tower is adapted.
+
+    Returns
+    -------
+    network, preprocessing, tower_hash
+        ``preprocessing`` is the given one, or else the checkpoint's.
+
+    Raises
+    ------
+    InputError
+        If the tower cannot be had, the plan asks for too many layers, or images are smaller than a patch.
+    """
+    folder = fetch_model(config.tower, tiny="clip", option="clipnet.tower")
+    tower = load_tower(folder, config.tower)
+    shape = tower.config
+    preprocessing = preprocessing or read_preprocessing(folder, shape.image_size, config.image_size)
+    if preprocessing.size < shape.patch_size:
+        raise InputError(
+            f"clipnet.image_size={preprocessing.size}: the patches of tower {config.tower} are {shape.patch_size} "
+            f"pixels wide; give at least that"
+        )
+    digest = weights_hash(tower)
+    head = build_head(shape.hidden_size, config.head_width, config.head_dropout)
+    prepare_tower(tower, config)
+    return ClipNet(tower, head), preprocessing, digest
+
+
+def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) -> Fitted:
+    """Train on all rows of a fold, or all but the inner split. Raises ``InputError`` for what cannot be trained."""
+    if not config.epochs and not config.head_epochs:
+        raise InputError("clipnet.epochs=0 and clipnet.head_epochs=0 leave nothing to train; set one of them")
+    inside, outside = inner_split(train.groups, config.inner_share)
+    if len(inside) < 2:
+        raise InputError(
+            f"clipnet: BatchNorm needs at least 2 training rows, this fold has {len(inside)}; lower --folds"
+        )
+    with seeded(context):
+        network, preprocessing, digest = start_network(config)
+        _start_at_the_mean(network.head, train.targets[inside])
+        network.to(context.device)
+        fitting = _Fitting(config, context, train, network, preprocessing, digest, inside, outside)
+        if config.head_epochs:
+            train_stage(fitting.head_stage(), config, context)
+        if config.epochs:
+            train_stage(fitting.tower_stage(), config, context)
+    prompts = PromptTable.of_training(train.prompts, train.targets, config.max_prompts, context.seed)
+    return Fitted(network.eval(), preprocessing, digest, prompts)
+
+
+def predict_rows(
+    fitted: Fitted, images: Images, config: ClipNetConfig, context: Context, module: nn.Module | None = None
+) -> NDArray[np.float32]:
+    """Return one row an image, in order: of the network, or of ``module`` if given. Shape (n, d), float32."""
+    source = PixelSource(images, fitted.preprocessing, context.device, 0, config.predict_batch)
+    precision = Precision(context.device, config.precision)
+    network = (module or fitted.network).eval()
+    found = []
+    with torch.inference_mode(), precision.autocast():
+        for pixels in source.in_order():
+            missing = max(0, _LEAST_BATCH - len(pixels))
+            padded = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)]) if missing else pixels
+            rows = network(fitted.preprocessing.normalise(padded))
+            found.append(rows[: len(pixels)].float().cpu().numpy())
+    return np.concatenate(found)
+
+
+@contextmanager
+def seeded(context: Context) -> Iterator[None]:
+    """Draw from the task's seed, and leave torch's global generators as they were."""
+    devices = list(range(torch.cuda.device_count())) if context.device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(context.seed)
+        yield
+
+
+@dataclass
+class _Fitting:
+    """What both stages need."""
+
+    config: ClipNetConfig
+    context: Context
+    train: TrainingData
+    network: ClipNet
+    preprocessing: Preprocessing
+    digest: str
+    inside: NDArray[np.int64]
+    outside: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        self._targets = torch.from_numpy(np.array(self.train.targets, dtype=np.float32))
+        self._batch_size = min(self.config.batch_size, len(self.inside))
+        self._steps = len(self.inside) // self._batch_size
+
+    def head_stage(self) -> Stage:
+        """Return the head phase of LP-FT (Kumar et al. 2022, arXiv:2202.10054): the tower only gave the features."""
+        features = self._features()
+        device = self.context.device
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            for row in self.inside[self._order(_HEAD, epoch)]:
+                yield features[row].to(device), self._targets[row].to(device)
+
+        def inner() -> Iterator[Batch]:
+            for row in self._inner_rows():
+                yield features[row].to(device), self._targets[row].to(device)
+
+        head = self.network.head
+        groups = head_groups(head, self.config, self.config.lr_head)
+        return Stage("head", head, groups, self.config.head_epochs, self._steps, batches, self._scored(inner))
+
+    def tower_stage(self) -> Stage:
+        """Return the stage that trains tower and head on pixels."""
+        if self.config.gradient_checkpointing:
+            recompute_activations(self.network.tower)
+        source, held = self._source(self.inside), self._source(self.outside)
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            order = self._order(_TOWER, epoch)
+            noise = torch.Generator().manual_seed(
+                int(np.random.default_rng((self.context.seed, epoch)).integers(2**62))
+            )
+            for pixels, row in zip(source.batches(order), order, strict=True):
+                normal = self.preprocessing.normalise(pixels)
+                seen = augment(normal, self.config.crop_min, self.config.flip, noise)
+                yield seen, self._targets[self.inside[row]].to(self.context.device)
+
+        def inner() -> Iterator[Batch]:
+            for pixels, row in zip(held.in_order(), self._inner_rows(), strict=True):
+                yield self.preprocessing.normalise(pixels), self._targets[row].to(self.context.device)
+
+        tuned = self.config.lr_head_tuned if self.config.head_epochs else None
+        groups = network_groups(self.network, self.config, tuned or self.config.lr_head)
+        return Stage("train", self.network, groups, self.config.epochs, self._steps, batches, self._scored(inner))
+
+    def _features(self) -> torch.Tensor:
+        """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds."""
+        fitted = Fitted(self.network, self.preprocessing, self.digest, PromptTable([], np.zeros((0, 384), np.float16)))
+        kind = torch.device(self.context.device).type
+        key = ["clipnet features", "1", self.digest, *self.preprocessing.key(), kind, self.config.precision]
+        rows = self.context.cached_rows(
+            key,
+            self.train.images,
+            lambda part: predict_rows(fitted, part, self.config, self.context, _Pooled(self.network.tower)),
+        )
+        return torch.from_numpy(np.array(rows, dtype=np.float32))
+
+    def _source(self, rows: NDArray[np.int64]) -> PixelSource:
+        images = self.train.images.take(rows.tolist())
+        return PixelSource(
+            images, self.preprocessing, self.context.device, self.config.cache_images_mb, self.config.predict_batch
+        )
+
+    def _order(self, stage: int, epoch: int) -> NDArray[np.int64]:
+        return epoch_batches(len(self.inside), self._batch_size, (self.context.seed, stage, epoch))
+
+    def _inner_rows(self) -> list[NDArray[np.int64]]:
+        size = self.config.predict_batch
+        return [self.outside[start : start + size] for start in range(0, len(self.outside), size)]
+
+    def _scored(self, inner: Callable[[], Iterator[Batch]]) -> Callable[[], Iterator[Batch]] | None:
+        return inner if len(self.outside) else None
+
+
+class _Pooled(nn.Module):
+    """A tower as a module from normalised pixels to pooled outputs."""
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pooled(self.tower, pixels)
+
+
+@torch.no_grad()
+def _start_at_the_mean(head: nn.Module, targets: NDArray[np.float32]) -> None:
+    """Let the untrained head be the ``mean`` predictor: what it learns is how an image differs from that."""
+    head[-1].weight.zero_()
+    head[-1].bias.copy_(torch.from_numpy(np.array(targets.mean(axis=0), dtype=np.float32)))

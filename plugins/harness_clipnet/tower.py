@@ -1,0 +1,178 @@
+"""The CLIP vision tower: loading it, naming its weights, and making the planned parts of it trainable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+import transformers
+from torch import nn
+
+from harness.models import fetch_model
+from harness.plugin import InputError
+from harness_clipnet.config import ClipNetConfig
+from harness_clipnet.plan import LayerPlan
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+_LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+OPENAI_TOWERS: dict[str, dict[str, int]] = {
+    "openai/clip-vit-base-patch32": {**_BASE, "image_size": 224, "patch_size": 32},
+    "openai/clip-vit-base-patch16": {**_BASE, "image_size": 224, "patch_size": 16},
+    "openai/clip-vit-large-patch14": {**_LARGE, "image_size": 224, "patch_size": 14},
+    "openai/clip-vit-large-patch14-336": {**_LARGE, "image_size": 336, "patch_size": 14},
+}
+"""Shapes from the ``config.json`` of each, so that a run can be planned before its weights are fetched."""
+
+
+def load_tower(folder: Path, name: str) -> nn.Module:
+    """Load the vision tower of a CLIP checkpoint folder, in float32 and evaluation mode.
+
+    A folder of a whole CLIP will do: its text tower is not read into the model.
+
+    Parameters
+    ----------
+    folder
+        With ``config.json`` and weights, as transformers writes them.
+    name
+        What the user called it, for messages.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no CLIP vision tower, or not all of its weights.
+    """
+    try:
+        with _quiet():
+            tower, found = transformers.CLIPVisionModel.from_pretrained(
+                folder, config=tower_config(folder, name), output_loading_info=True, local_files_only=True
+            )
+    except (OSError, ValueError, RuntimeError) as error:  # no such file; not a config; shapes that differ
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"clipnet.tower={name}: {folder} holds no CLIP vision tower that transformers can load ({reason}); "
+            "name a folder with config.json and model.safetensors of a CLIP checkpoint"
+        ) from error
+    missing = sorted(key for key in found["missing_keys"] if "position_ids" not in key)
+    if missing:  # transformers would go on with random numbers
+        raise InputError(
+            f"clipnet.tower={name}: {folder} lacks {len(missing)} weights of the vision tower, {missing[0]} first; "
+            "fetch the checkpoint again"
+        )
+    return tower.float().eval()
+
+
+def tower_config(folder: Path, name: str) -> Any:
+    """Read the vision part of a checkpoint's ``config.json``. Raises ``InputError`` if it is not CLIP's."""
+    try:
+        with _quiet():
+            options, _ = transformers.PretrainedConfig.get_config_dict(folder, local_files_only=True)
+            kind = options.get("model_type")
+            if kind not in ("clip", "clip_vision_model"):
+                raise ValueError(f"config.json says model_type {kind!r}, not clip")
+            return transformers.CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"clipnet.tower={name}: {folder} is no CLIP checkpoint ({reason}); "
+            "name a folder with config.json and model.safetensors of a CLIP checkpoint"
+        ) from error
+
+
+def known_config(name: str) -> Any | None:
+    """Return a tower's config where no network is needed for it: bundled, local, or one of OpenAI's; else None."""
+    if name in OPENAI_TOWERS:
+        return transformers.CLIPVisionConfig(**OPENAI_TOWERS[name])
+    if name != "tiny" and not Path(name).is_dir():
+        return None
+    return tower_config(fetch_model(name, tiny="clip", option="clipnet.tower"), name)
+
+
+def build_tower(config: Any) -> nn.Module:
+    """Build a tower from its config alone: random weights, or none within ``torch.device("meta")``."""
+    return transformers.CLIPVisionModel(config).eval()
+
+
+def weights_hash(tower: nn.Module) -> str:
+    """Hash a plain tower's weights, 16 hexadecimal digits: the same tower on any machine and device."""
+    total = hashlib.sha256()
+    for name, value in sorted(core(tower).state_dict().items()):
+        total.update(f"{name}{tuple(value.shape)}".encode())
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:16]
+
+
+def core(tower: nn.Module) -> nn.Module:
+    """Return the module that holds embeddings, encoder and norms: nested one deeper before transformers 5."""
+    return getattr(tower, "vision_model", tower)
+
+
+def pooled(tower: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the pooled output, shape (n, hidden size): before CLIP's projection to its shared space."""
+    return tower(pixel_values=pixels, interpolate_pos_encoding=True).pooler_output
+
+
+def recompute_activations(tower: Any) -> None:
+    """Trade time for memory: layers keep only their inputs in training. The method has another name from 5.20 on."""
+    enable = getattr(tower, "activation_checkpointing_enable", None) or tower.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def apply_plan(tower: nn.Module, plan: LayerPlan, config: ClipNetConfig) -> None:
+    """Put LoRA into the planned layers, and let only planned parts be trained, in place.
+
+    Embeddings and the first norm stay frozen, the last norm is trained. LoRA (Hu et al. 2021, arXiv:2106.09685)
+    starts with B = 0, so that the output is the pretrained tower's; A is drawn from torch's global generator.
+    """
+    body = core(tower)
+    if len(plan.lora):
+        options = peft.LoraConfig(
+            r=config.rank,
+            lora_alpha=config.lora_scale * config.rank,  # peft multiplies the update by lora_alpha / r
+            lora_dropout=config.lora_dropout,
+            target_modules=[f"encoder.layers.{i}.self_attn.{name}" for i in plan.lora for name in PROJECTIONS],
+            bias="none",
+        )
+        peft.inject_adapter_in_model(options, body)
+    for name, parameter in body.named_parameters():
+        parameter.requires_grad_(_is_trained(name, plan))
+
+
+def layer_of(name: str) -> int | None:
+    """Return the number of the transformer layer a parameter of the core belongs to, or None."""
+    head, _, rest = name.partition("encoder.layers.")
+    return None if head or not rest else int(rest.partition(".")[0])
+
+
+def is_lora(name: str) -> bool:
+    """Whether a parameter's name is one that peft gives to LoRA's A and B."""
+    return ".lora_A." in name or ".lora_B." in name
+
+
+def _is_trained(name: str, plan: LayerPlan) -> bool:
+    layer = layer_of(name)
+    if layer is None:
+        return name.startswith("post_layernorm.")
+    return layer in plan.trained or is_lora(name)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' bars and its table of unused weights (a CLIP's text tower is meant to be left out)."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
