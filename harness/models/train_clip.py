@@ -236,8 +236,6 @@ def train(settings: Settings, images: Path, out: Path) -> dict[str, float]:
             f"--scenes {settings.scenes} do not fill a batch of {settings.batch}; draw more, or lower --batch"
         )
     torch.manual_seed(settings.seed)
-    # Softmax and Adam leave denormals behind, which make these processors several times slower.
-    torch.set_flush_denormal(True)
     if settings.compile:
         # Two towers, masked or not, and a few lengths of prompts are more shapes than compilation allows by default.
         torch._dynamo.config.recompile_limit = 32
@@ -321,6 +319,9 @@ def main() -> None:
     given = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     out, images = given.pop("out"), given.pop("images")
+    # Softmax and Adam leave denormals behind, which make processors several times slower. The setting holds for the
+    # whole process, so it belongs to the script and not to `train`.
+    torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as folder:
         train(Settings(**given), images or Path(folder), out)
 
