@@ -88,5 +88,7 @@ def _show(path: Path, result: BlendResult) -> None:
     print_text(
         f"gain           {gain.mean:+.4f}  ({gain.low:+.4f} … {gain.high:+.4f}), nested minus best single, paired"
     )
-    if not gain.low > 0.0:
+    if gain.high < 0.0:
+        note("the gain is negative: on these rows the best single member does better than the blend")
+    elif not gain.low > 0.0:
         note("the gain's interval contains 0: these rows do not show that blending helps")
