@@ -31,7 +31,7 @@ def test_a_run_with_nothing_to_do_imports_nothing_heavy(kaggle: Path, tmp_path: 
     command = ["run", "--data", str(kaggle), "--plugins", "mean", "--run-dir", str(tmp_path / "run")]
     assert harness(*command).code == 0
     script = (
-        f"import sys, json\nsys.argv = ['harness', *{command!r}]\nfrom harness.cli import main\nmain.__call__\n"
+        f"import sys, json\nsys.argv = ['harness', *{command!r}]\nfrom harness.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "sys.stderr.write(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))\n"
     )
