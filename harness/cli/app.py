@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import data, doctor, ensemble, leaderboard, plugins, run, score
+from harness.cli import data, doctor, ensemble, leaderboard, plugins, predict, run, score
 
 app = typer.Typer(
     name="harness",
@@ -28,6 +28,7 @@ def _root(
 
 app.command("run")(run.run)
 app.command("ensemble")(ensemble.ensemble)
+app.command("predict")(predict.predict)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("doctor")(doctor.doctor)

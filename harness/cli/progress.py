@@ -96,5 +96,33 @@ class RunProgress:
             sys.stderr.flush()
 
 
+class Status:
+    """One line on a terminal that says which model is at work; nothing in a pipe."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+        self._status = console.status("loading") if console.is_terminal else None
+
+    def __enter__(self) -> Status:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        """Show that step ``done + 1`` of ``total`` of ``label`` goes on."""
+        if self._status is not None:
+            from rich.text import Text
+
+            self._status.update(Text(f"{label}: model {done + 1} of {total}"))
+
+
 def _fold(fold: int | None) -> str:
     return "all rows" if fold == -1 else f"fold {fold}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.running.preview import MemberPreview, Preview
     from harness.scoring.leaderboard import Leaderboard
 
 
@@ -66,6 +67,58 @@ def amount(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.1f}{unit}"
     return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
+
+
+def memory(count: float) -> str:
+    """Write bytes in MiB or GiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def print_preview(preview: Preview) -> None:
+    """Print what a run would do, a line a member, and what its plugins could not tell."""
+    inputs, config = preview.inputs, preview.inputs.config
+    dataset, test = inputs.dataset, inputs.test
+    folds = preview.fold_hash or "not made yet"
+    state = "goes on" if inputs.run.exists else "new"
+    for label, text in (
+        ("data", f"{dataset.location}: {len(dataset)} rows ({dataset.layout}), {inputs.identity['data_fingerprint']}"),
+        ("folds", f"{config.folds}, prompts with a cosine of {inputs.threshold:g} or more held together ({folds})"),
+        ("test set", "none" if test is None else f"{test.location}: {len(test)} rows"),
+        ("device", preview.device),
+        ("executor", config.executor),
+        ("run folder", f"{inputs.run.path} ({state})"),
+    ):
+        print_text(f"{label:<11}{text}")
+    print_text()
+    columns = ["plugin", "version", "weights", "to do", "done", "trainable", "parameters", "memory"]
+    print_table("", columns, [_preview_row(member) for member in preview.members], left=["plugin", "weights"])
+    needs = [member.needs for member in preview.members]
+    if any(need.memory is not None for need in needs):
+        note(f"memory: an estimate of one task's peak on {preview.device}, beside what the process takes by itself")
+    if any(need.parameters is None or need.memory is None for need in needs):
+        note("?: not known before the weights are fetched, or the plugin does not say")
+    for member in preview.members:
+        if member.problem:
+            note(f"{member.member.name} could not say what it needs: {member.problem}")
+    if any(member.member.out_of_domain for member in preview.members):
+        note("* tiny weights: they have only ever seen synthetic scenes, and this data is something else")
+    note("dry run: nothing was written")
+
+
+def _preview_row(preview: MemberPreview) -> list[str]:
+    member, needs = preview.member, preview.needs
+    name = member.name if member.name == member.plugin else f"{member.name} ({member.plugin})"
+    only_test = f" (+ {len(preview.only_test)} test)" if preview.only_test else ""
+    return [
+        f"{name} *" if member.out_of_domain else name,
+        member.version,
+        ", ".join(needs.models) or "-",
+        f"{len(preview.todo)}{only_test}",
+        str(len(preview.reused)),
+        "?" if needs.parameters is None else amount(needs.parameters.trainable),
+        "?" if needs.parameters is None else amount(needs.parameters.total),
+        "?" if needs.memory is None else memory(needs.memory),
+    ]
 
 
 def print_leaderboard(board: Leaderboard) -> None:

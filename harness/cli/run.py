@@ -13,7 +13,10 @@ from harness.cli.options import Json, PluginFiles
 def run(
     plugins: Annotated[
         str | None,
-        typer.Option("--plugins", help="Predictors, comma-separated: NAME or ALIAS=NAME. Default: mean,knn,ridge."),
+        typer.Option(
+            "--plugins",
+            help="Predictors, comma-separated: NAME or ALIAS=NAME. Default: those that come with the harness.",
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="Folder, file or name of the data set. Default: the embedded `scenes`.")
@@ -60,6 +63,9 @@ def run(
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="MiniLM weights: `package` (default), a folder, or a hub name.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done and what it would need, and do nothing.")
+    ] = False,
     plugin_file: PluginFiles = None,
     json: Json = False,
 ) -> None:
@@ -98,6 +104,16 @@ def run(
         config,
     )
     manager = PluginManager([Path(file) for file in resolved.plugin_files])
+    if dry_run:
+        from harness.cli.render import print_preview
+        from harness.running.preview import preview_run
+
+        preview = preview_run(resolved, manager)
+        if json:
+            print_json(preview.document())
+        else:
+            print_preview(preview)
+        return
     plan = plan_run(resolved, manager, note)
     with RunProgress() as progress:
         summary = carry_out(plan, progress)

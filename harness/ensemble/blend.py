@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,20 +137,83 @@ def _named(members: Sequence[str], weights: NDArray[np.float64]) -> dict[str, fl
     return {name: float(w) for name, w in zip(members, weights, strict=True)}
 
 
-def blend_test(run: RunFolder, weights: dict[str, float]) -> NDArray[np.float32] | None:
+def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float32] | None:
     """Blend the test predictions: shape (m, 384), float32, unit rows; None if the run has no test set.
 
-    A member's prediction is the mean of its fold models' unit predictions, normalised again before
-    it is weighted, as its out-of-fold predictions were when the weights were learned.
+    A member's prediction is the mean of its fold models' unit predictions.
     """
     test = run.document["test"]
     if test is None:
         return None
+    members = run.members
+    return combine(
+        (weight, run.test_predictions(members[name], test["fingerprint"])) for name, weight in weights.items()
+    )
+
+
+def combine(parts: Iterable[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32]:
+    """Add weighted predictions up: shape (m, 384), float32, unit rows (zeros where they cancel).
+
+    A member's rows are normalised before they are weighted, as its out-of-fold predictions were when the weights
+    were learned.
+
+    Parameters
+    ----------
+    parts
+        Weight and predictions, shape (m, 384), of each member; at least one.
+    """
     total: NDArray[np.float64] | None = None
-    for name, weight in weights.items():
-        values = run.test_predictions(run.members[name], test["fingerprint"]).astype(np.float64)
+    for weight, predictions in parts:
+        values = predictions.astype(np.float64)
         part = weight * values / np.linalg.norm(values, axis=1, keepdims=True)
         total = part if total is None else total + part
     assert total is not None, "weights name at least one member"
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return (total / np.maximum(length, 1e-12)).astype(np.float32)
+
+
+def stored_weights(run: RunFolder) -> dict[str, float] | None:
+    """Return the weights last learned, by member; None if none were. Raises ``InputError`` if the file is damaged."""
+    path = run.path / "blend.json"
+    try:
+        weights = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        return {str(name): float(weight) for name, weight in weights.items()}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: it holds no weights ({error!r}); write it anew with `harness ensemble`") from error
+
+
+def weights_of(run: RunFolder, members: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+    """Return the weights to blend some members of a run with, and what a user should know of them.
+
+    Parameters
+    ----------
+    members
+        Those that have a prediction; at least one.
+
+    Returns
+    -------
+    weights
+        The learned ones, or equal ones where none were learned. Empty if nothing is left to blend.
+    notes
+        Sentences.
+    """
+    stored = stored_weights(run)
+    if stored is None:
+        note = "the blend weighs all members the same: learn its weights with `harness ensemble --optimize`"
+        return dict.fromkeys(members, 1.0 / len(members)), [note]
+    weights = {name: stored[name] for name in members if stored.get(name)}
+    notes = [
+        f"the blend goes without '{name}', which has the weight {weight:.3f}"
+        for name, weight in stored.items()
+        if weight and name not in members
+    ]
+    later = [name for name in members if name not in stored]
+    if later:
+        notes.append(
+            f"the blend knows no weight of {', '.join(later)}: learn weights again with `harness ensemble --optimize`"
+        )
+    if not weights:
+        notes.append("there is no blend: none of the members that answered has a weight in it")
+    return weights, notes

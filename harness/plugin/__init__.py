@@ -16,6 +16,7 @@ from harness.plugin.predictor import (
     ParameterCount,
     Predictor,
     PredictorConfig,
+    Requirements,
 )
 from harness.plugin.reader import DatasetReader, Row
 from harness.plugin.training import TrainingData
@@ -37,6 +38,7 @@ __all__ = [
     "PluginStatus",
     "Predictor",
     "PredictorConfig",
+    "Requirements",
     "Row",
     "RunEvent",
     "TrainingData",

@@ -59,6 +59,26 @@ class ParameterCount:
     total: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a task will need, told before anything is fetched or fitted.
+
+    Parameters
+    ----------
+    models
+        Weights it uses, by the names the configuration gives.
+    parameters
+        Size of the fitted model; None if it cannot be told without fetching weights.
+    memory
+        Bytes at the peak of ``fit`` or ``predict``, on the device of the task, beyond what the process
+        holds before; an estimate. None: unknown.
+    """
+
+    models: tuple[str, ...] = ()
+    parameters: ParameterCount | None = None
+    memory: int | None = None
+
+
 class Predictor(ABC):
     """Maps images to the 384-d all-MiniLM-L6-v2 embeddings of their prompts.
 
@@ -127,6 +147,18 @@ class Predictor(ABC):
     def explain(self, images: Images) -> list[list[Explanation]]:
         """Say in words what the predictor sees: one list an image. Empty where it has no words."""
         return [[] for _ in range(len(images))]
+
+    def requirements(self, rows: int) -> Requirements:
+        """Say what a task will need: what ``harness run --dry-run`` shows.
+
+        Must not reach a network, and not load weights where their shapes can be had without.
+
+        Parameters
+        ----------
+        rows
+            Training rows of a fold; 0 for a predictor that is not trained.
+        """
+        return Requirements()
 
     def parameter_count(self) -> ParameterCount:
         """Size of the model as it stands after ``fit`` or ``load``."""

@@ -22,8 +22,10 @@ class RunConfig(BaseModel):
     captions: Literal["mean", "first", "all"] = Field(
         "mean", description="Several captions an image: average their embeddings, keep the first, or one row each."
     )
-    plugins: tuple[str, ...] = Field(
-        ("mean", "knn", "ridge"), min_length=1, description="Predictors, each NAME or ALIAS=NAME."
+    plugins: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Predictors, each NAME or ALIAS=NAME. Default: all that come with the harness.",
     )
     set: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options of predictors: {plugin or alias: {key: value}}."

@@ -12,7 +12,9 @@ from harness.errors import InputError
 from harness.plugin import PluginManager, Predictor
 from harness.plugin.manager import unknown_name
 from harness.running.config import RunConfig, explain_validation
+from harness.store.run import BLEND
 
+DISTRIBUTION = "harness"
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -37,12 +39,16 @@ def choose_members(config: RunConfig, manager: PluginManager) -> list[Choice]:
         that does not take part, an unknown option or a value out of its bounds.
     """
     choices: dict[str, Choice] = {}
-    for item in config.plugins:
+    for item in config.plugins if config.plugins is not None else own_predictors(manager):
         alias, equals, plugin = item.partition("=")
         name, plugin = (alias, plugin) if equals else (item, item)
         cls = manager.predictor(plugin)
         if not _ALIAS.fullmatch(name):
             raise InputError(f"--plugins {item}: '{name}' must be letters, digits, '-', '_' or '.'")
+        if name == BLEND:
+            raise InputError(
+                f"--plugins {item}: '{BLEND}' is what the blend is called; give it another name: other={plugin}"
+            )
         if name in choices:
             raise InputError(f"--plugins: '{name}' is named twice; give one of them another name: {name}2={plugin}")
         options = {**cls.presets.get(config.preset, {}), **config.set.get(name, {})}
@@ -53,6 +59,20 @@ def choose_members(config: RunConfig, manager: PluginManager) -> list[Choice]:
         if name not in choices:
             raise InputError(f"--set {name}.…: " + unknown_name("plugin of this run", name, choices, "see --plugins"))
     return list(choices.values())
+
+
+def own_predictors(manager: PluginManager) -> list[str]:
+    """Return the predictors that the harness's own distribution brings, as far as they can be used.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    names = [name for name in manager.predictors if manager.status_of(name).distribution == DISTRIBUTION]
+    if not names:
+        raise InputError("no predictor came with this installation; name some with --plugins (`harness plugins list`)")
+    return names
 
 
 def _checked(name: str, cls: type[Predictor], options: dict[str, Any]) -> BaseModel:

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.data.cache import DiskCache, key_hash
 from harness.errors import InputError
-from harness.plugin import Context, Images, Predictor, TrainingData
+from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData
 from harness.running.bench import Bench, worker_bench
 from harness.running.measure import Meter
 from harness.store.atomic import new_folder, write_array, write_json
@@ -129,7 +129,6 @@ def _perform(task: Task, bench: Bench, scratch: Path, progress: Callable[[str, i
 def _build(
     task: Task, bench: Bench, scratch: Path, cache: DiskCache, progress: Callable[[str, int, int], None]
 ) -> Predictor:
-    cls = bench.manager.predictor(task.member.plugin)
     context = Context(
         scratch=scratch,
         seed=task_seed(bench.config.seed, task.member.plugin, task.fold),
@@ -138,7 +137,13 @@ def _build(
         cache=cache,
         on_progress=progress,
     )
-    return cls(cls.Config.model_validate(task.member.config), context)
+    return build_predictor(task.member, bench.manager, context)
+
+
+def build_predictor(member: MemberSpec, manager: PluginManager, context: Context) -> Predictor:
+    """Make a member's predictor with its stored options, neither fitted nor loaded."""
+    cls = manager.predictor(member.plugin)
+    return cls(cls.Config.model_validate(member.config), context)
 
 
 def task_seed(seed: int, plugin: str, fold: int) -> int:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from harness.data.folds import Folds
 
 RUNS_FOLDER = Path("runs")
+BLEND = "blend"
+"""What the blend is called where it stands beside the members; no member may be called that."""
 ALL_ROWS = -1
 """The "fold" of a predictor that is not trained: one task for all rows."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from harness.plugin import Context, Images
 
-_BATCH = 32
+BATCH = 32
 _LEAST_BATCH = 4  # a batch of one takes other convolution kernels, whose rounding differs in the last bits
 
 
@@ -67,7 +67,7 @@ def backbone_features(context: Context, images: Images, name: str) -> NDArray[np
     def compute(part: Images) -> NDArray[np.float32]:
         backbone = load_backbone(name, context.device)
         found = []
-        for batch in part.batches(backbone.transform, _BATCH):
+        for batch in part.batches(backbone.transform, BATCH):
             padded = batch + [batch[-1]] * max(0, _LEAST_BATCH - len(batch))
             found.append(backbone.embed(padded)[: len(batch)])
         return np.concatenate(found).astype(np.float32, copy=False)

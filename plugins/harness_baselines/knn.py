@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from harness.plugin import NotFittedError, ParameterCount, Predictor, PredictorConfig, hookimpl
+from harness.plugin import NotFittedError, ParameterCount, Predictor, PredictorConfig, Requirements, hookimpl
 from harness_baselines.backbones import backbone_features, backbone_parameters
 
 if TYPE_CHECKING:
@@ -122,6 +122,16 @@ class KnnPredictor(Predictor):
         from safetensors.numpy import load_file
 
         self._state = load_file(str(folder / "knn.safetensors"))
+
+    def requirements(self, rows: int) -> Requirements:
+        """Name the backbone, and tell its size where its architecture is at hand."""
+        from harness_baselines.estimate import backbone_size, knn_memory
+
+        models = () if self.config.backbone == "pixels" else (self.config.backbone,)
+        size = backbone_size(self.config.backbone)
+        if size is None:
+            return Requirements(models)
+        return Requirements(models, ParameterCount(0, size.parameters), knn_memory(size, rows))
 
     def parameter_count(self) -> ParameterCount:
         """Nothing is trained; the backbone's weights are the total."""

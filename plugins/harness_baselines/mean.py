@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.plugin import EMBEDDING_DIM, NotFittedError, ParameterCount, Predictor, PredictorConfig, hookimpl
+from harness.plugin import (
+    EMBEDDING_DIM,
+    NotFittedError,
+    ParameterCount,
+    Predictor,
+    PredictorConfig,
+    Requirements,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +57,10 @@ class MeanPredictor(Predictor):
     def load(self, folder: Path) -> None:
         """Read ``mean.npy``."""
         self._mean = np.load(folder / "mean.npy", allow_pickle=False)
+
+    def requirements(self, rows: int) -> Requirements:
+        """384 numbers, and the sum of the targets."""
+        return Requirements((), self.parameter_count(), 4 * EMBEDDING_DIM * rows)
 
     def parameter_count(self) -> ParameterCount:
         """384 numbers."""

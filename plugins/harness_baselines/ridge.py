@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from harness.plugin import NotFittedError, ParameterCount, Predictor, PredictorConfig, hookimpl
+from harness.plugin import (
+    EMBEDDING_DIM,
+    NotFittedError,
+    ParameterCount,
+    Predictor,
+    PredictorConfig,
+    Requirements,
+    hookimpl,
+)
 from harness_baselines.backbones import backbone_features, backbone_parameters
 
 if TYPE_CHECKING:
@@ -75,6 +83,18 @@ class RidgePredictor(Predictor):
         from safetensors.numpy import load_file
 
         self._state = load_file(str(folder / "ridge.safetensors"))
+
+    def requirements(self, rows: int) -> Requirements:
+        """Name the backbone, and tell the size of it and of the linear map where its architecture is at hand."""
+        from harness_baselines.estimate import backbone_size, ridge_memory
+
+        models = () if self.config.backbone == "pixels" else (self.config.backbone,)
+        size = backbone_size(self.config.backbone)
+        if size is None:
+            return Requirements(models)
+        own = (size.width + 1) * EMBEDDING_DIM
+        penalties = 1 if self.config.alpha else len(_ALPHAS)
+        return Requirements(models, ParameterCount(own, own + size.parameters), ridge_memory(size, rows, penalties))
 
     def parameter_count(self) -> ParameterCount:
         """Return the linear map, and the backbone beneath it."""

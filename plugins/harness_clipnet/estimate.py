@@ -1,0 +1,116 @@
+"""How much memory training and prediction will take, from shapes alone.
+
+Training holds, in float32: all weights; for each trained one a gradient, AdamW's two moments and the running average;
+the activations that the backward pass needs. The last are counted below, layer by layer, as in Korthikanti et al. 2022
+("Reducing Activation Recomputation in Large Transformer Models", arXiv:2205.05198, section 4.1), whose 34 bytes a token
+and hidden unit become, without dropout and with fused attention, about 16 to 20 numbers in a trained layer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.plugin import EMBEDDING_DIM
+from harness_clipnet.plan import layer_plan
+
+if TYPE_CHECKING:
+    from harness.plugin import ParameterCount
+    from harness_clipnet.config import ClipNetConfig
+
+_FLOAT = 4
+_HEAP = 1.25
+"""On the host, malloc holds on to pieces between live tensors: measured 1.2 to 2 times what is live; a GPU does not."""
+
+
+def estimate_memory(
+    config: ClipNetConfig, tower_config: Any, parameters: ParameterCount, rows: int, device: str
+) -> int:
+    """Return the bytes on ``device`` at the peak of training or prediction, whichever is more.
+
+    Parameters
+    ----------
+    config, tower_config
+        Options, and the shape of the tower.
+    parameters
+        From ``planned_parameters``.
+    rows
+        Training rows.
+    device
+        A torch device string. Decoded images are kept on the host, and so count on ``cpu`` only.
+    """
+    size = config.image_size or tower_config.image_size
+    weights = _FLOAT * parameters.total
+    copies = 4 if config.ema_decay else 3  # gradient, two moments, average
+    on_host = device.startswith("cpu")
+    if config.inner_share and on_host:
+        copies += 1  # the best epoch
+    state = copies * _FLOAT * parameters.trainable
+    batch = max(2, min(config.batch_size, rows))
+    head = _FLOAT * (tower_config.hidden_size + 4 * config.head_width + EMBEDDING_DIM)
+    training = state + batch * head
+    kept = 0
+    if config.epochs:
+        training += batch * (_pixels(size) + _kept_activations(config, tower_config, size, device))
+        training += _cast_weights(config, tower_config, device)
+        kept = rows * 3 * size**2 if on_host else 0
+    prediction = config.predict_batch * (
+        _pixels(size) + _passing_activations(config, tower_config, size, device) + head
+    )
+    peak = weights + max(training + (kept if kept <= config.cache_images_mb * 2**20 else 0), prediction)
+    return int(peak * _HEAP) if on_host else peak
+
+
+def _tokens(tower_config: Any, size: int) -> int:
+    """Patches, and the class token."""
+    return int((size // tower_config.patch_size) ** 2 + 1)
+
+
+def _half(config: ClipNetConfig, device: str) -> bool:
+    """Whether autocast computes in two bytes."""
+    return config.precision != "float32" and not (config.precision == "auto" and device.startswith("cpu"))
+
+
+def _pixels(size: int) -> int:
+    """Bytes of one image on its way in: as read, and two steps of its normalisation or cropping at a time."""
+    return 3 * size**2 * (1 + 2 * _FLOAT)
+
+
+def _kept_activations(config: ClipNetConfig, tower_config: Any, size: int, device: str) -> int:
+    """Bytes that one image leaves in the tower for the backward pass.
+
+    With hidden size h and MLP width m, a token leaves in a layer with LoRA: the inputs of both norms (2 h, float32 also
+    under autocast), the output of the first (h), queries, keys, values (3 h), the attention's output (2 h: as computed,
+    and laid out for the projection), the input of the activation (m; twice that for quick_gelu, which is composed of
+    two steps). A trained layer needs the inputs of its MLP's two maps too (h + m). Checkpointing leaves the input of
+    each layer (h), and the rest of one layer at a time.
+    """
+    plan = layer_plan(tower_config.num_hidden_layers, config.lora_rate, config.nfz_rate)
+    h, m = tower_config.hidden_size, tower_config.intermediate_size
+    tokens, width = _tokens(tower_config, size), 2 if _half(config, device) else _FLOAT
+    steps = 2 if tower_config.hidden_act == "quick_gelu" else 1
+    residual = 2 * h * _FLOAT
+    lora = residual + (6 * h + steps * m) * width
+    trained = lora + (h + m) * width
+    largest = trained if plan.trained else lora if plan.lora else 0
+    if config.gradient_checkpointing:
+        layers = (len(plan.lora) + len(plan.trained)) * h * _FLOAT + largest
+    else:
+        layers = len(plan.lora) * lora + len(plan.trained) * trained
+    return tokens * layers + _passing_activations(config, tower_config, size, device)
+
+
+def _passing_activations(config: ClipNetConfig, tower_config: Any, size: int, device: str) -> int:
+    """Bytes one image holds at a time in a layer that keeps nothing: the residual stream, the MLP before and after."""
+    h, m = tower_config.hidden_size, tower_config.intermediate_size
+    width = 2 if _half(config, device) else _FLOAT
+    return _tokens(tower_config, size) * (2 * h * _FLOAT + 2 * m * width)
+
+
+def _cast_weights(config: ClipNetConfig, tower_config: Any, device: str) -> int:
+    """Bytes of the weights that autocast casts and that wait for the backward pass: those of layers with gradients."""
+    if not _half(config, device):
+        return 0
+    plan = layer_plan(tower_config.num_hidden_layers, config.lora_rate, config.nfz_rate)
+    h, m = tower_config.hidden_size, tower_config.intermediate_size
+    layers = (len(plan.lora) + len(plan.trained)) * (4 * h * h + 2 * h * m)
+    return 2 * (layers + config.head_width * (h + EMBEDDING_DIM))

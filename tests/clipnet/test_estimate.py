@@ -1,0 +1,72 @@
+"""The memory estimate against what autograd keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from harness_clipnet.config import PRESETS, ClipNetConfig
+from harness_clipnet.estimate import _cast_weights, _kept_activations, _passing_activations, estimate_memory
+from harness_clipnet.network import ClipNet, build_head, planned_parameters, prepare_tower
+from harness_clipnet.tower import build_tower, known_config
+
+BATCH = 4
+
+
+def kept_bytes(config: ClipNetConfig, shape: Any) -> int:
+    """Storage of all tensors that a forward pass saves for the backward pass, parameters left out."""
+    tower = build_tower(shape)
+    prepare_tower(tower, config)
+    network = ClipNet(tower, build_head(shape.hidden_size, config.head_width)).train()
+    own = {t.untyped_storage().data_ptr() for t in (*network.parameters(), *network.buffers())}
+    seen: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    half = config.precision == "bfloat16"
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        output = network(torch.randn(BATCH, 3, shape.image_size, shape.image_size))
+    assert output.requires_grad
+    return sum(seen.values())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"lora_rate": 1.0, "nfz_rate": 0.0},
+        {"lora_rate": 0.0, "nfz_rate": 1.0},
+        {"precision": "bfloat16"},
+        {"hidden_act": "quick_gelu"},
+    ],
+)
+def test_activations_are_those_that_autograd_keeps(options: dict[str, Any]) -> None:
+    shape = known_config("tiny")
+    shape.hidden_act = options.pop("hidden_act", shape.hidden_act)
+    config = ClipNetConfig(**options)
+    size = shape.image_size
+    expected = BATCH * (
+        _kept_activations(config, shape, size, "cpu") - _passing_activations(config, shape, size, "cpu")
+    ) + _cast_weights(config, shape, "cpu")
+    assert 0.8 < expected / kept_bytes(config, shape) < 1.25
+
+
+def test_the_reference_needs_what_a_large_card_has_and_checkpointing_less() -> None:
+    shape = known_config("openai/clip-vit-large-patch14-336")
+
+    def need(**options: Any) -> int:
+        config = ClipNetConfig(**{**PRESETS["reference"], **options})
+        return estimate_memory(config, shape, planned_parameters(config, shape), 10_000, "cuda")
+
+    whole = need()
+    assert 20e9 < whole < 100e9
+    assert need(gradient_checkpointing=True) < 0.5 * whole
+    assert need(batch_size=32) < whole
+    assert need(precision="float32") > whole
+    assert need(epochs=0) < 0.5 * whole
