@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,3 +140,34 @@ def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.
         mirrored = torch.rand(n, generator=generator).to(pixels.device) < 0.5
         pixels = torch.where(mirrored.view(n, 1, 1, 1), pixels.flip(3), pixels)
     return pixels
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Mixup (Zhang et al. 2018, arXiv:1710.09412): each row becomes a mixture of itself and another one.
+
+    Applied to the tower's pooled output and to the targets alike, which is manifold mixup (Verma et al. 2019,
+    arXiv:1806.05236) between tower and head: the head sees the same kind of mixture in both phases. A target between
+    two unit rows is shorter than they are, which a cosine does not see.
+
+    Parameters
+    ----------
+    share
+        Of the row itself, 0..1; one for the whole batch, as in the papers' code.
+    other
+        Position of the other row, shape (n,).
+    """
+
+    share: float
+    other: torch.Tensor
+
+    @classmethod
+    def draw(cls, rows: int, alpha: float, rng: np.random.Generator) -> Blend | None:
+        """Draw the share from Beta(alpha, alpha), and who is mixed with whom; None if ``alpha`` is 0."""
+        if alpha == 0.0:
+            return None
+        return cls(float(rng.beta(alpha, alpha)), torch.from_numpy(rng.permutation(rows)))
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Mix rows, shape (n, d)."""
+        return torch.lerp(rows[self.other.to(rows.device)], rows, self.share)

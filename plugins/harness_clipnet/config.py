@@ -30,7 +30,7 @@ class ClipNetConfig(PredictorConfig):
     rank: int = Field(4, ge=1, le=1024, description="Rank of the LoRA updates on q, k, v and out projections.")
     lora_scale: float = Field(1.0, gt=0.0, le=64.0, description="Factor on the LoRA updates: peft's lora_alpha / rank.")
     lora_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout before the LoRA updates.")
-    head_width: int = Field(512, ge=1, le=2**20, description="Hidden units of the head (reference: 16 * 1024).")
+    head_width: int = Field(1024, ge=1, le=2**20, description="Hidden units of the head (reference: 16 * 1024).")
     head_dropout: float = Field(0.8, ge=0.0, lt=1.0, description="Dropout before the head's last layer.")
 
     # How it is trained.
@@ -38,19 +38,19 @@ class ClipNetConfig(PredictorConfig):
         3, ge=0, le=10_000, description="Passes over the rows with tower and head; 0 trains the head alone."
     )
     head_epochs: int = Field(
-        40,
+        120,
         ge=0,
         le=10_000,
         description="Passes with the head alone first, on cached features of the frozen tower (LP-FT).",
     )
-    batch_size: int = Field(32, ge=2, le=65_536, description="Rows a step; the rest of a pass is dropped (BatchNorm).")
+    batch_size: int = Field(64, ge=2, le=65_536, description="Rows a step; the rest of a pass is dropped (BatchNorm).")
     lr_head: float = Field(
-        1e-3, gt=0.0, le=1.0, description="Peak learning rate of the head where it starts from scratch."
+        5e-3, gt=0.0, le=1.0, description="Peak learning rate of the head where it starts from scratch."
     )
     lr_head_tuned: float | None = Field(
         3e-4, gt=0.0, le=1.0, description="The same in the tower phase after a head phase; null: lr_head."
     )
-    lr_tower: float = Field(3e-4, gt=0.0, le=1.0, description="Peak learning rate of the last tower layer.")
+    lr_tower: float = Field(1e-4, gt=0.0, le=1.0, description="Peak learning rate of the last tower layer.")
     lr_lora: float | None = Field(
         None, gt=0.0, le=1.0, description="The same for LoRA, before layer_decay. Default: lr_tower."
     )
@@ -87,6 +87,14 @@ class ClipNetConfig(PredictorConfig):
     )
     flip: bool = Field(False, description="Mirror half of the training images (prompts may say left and right).")
 
+    mixup: float = Field(
+        1.0,
+        ge=0.0,
+        le=64.0,
+        description="Mix pairs of rows before the head, and their targets, by shares from Beta(mixup, mixup) "
+        "(manifold mixup, Verma et al. 2019); 0 does not.",
+    )
+
     # What it costs.
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Autocast type. auto: bfloat16 on a GPU that has it, else float16 there, float32 on a CPU."
@@ -111,15 +119,16 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "nfz_rate": 0.4,
         "rank": 4,
         "lora_scale": 1.0,
-        "head_width": 512,
+        "head_width": 1024,
         "head_dropout": 0.8,  # a few hundred rows: without it the head learns them by heart
-        "head_epochs": 40,
+        "head_epochs": 120,
         "epochs": 3,
-        "batch_size": 32,
-        "lr_head": 1e-3,
+        "batch_size": 64,
+        "lr_head": 5e-3,
         "lr_head_tuned": 3e-4,
-        "lr_tower": 3e-4,
+        "lr_tower": 1e-4,
         "ema_decay": 0.98,
+        "mixup": 1.0,  # as long as this: without mixup so many head epochs overfit
     },
     "reference": {
         "tower": "openai/clip-vit-large-patch14-336",
@@ -143,6 +152,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "inner_share": 0.05,
         "patience": 2,
         "crop_min": 0.9,
+        "mixup": 0.0,
     },
 }
 """In ``reference``, tower, rates, rank, scale and head are the published ones; epochs and learning rates are ours."""

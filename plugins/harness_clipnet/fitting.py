@@ -13,7 +13,7 @@ from torch import nn
 
 from harness.models import fetch_model
 from harness.plugin import InputError
-from harness_clipnet.batches import PixelSource, augment, epoch_batches, inner_split
+from harness_clipnet.batches import Blend, PixelSource, augment, epoch_batches, inner_split
 from harness_clipnet.network import ClipNet, build_head, prepare_tower
 from harness_clipnet.optim import head_groups, network_groups
 from harness_clipnet.preprocessing import Preprocessing, read_preprocessing
@@ -158,12 +158,13 @@ class _Fitting:
         device = self.context.device
 
         def batches(epoch: int) -> Iterator[Batch]:
-            for row in self.inside[self._order(_HEAD, epoch)]:
-                yield features[row].to(device), self._targets[row].to(device)
+            order = self._order(_HEAD, epoch)
+            for row, blend in zip(self.inside[order], self._blends(_HEAD, epoch), strict=True):
+                yield Batch(features[row].to(device), self._targets[row].to(device), blend)
 
         def inner() -> Iterator[Batch]:
             for row in self._inner_rows():
-                yield features[row].to(device), self._targets[row].to(device)
+                yield Batch(features[row].to(device), self._targets[row].to(device))
 
         head = self.network.head
         groups = head_groups(head, self.config, self.config.lr_head)
@@ -180,14 +181,15 @@ class _Fitting:
             noise = torch.Generator().manual_seed(
                 int(np.random.default_rng((self.context.seed, epoch)).integers(2**62))
             )
-            for pixels, row in zip(source.batches(order), order, strict=True):
+            blends = self._blends(_TOWER, epoch)
+            for pixels, row, blend in zip(source.batches(order), order, blends, strict=True):
                 normal = self.preprocessing.normalise(pixels)
                 seen = augment(normal, self.config.crop_min, self.config.flip, noise)
-                yield seen, self._targets[self.inside[row]].to(self.context.device)
+                yield Batch(seen, self._targets[self.inside[row]].to(self.context.device), blend)
 
         def inner() -> Iterator[Batch]:
             for pixels, row in zip(held.in_order(), self._inner_rows(), strict=True):
-                yield self.preprocessing.normalise(pixels), self._targets[row].to(self.context.device)
+                yield Batch(self.preprocessing.normalise(pixels), self._targets[row].to(self.context.device))
 
         tuned = self.config.lr_head_tuned if self.config.head_epochs else None
         groups = network_groups(self.network, self.config, tuned or self.config.lr_head)
@@ -213,6 +215,11 @@ class _Fitting:
 
     def _order(self, stage: int, epoch: int) -> NDArray[np.int64]:
         return epoch_batches(len(self.inside), self._batch_size, (self.context.seed, stage, epoch))
+
+    def _blends(self, stage: int, epoch: int) -> list[Blend | None]:
+        """Return the blend of each step of a pass; their generator is another one than that of its order."""
+        rng = np.random.default_rng((self.context.seed, stage, epoch, 1))
+        return [Blend.draw(self._batch_size, self.config.mixup, rng) for _ in range(self._steps)]
 
     def _inner_rows(self) -> list[NDArray[np.int64]]:
         size = self.config.predict_batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,14 +12,25 @@ from harness_clipnet.config import ClipNetConfig
 from harness_clipnet.plan import layer_plan
 from harness_clipnet.tower import apply_plan, build_tower, pooled
 
+if TYPE_CHECKING:
+    from harness_clipnet.batches import Blend
 
-def build_head(hidden_size: int, width: int, dropout: float = 0.0) -> nn.Sequential:
+
+class Head(nn.Sequential):
+    """Pooled output (n, hidden) to embeddings (n, 384), not normalised."""
+
+    def forward(self, features: torch.Tensor, blend: Blend | None = None) -> torch.Tensor:
+        """Predict embeddings, of mixtures of rows if ``blend`` is given."""
+        return super().forward(features if blend is None else blend(features))
+
+
+def build_head(hidden_size: int, width: int, dropout: float = 0.0) -> Head:
     """Linear(hidden -> width), BatchNorm, ReLU, Linear(width -> 384), with dropout before the last if asked for.
 
     The wide head is one of the steps the competition's winners name (their ViT-L gained .006 by it). Weights are
     drawn from torch's global generator.
     """
-    return nn.Sequential(
+    return Head(
         nn.Linear(hidden_size, width),
         nn.BatchNorm1d(width),
         nn.ReLU(),
@@ -36,9 +47,9 @@ class ClipNet(nn.Module):
         self.tower = tower
         self.head = head
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Predict embeddings."""
-        return self.head(pooled(self.tower, pixels))
+    def forward(self, pixels: torch.Tensor, blend: Blend | None = None) -> torch.Tensor:
+        """Predict embeddings, of mixtures of rows if ``blend`` is given."""
+        return self.head(pooled(self.tower, pixels), blend)
 
 
 def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:

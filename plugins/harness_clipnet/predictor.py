@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.plugin import EMBEDDING_DIM, Explanation, NotFittedError, ParameterCount, Predictor
+from harness.plugin import EMBEDDING_DIM, Explanation, NotFittedError, ParameterCount, Predictor, Requirements
 from harness_clipnet.config import PRESETS, ClipNetConfig
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ClipNetPredictor(Predictor):
     """
 
     name = "clipnet"
-    version = "1"
+    version = "2"
     Config = ClipNetConfig
     presets = PRESETS
 
@@ -64,6 +64,20 @@ class ClipNetPredictor(Predictor):
         from harness_clipnet.files import load_fitted
 
         self._fitted = load_fitted(folder, self.config, self.context)
+
+    def requirements(self, rows: int) -> Requirements:
+        """Name the tower, and estimate size and memory from its shape, where that needs no network."""
+        from harness_clipnet.estimate import estimate_memory
+        from harness_clipnet.network import planned_parameters
+        from harness_clipnet.tower import known_config
+
+        models = (self.config.tower,)
+        shape = known_config(self.config.tower)
+        if shape is None:
+            return Requirements(models)
+        parameters = planned_parameters(self.config, shape)
+        memory = estimate_memory(self.config, shape, parameters, rows, self.context.device)
+        return Requirements(models, parameters, memory)
 
     def parameter_count(self) -> ParameterCount:
         """Count tower, LoRA and head; before ``fit`` from the tower's config, where that needs no network."""

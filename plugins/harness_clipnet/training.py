@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,9 +18,16 @@ from harness_clipnet.optim import schedule, set_rates
 
 if TYPE_CHECKING:
     from harness.plugin import Context
+    from harness_clipnet.batches import Blend
     from harness_clipnet.config import ClipNetConfig
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+
+class Batch(NamedTuple):
+    """What a step is fed: inputs and targets, on the device, and how both are mixed, if they are."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    blend: Blend | None = None
 
 
 @dataclass(frozen=True)
@@ -38,9 +45,9 @@ class Stage:
     epochs, steps
         Passes, and steps a pass.
     batches
-        From the number of a pass to its (inputs, targets), on the device.
+        From the number of a pass to its batches.
     inner
-        The (inputs, targets) of the rows held out for the inner score, or None.
+        The batches of the rows held out for the inner score, or None.
     """
 
     label: str
@@ -123,8 +130,8 @@ class _Run:
         """Make one pass over the rows, and take the inner score after it."""
         self._stage.module.train()
         total, loss = torch.zeros((), device=self._context.device), 0.0
-        for done, (inputs, targets) in enumerate(self._stage.batches(epoch), start=1):
-            total += self._update(inputs, targets)
+        for done, batch in enumerate(self._stage.batches(epoch), start=1):
+            total += self._update(batch)
             self._step += 1
             if done % 10 == 0 or done == self._stage.steps:  # reading the loss makes a GPU wait
                 loss = total.item() / done
@@ -146,12 +153,12 @@ class _Run:
         elif self._average is not None:
             self._average.copy_to_network()
 
-    def _update(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def _update(self, batch: Batch) -> torch.Tensor:
         """Make one step and return its loss, still on the device."""
         set_rates(self._optimizer, schedule(self._step, self._steps, self._config.warmup))
         with self._precision.autocast():
-            predicted = self._stage.module(inputs)
-        loss = cosine_loss(predicted, targets)
+            predicted = self._stage.module(batch.inputs, batch.blend)
+        loss = cosine_loss(predicted, batch.targets if batch.blend is None else batch.blend(batch.targets))
         self._scaler.scale(loss).backward()
         if self._config.clip_norm:
             self._scaler.unscale_(self._optimizer)
@@ -168,7 +175,7 @@ class _Run:
         self._stage.module.eval()
         total, rows = 0.0, 0
         with torch.inference_mode(), self._precision.autocast():
-            for inputs, targets in batches:
+            for inputs, targets, _ in batches:
                 predicted = self._stage.module(inputs).float()
                 total += functional.cosine_similarity(predicted, targets, dim=1).double().sum().item()
                 rows += len(targets)

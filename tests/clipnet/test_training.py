@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from harness_baselines.mean import MeanPredictor
-from harness_clipnet.batches import PixelSource, augment, epoch_batches, inner_split
+from harness_clipnet.batches import Blend, PixelSource, augment, epoch_batches, inner_split
 from harness_clipnet.ema import MovingAverage
 from harness_clipnet.network import ClipNet, build_head
 from harness_clipnet.optim import schedule
@@ -64,6 +64,7 @@ EVERYTHING: dict[str, Any] = {
     "crop_min": 0.7,
     "flip": True,
     "lora_dropout": 0.1,
+    "mixup": 0.5,
 }
 
 
@@ -262,6 +263,55 @@ def test_crops_and_mirrors_are_of_the_image() -> None:
     assert widths.max() < 1.0
     mirrored = augment(ramp, 1.0, True, generator)[:, 0, 0, 0] > 0.5
     assert 16 < int(mirrored.sum()) < 48
+
+
+def test_a_blend_mixes_each_row_with_one_other_by_the_batchs_share() -> None:
+    assert Blend.draw(8, 0.0, np.random.default_rng(0)) is None
+    rng = np.random.default_rng(0)
+    blends = [blend for _ in range(300) if (blend := Blend.draw(8, 2.0, rng)) is not None]
+    shares = np.array([blend.share for blend in blends])
+    assert shares.mean() == pytest.approx(0.5, abs=0.05)
+    assert shares.var() == pytest.approx(1 / 20, rel=0.25)  # Beta(2, 2)
+    blend, rows_ = blends[0], torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    assert sorted(blend.other.tolist()) == list(range(8))
+    assert torch.allclose(blend(rows_), blend.share * rows_ + (1 - blend.share) * rows_[blend.other], atol=1e-6)
+
+
+def test_features_and_targets_are_blended_alike_and_only_in_training(
+    tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is mixed with itself is the row: with such partners, training is as without mixup."""
+    train, held = rows(48, 0), rows(6, 1)
+    options: dict[str, Any] = {"head_epochs": 2, "inner_share": 0.25}
+    found = {}
+    for name, mixup in (("without", 0.0), ("itself", 1.0), ("others", 1.0)):
+        real = Blend.draw
+
+        def alone(n: int, alpha: float, rng: np.random.Generator, _real: Any = real) -> Blend | None:
+            drawn = _real(n, alpha, rng)
+            return drawn and Blend(drawn.share, torch.arange(n))
+
+        predictor = build(tower, tmp_path, mixup=mixup, **options)
+        with monkeypatch.context() as patch:
+            if name == "itself":
+                patch.setattr(Blend, "draw", alone)
+            predictor.fit(train)
+        found[name] = predictor.predict(held.images)
+    assert np.allclose(found["itself"], found["without"], atol=1e-3)
+    assert not np.allclose(found["others"], found["without"], atol=1e-2)
+
+
+def test_the_tower_phase_blends_the_pooled_output(tower: Path) -> None:
+    from harness_clipnet.tower import pooled
+
+    network = ClipNet(load_tower(tower, "t"), build_head(32, 16)).eval()
+    pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    blend = Blend(0.3, torch.tensor([1, 2, 3, 0]))
+    with torch.inference_mode():
+        features = pooled(network.tower, pixels)
+        expected = network.head(0.3 * features + 0.7 * features[[1, 2, 3, 0]])
+        assert torch.allclose(network(pixels, blend), expected, atol=1e-5)
+        assert torch.equal(network(pixels), network.head(features))
 
 
 def test_pixels_are_the_same_kept_or_decoded_anew() -> None:

@@ -40,6 +40,7 @@ QUICK: dict[str, Any] = {
     "lr_tower": 1e-3,
     "ema_decay": 0.0,
     "inner_share": 0.0,
+    "mixup": 0.0,
 }
 
 
