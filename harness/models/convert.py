@@ -173,7 +173,7 @@ def to_transformers(folder: Path) -> CLIPModel:
 def write_transformers(folder: Path, out: Path) -> None:
     """Convert an open_clip folder and write both towers to `out`, for ``CLIPModel.from_pretrained``."""
     to_transformers(folder).save_pretrained(out)
-    _write_json(out / TRANSFORMERS_PREPROCESSOR, _preprocessor(_image_size(folder)))
+    write_json(out / TRANSFORMERS_PREPROCESSOR, _preprocessor(_image_size(folder)))
 
 
 def write_bundle(model: nn.Module, folder: Path) -> None:
@@ -189,16 +189,16 @@ def write_bundle(model: nn.Module, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: values.detach().half().contiguous() for name, values in model.state_dict().items()}
     preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
-    _write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": TINY_CLIP, "preprocess_cfg": preprocess})
+    write_json(folder / OPEN_CLIP_CONFIG, {"model_cfg": TINY_CLIP, "preprocess_cfg": preprocess})
     _write_tensors(folder / OPEN_CLIP_WEIGHTS, tensors)
     vision = {name: values for name, values in rename_tensors(tensors).items() if name.startswith("vision_model.")}
     config = transformers_config(TINY_CLIP).vision_config.to_diff_dict()
     # float32: transformers 5 otherwise computes in the type of the file. Its own version would only date the file.
     config |= {"architectures": ["CLIPVisionModel"], "dtype": "float32"}
     config.pop("transformers_version", None)
-    _write_json(folder / TRANSFORMERS_CONFIG, config)
+    write_json(folder / TRANSFORMERS_CONFIG, config)
     _write_tensors(folder / TRANSFORMERS_WEIGHTS, vision)
-    _write_json(folder / TRANSFORMERS_PREPROCESSOR, _preprocessor(_image_size(folder)))
+    write_json(folder / TRANSFORMERS_PREPROCESSOR, _preprocessor(_image_size(folder)))
 
 
 def _image_size(folder: Path) -> int:
@@ -222,7 +222,8 @@ def _preprocessor(size: int) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
     unfinished = path.with_name(path.name + ".tmp")
     unfinished.write_text(json.dumps(content, indent=2) + "\n")
     unfinished.replace(path)

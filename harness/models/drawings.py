@@ -15,6 +15,12 @@ import numpy as np
 # Training scripts may import the generator; nothing that plugins reach through `harness.models` does.
 from harness.data.scenes import VERSION, compose, draw
 
+EVALUATION_SEED = 2_000_000
+"""Scenes that measure pretrained models; data sets, folds and tests use small seeds, pretraining others above it."""
+
+SHIFT = 6
+"""Pixels that a training picture is moved at most, each way. No mirror: prompts say left and right."""
+
 CHUNK = 1024
 """Scenes in one file; a file appears complete or not at all, so training reads while workers still draw."""
 
@@ -27,7 +33,7 @@ class Drawings:
     folder
         Where the files lie; files of an earlier call with the same seed, size and generator version are used again.
     seed
-        Scene seed; pretraining takes 1 000 000 and up, its evaluation 2 000 000: data sets use small ones.
+        Scene seed; pretraining takes 1 000 000 and 3 000 000, evaluation 2 000 000: data sets use small ones.
     count
         Scenes wanted; the last file may be shorter than `CHUNK`.
     size
@@ -103,6 +109,14 @@ class Drawings:
     def prompts(self) -> list[str]:
         """Return the prompts of all `count` scenes; composing is 100 times as fast as drawing."""
         return [compose(self.seed, index).prompt for index in range(self.count)]
+
+
+def shift(pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Move each picture, uint8 of shape (n, size, size, 3), by up to `SHIFT` pixels; its edge fills what opens."""
+    size = pictures.shape[1]
+    padded = np.pad(pictures, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
+    corners = generator.integers(0, 2 * SHIFT + 1, (len(pictures), 2))
+    return np.stack([picture[y : y + size, x : x + size] for picture, (y, x) in zip(padded, corners, strict=True)])
 
 
 def _path(folder: Path, seed: int, size: int, chunk: int, count: int) -> Path:

@@ -16,7 +16,7 @@ from open_clip.model import CLIP  # type: ignore[import-untyped]
 from torch.nn import functional
 
 from harness.models.convert import MEAN, STD
-from harness.models.drawings import Drawings
+from harness.models.drawings import EVALUATION_SEED, Drawings
 
 GROUP = 100
 """Prompts to choose from."""
@@ -80,7 +80,7 @@ def main() -> None:
     """Measure the open_clip folder named on the command line on 1000 scenes of seed 2 000 000."""
     model = open_clip.create_model(f"local-dir:{sys.argv[1]}")
     with tempfile.TemporaryDirectory() as folder:
-        drawings = Drawings(Path(folder), 2_000_000, 1000, model.visual.image_size[0])
+        drawings = Drawings(Path(folder), EVALUATION_SEED, 1000, model.visual.image_size[0])
         drawings.start(2)
         sys.stdout.write(f"{retrieval_among(model, drawings)}\n")
 

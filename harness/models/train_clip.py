@@ -31,16 +31,13 @@ from torch.nn import functional
 
 from harness.errors import InputError
 from harness.models.convert import TINY_CLIP, write_bundle
-from harness.models.drawings import Drawings
+from harness.models.drawings import EVALUATION_SEED, Drawings, shift
 from harness.models.retrieval import normalise, retrieval_among
+from harness.models.schedule import warmed_cosine
 
 LOG = logging.getLogger("harness.models.train_clip")
-EVALUATION_SEED = 2_000_000
 MASKED = 0.5
 """Share of patches dropped while any are."""
-
-SHIFT = 6
-"""Pixels that a training picture is moved at most, each way. No mirror: prompts say left and right."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +88,7 @@ def training_batches(drawings: Drawings, settings: Settings) -> Iterator[tuple[n
         for start in range(0, len(order) - settings.batch + 1, settings.batch):
             # Neighbours in a file are read together; the order inside a batch means nothing.
             rows = np.sort(order[start : start + settings.batch])
-            yield rows, normalise(_shift(drawings.images(rows), generator))
-
-
-def _shift(pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    size = pictures.shape[1]
-    padded = np.pad(pictures, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
-    corners = generator.integers(0, 2 * SHIFT + 1, (len(pictures), 2))
-    return np.stack([picture[y : y + size, x : x + size] for picture, (y, x) in zip(padded, corners, strict=True)])
+            yield rows, normalise(shift(drawings.images(rows), generator))
 
 
 class Prompts(nn.Module):  # type: ignore[misc]
@@ -204,14 +194,6 @@ def build_optimizer(trainee: Trainee, settings: Settings) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
-def rate_at(progress: float, settings: Settings) -> float:
-    """Return the learning rate when a share `progress` of the training is done: linear warm-up, then a half cosine."""
-    if progress < settings.warmup:
-        return settings.rate * max(progress / settings.warmup, 0.01)
-    done = (progress - settings.warmup) / (1 - settings.warmup)
-    return settings.rate * max((1 + math.cos(math.pi * min(done, 1.0))) / 2, 1e-3)
-
-
 def cut(ids: torch.Tensor) -> torch.Tensor:
     """Drop padding that all rows share, to one of few lengths, so that few shapes are compiled."""
     longest = int((ids != 0).sum(dim=1).max())
@@ -275,7 +257,12 @@ def _train(settings: Settings, drawings: Drawings, unseen: Drawings, out: Path) 
             return figures
         model.visual.patch_dropout.prob = MASKED if progress < settings.masked else 0.0
         rows, pictures = next(batches)
-        recent = [*recent[-49:], _update(trainee, optimizer, pictures, cut(ids[rows]), rate_at(progress, settings))]
+        recent = [
+            *recent[-49:],
+            _update(
+                trainee, optimizer, pictures, cut(ids[rows]), settings.rate * warmed_cosine(progress, settings.warmup)
+            ),
+        ]
         step += 1
         if step % 25 == 0:
             pace = 25 * settings.batch / (time.monotonic() - logged)

@@ -1,0 +1,74 @@
+"""Options of ``vitgpt2``, and its two presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.plugin import PredictorConfig
+
+
+class VitGpt2Config(PredictorConfig):
+    """Options of ``vitgpt2``. As it stands the captioner is used as it is; ``epochs`` fine-tunes it on each fold."""
+
+    # What captions.
+    captioner: str = Field(
+        "tiny",
+        min_length=1,
+        description="A VisionEncoderDecoderModel: tiny (bundled), a hub id, or a folder; or ENCODER+DECODER, two of "
+        "those to compose and train.",
+    )
+    beams: int = Field(4, ge=1, le=64, description="Hypotheses that the beam search keeps, and that are averaged.")
+    tokens: int = Field(16, ge=1, le=1024, description="Most tokens of a caption.")
+    average: Literal["beams", "best"] = Field(
+        "beams",
+        description="Embed all beams and average them by their probability, or embed the most probable alone.",
+    )
+    temperature: float = Field(
+        1.0, gt=0.0, le=100.0, description="Divides the log-probabilities that weigh the beams: more weighs them alike."
+    )
+    shrink: float | None = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of the mean training target in the prediction, the hedge of a captioner that is often "
+        "wrong. null: the share that scores best on the training rows (only while epochs is 0).",
+    )
+
+    # How it is fine-tuned.
+    epochs: int = Field(0, ge=0, le=1000, description="Passes over the training rows, teacher forcing; 0: zero-shot.")
+    batch_size: int = Field(16, ge=1, le=4096, description="Captions a training step.")
+    lr: float = Field(5e-5, gt=0.0, le=1.0, description="Peak learning rate of the decoder.")
+    lr_encoder: float | None = Field(
+        None, ge=0.0, le=1.0, description="The same for the encoder; 0 freezes it. Default: lr."
+    )
+    weight_decay: float = Field(0.01, ge=0.0, le=10.0, description="AdamW's decay; not on norms and biases.")
+    warmup: float = Field(0.1, ge=0.0, le=1.0, description="Share of the steps that warm up, before the cosine.")
+    clip_norm: float = Field(1.0, ge=0.0, description="Largest norm of the gradient; 0 does not clip.")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="Share of each token's target spread over all.")
+    prompt_tokens: int = Field(64, ge=2, le=1024, description="Tokens of a training prompt that are kept.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations: slower, less memory.")
+
+    # What it costs.
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Autocast type of training. auto: bfloat16 on a GPU that has it, else float32."
+    )
+    predict_batch: int = Field(64, ge=4, le=4096, description="Images that are captioned at a time.")
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {
+        "captioner": "tiny",
+        "beams": 4,
+        "tokens": 32,  # its prompts take 18 tokens of its small vocabulary on average, 98 of 100 at most 32
+        "shrink": None,  # it knows places and styles well, subjects badly: alone, its captions lose to the mean
+    },
+    "reference": {
+        "captioner": "nlpconnect/vit-gpt2-image-captioning",
+        "beams": 4,
+        "tokens": 16,
+    },
+}
+"""In ``reference``, captioner, beams and tokens are those of the model card of nlpconnect/vit-gpt2-image-captioning."""

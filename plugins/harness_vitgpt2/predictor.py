@@ -1,0 +1,180 @@
+"""The predictor ``vitgpt2``. Nothing heavy is imported before it is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.plugin import (
+    EMBEDDING_DIM,
+    Explanation,
+    InputError,
+    NotFittedError,
+    ParameterCount,
+    Predictor,
+    Requirements,
+)
+from harness_vitgpt2.config import PRESETS, VitGpt2Config
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.models.captioner import Caption, Captioner
+    from harness.plugin import Images, TrainingData
+
+_SHARES = np.arange(0.0, 0.96, 0.05)
+"""Candidates for ``shrink``: 1 would be the predictor ``mean``."""
+
+
+class VitGpt2Predictor(Predictor):
+    """A vision encoder and a language decoder that caption an image; the caption's embedding is the prediction.
+
+    The prediction is the mean of the beams' unit embeddings, weighted by their probability: under a cosine loss the
+    best guess is the direction of the expected embedding, and the beams stand for the distribution of captions.
+    """
+
+    name = "vitgpt2"
+    version = "1"
+    Config = VitGpt2Config
+    presets = PRESETS
+
+    _captioner: Captioner | None = None
+    _mean: NDArray[np.float32] | None = None
+    _shrink = 0.0
+
+    def fit(self, train: TrainingData) -> None:
+        """Fine-tune the captioner on the fold's rows, if asked for, and choose how far to shrink towards their mean.
+
+        Raises
+        ------
+        InputError
+            If the captioner cannot be had, or was composed and is not to be trained.
+        """
+        from harness.models.captioner import load_captioner
+        from harness_vitgpt2.training import fine_tune
+
+        config = self.config
+        if config.shrink is None and config.epochs:
+            raise InputError(
+                "vitgpt2.shrink=null chooses on the training rows, which a captioner fine-tuned on them knows by "
+                "heart; set vitgpt2.shrink to a share, or vitgpt2.epochs=0"
+            )
+        captioner = load_captioner(config.captioner, "vitgpt2.captioner")
+        if captioner.untrained and not config.epochs:
+            raise InputError(
+                f"vitgpt2.captioner={config.captioner}: composed captioners know nothing yet; set vitgpt2.epochs, or "
+                "name one that was trained"
+            )
+        self._captioner = fine_tune(captioner, config, self.context, train) if config.epochs else captioner
+        mean = train.targets.mean(axis=0, dtype=np.float64)
+        self._mean = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+        self._shrink = self._best_shrink(train) if config.shrink is None else config.shrink
+
+    def predict(self, images: Images) -> NDArray[np.float32]:
+        """Return unit rows, shape (len(images), 384)."""
+        self._ready("predict")
+        if len(images) == 0:
+            return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
+        return self._shrunk(self._embed(self._captions(images)), self._shrink)
+
+    def explain(self, images: Images) -> list[list[Explanation]]:
+        """Give each distinct caption of the beams with its probability, the most probable first."""
+        self._ready("explain")
+        return [
+            [Explanation("caption", text, score) for text, score in _distinct(captions).items()]
+            for captions in self._captions(images)
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write ``vitgpt2.json`` and ``mean.npy``, and the captioner too if it was fine-tuned."""
+        captioner = self._ready("save")
+        tuned = bool(self.config.epochs)
+        about = {"captioner": self.config.captioner, "digest": captioner.digest, "tuned": tuned, "shrink": self._shrink}
+        (folder / "vitgpt2.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        assert self._mean is not None
+        np.save(folder / "mean.npy", self._mean, allow_pickle=False)
+        if tuned:
+            captioner.save(folder / "captioner")
+
+    def load(self, folder: Path) -> None:
+        """Read what ``save`` wrote. ``InputError`` if the captioner is another than at that time."""
+        from harness.models.captioner import load_captioner, read_captioner
+
+        about = json.loads((folder / "vitgpt2.json").read_text(encoding="utf-8"))
+        if about["tuned"]:
+            captioner = read_captioner(folder / "captioner", f"{folder}", about["digest"])
+        else:
+            captioner = load_captioner(self.config.captioner, "vitgpt2.captioner")
+            if captioner.digest != about["digest"]:
+                raise InputError(
+                    f"{folder}: saved with the captioner {about['captioner']} of digest {about['digest']}, but "
+                    f"vitgpt2.captioner={self.config.captioner} has {captioner.digest}; name the same one, or run again"
+                )
+        self._captioner, self._shrink = captioner, about["shrink"]
+        self._mean = np.load(folder / "mean.npy")
+
+    def parameter_count(self) -> ParameterCount:
+        """Count the captioner's weights; those that fine-tuning changed are the trainable ones."""
+        from harness_vitgpt2.estimate import count_parameters
+
+        return ParameterCount() if self._captioner is None else count_parameters(self._captioner.model, self.config)
+
+    def requirements(self, rows: int) -> Requirements:
+        """Tell captioner, parameters and memory; sizes only where no network is needed to know them."""
+        from harness_vitgpt2.estimate import requirements
+
+        return requirements(self.config)
+
+    def _ready(self, what: str) -> Captioner:
+        if self._captioner is None:
+            raise NotFittedError(f"vitgpt2: call fit or load before {what}")
+        return self._captioner
+
+    def _captions(self, images: Images) -> list[list[Caption]]:
+        from harness.models.captioner import captions_of
+
+        config = self.config
+        return captions_of(
+            self._ready("predict"),
+            self.context,
+            images,
+            beams=config.beams,
+            tokens=config.tokens,
+            batch=config.predict_batch,
+        )
+
+    def _embed(self, captions: list[list[Caption]]) -> NDArray[np.float32]:
+        """Return unit rows, shape (n, 384): each text embedded once, weighted by probability."""
+        from harness.data.targets import PromptEncoder
+
+        kept = [beams[:1] if self.config.average == "best" else beams for beams in captions]
+        texts = sorted({caption.text for beams in kept for caption in beams})
+        table = dict(zip(texts, PromptEncoder().encode(texts), strict=True))
+        rows = np.empty((len(kept), EMBEDDING_DIM), dtype=np.float32)
+        for row, beams in zip(rows, kept, strict=True):
+            scores = np.array([caption.score for caption in beams]) / self.config.temperature
+            weights = np.exp(scores - scores.max())
+            total = (weights[:, None] * np.stack([table[caption.text] for caption in beams])).sum(axis=0)
+            row[:] = total / max(float(np.linalg.norm(total)), 1e-12)
+        return rows
+
+    def _shrunk(self, rows: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+        mixed = (1.0 - share) * rows + share * self._mean
+        return (mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+    def _best_shrink(self, train: TrainingData) -> float:
+        """Return the share of the mean that scores best: the captioner has not seen these rows, so they can tell."""
+        rows = self._embed(self._captions(train.images))
+        scores = [np.einsum("ij,ij->", self._shrunk(rows, share), train.targets) for share in _SHARES]
+        return float(_SHARES[int(np.argmax(scores))])
+
+
+def _distinct(captions: list[Caption]) -> dict[str, float]:
+    """Return probability by text, most probable first; beams that read the same count together."""
+    total: dict[str, float] = {}
+    for caption in captions:
+        total[caption.text] = total.get(caption.text, 0.0) + float(np.exp(caption.score))
+    return dict(sorted(total.items(), key=lambda item: -item[1]))
