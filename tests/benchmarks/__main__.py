@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import cold_start, overhead, rerun, submission
+from tests.benchmarks import cold_start, interrogator, overhead, rerun, submission
 
 BENCHMARKS = {
     "submission": submission.measure,
     "rerun": rerun.measure,
     "overhead": overhead.measure,
     "cold_start": cold_start.measure,
+    "interrogator": interrogator.measure,
 }
 
 

@@ -1,0 +1,34 @@
+"""Towers and phrase lists that the tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.interrogator.towers import few_phrases, save_clip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Matrices this small only wait for a second thread, the longer the busier the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random CLIP, 24-d, 32 px."""
+    return save_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture
+def short_lists(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, ...]]:
+    """Phrase lists that take no time to embed: some of each packaged one."""
+    lists = few_phrases()
+    monkeypatch.setattr("harness_interrogator.writing.phrase_lists", lambda files: lists)
+    return lists
