@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Raised when the same model and settings would give other captions; part of every cache key."""
+_BASE_SIZED = frozenset({"nlpconnect/vit-gpt2-image-captioning", "google/vit-base-patch16-224-in21k+gpt2"})
+"""Made of ViT-B/16 at 224 px and GPT-2 small with cross-attention: the defaults of transformers' configurations."""
+
 _LEAST_BATCH = 4  # smaller batches take other matrix kernels, whose rounding differs in the last bits
 
 
@@ -205,6 +208,33 @@ def _compose(name: str, option: str) -> Captioner:
         settings.pad_token_id, settings.eos_token_id = tokenizer.pad_token_id, end
     digest = "+".join(folder_digest(folder) for folder in folders)
     return Captioner(model.float().eval(), tokenizer, processor, digest, untrained=True)
+
+
+def empty_captioner(name: str, option: str) -> Any | None:
+    """Build a captioner without weights, on torch's meta device, to learn its size.
+
+    Returns
+    -------
+    VisionEncoderDecoderModel or None
+        None for a hub model whose shape is not known without a network, and for a folder that holds none.
+    """
+    import torch
+    import transformers
+
+    if name in _BASE_SIZED:
+        shape = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+            transformers.ViTConfig(), transformers.GPT2Config(add_cross_attention=True, is_decoder=True)
+        )
+    elif name == "tiny" or Path(name).is_dir():
+        folder = fetch_model(name, tiny="captioner", option=option)
+        try:
+            shape = transformers.VisionEncoderDecoderConfig.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, KeyError):  # the message comes when it is loaded
+            return None
+    else:
+        return None
+    with torch.device("meta"):
+        return transformers.VisionEncoderDecoderModel(config=shape)
 
 
 def caption_images(

@@ -40,6 +40,7 @@ from transformers import (
 )
 
 from harness.errors import InputError
+from harness.models.captioning import teacher_forcing, token_labels, unseen_loss
 from harness.models.convert import MEAN, STD, write_json
 from harness.models.drawings import EVALUATION_SEED, Drawings, shift
 from harness.models.resolve import TINY_FOLDER
@@ -49,10 +50,6 @@ from harness.models.schedule import warmed_cosine
 LOG = logging.getLogger("harness.models.train_captioner")
 END = "<|endoftext|>"
 """GPT-2's one special token: it starts a caption, ends it, and pads it."""
-LONGEST = 48
-"""Tokens of a training prompt that are kept, the end included; of 131 072 prompts the longest has 42."""
-IGNORED = -100
-"""Label of padding: torch's cross-entropy leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +100,6 @@ def learn_tokenizer(prompts: Sequence[str], vocabulary: int) -> PreTrainedTokeni
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=END, clean_up_tokenization_spaces=False
     )
-
-
-def token_labels(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> torch.Tensor:
-    """Return the tokens of each prompt and one `END`, then `IGNORED`; int64, shape (n, `LONGEST`)."""
-    labels = torch.full((len(prompts), LONGEST), IGNORED)
-    for row, tokens in enumerate(tokenizer(list(prompts))["input_ids"]):
-        kept = [*tokens[: LONGEST - 1], tokenizer.eos_token_id]
-        labels[row, : len(kept)] = torch.tensor(kept)
-    return labels
 
 
 def build_model(settings: Settings, tokenizer: PreTrainedTokenizerFast, pictures: torch.Tensor) -> Any:
@@ -239,42 +227,6 @@ def training_batches(drawings: Drawings, settings: Settings) -> Iterator[tuple[n
         for start in range(0, len(order) - settings.batch + 1, settings.batch):
             rows = np.sort(order[start : start + settings.batch])  # neighbours in a file are read together
             yield rows, normalise(shift(drawings.images(rows), generator))
-
-
-def teacher_forcing(model: Any, pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of a batch's tokens, in nats: a scalar.
-
-    Parameters
-    ----------
-    model
-        A ``VisionEncoderDecoderModel``.
-    pictures
-        float32, shape (n, 3, size, size).
-    labels
-        As `token_labels` gives them. Cut after the longest, rounded up to a multiple of 8: few shapes to compile.
-    """
-    length = 8 * -(-int((labels != IGNORED).sum(dim=1).max()) // 8)
-    labels = labels[:, :length]
-    start = torch.full_like(labels[:, :1], model.config.decoder_start_token_id)
-    given = torch.cat([start, labels[:, :-1].where(labels[:, :-1] != IGNORED, start)], dim=1)
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = model(pixel_values=pictures, decoder_input_ids=given, use_cache=False).logits
-    return functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
-
-
-@torch.no_grad()  # type: ignore[untyped-decorator]
-def unseen_loss(model: Any, labels: torch.Tensor, drawings: Drawings, batch: int = 100) -> float:
-    """Return the loss on scenes the model was not trained on, in nats a token, each token counting the same."""
-    drawings.wait(drawings.count)
-    model.eval()
-    total = tokens = 0.0
-    for start in range(0, drawings.count, batch):
-        rows = np.arange(start, min(start + batch, drawings.count))
-        count = float((labels[rows] != IGNORED).sum())
-        total += count * teacher_forcing(model, normalise(drawings.images(rows)), labels[rows]).item()
-        tokens += count
-    model.train()
-    return total / tokens
 
 
 def build_optimizer(model: Any, settings: Settings) -> torch.optim.AdamW:

@@ -113,14 +113,15 @@ class InterrogatorPredictor(Predictor):
         return ParameterCount(0, total)
 
     def requirements(self, rows: int) -> Requirements:
-        """Name the models; size and memory from open_clip's description. A captioner's are told by ``vitgpt2``."""
+        """Name the models; size and memory where no weights are needed to know them."""
         from harness_interrogator.towers import known_size
 
         captioner = [self.config.captioner] if self._captioner() else []
         models = tuple(dict.fromkeys([self.config.clip, *captioner]))
-        size = known_size(self.config.clip)
-        if size is None or captioner:
+        sizes = [known_size(self.config.clip), *(_captioner_size(name) for name in captioner)]
+        if None in sizes:
             return Requirements(models=models)
+        size = sum(filter(None, sizes))
         # Weights, and in float32 the table, or the fold's prompts and images with their targets; both hold about 1024
         # dimensions at most.
         table = 2 * rows * 1.5 * (1024 + EMBEDDING_DIM) if self.config.mode == "prompts" else 1.5 * 112_000 * 1024
@@ -148,3 +149,10 @@ class InterrogatorPredictor(Predictor):
         if self._bank is None:
             raise NotFittedError(f"interrogator: call fit or load before {what}")
         return self._bank
+
+
+def _captioner_size(name: str) -> int | None:
+    from harness.models.captioner import empty_captioner
+
+    model = empty_captioner(name, "interrogator.captioner")
+    return None if model is None else sum(parameter.numel() for parameter in model.parameters())

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.models.captioner import empty_captioner
 from harness.plugin import ParameterCount, Requirements
 
 if TYPE_CHECKING:
     from harness_vitgpt2.config import VitGpt2Config
 
-_KNOWN = {
-    "nlpconnect/vit-gpt2-image-captioning",
-    "google/vit-base-patch16-224-in21k+gpt2",
-}
-"""Captioners made of ViT-B/16 at 224 px and GPT-2 small with cross-attention: the defaults of transformers' configs."""
-
 
 def requirements(config: VitGpt2Config) -> Requirements:
     """Return what a task needs; sizes are None for a hub model whose shape is not known beforehand."""
-    shape = known_shape(config.captioner)
-    if shape is None:
+    model = empty_captioner(config.captioner, "vitgpt2.captioner")
+    if model is None:
         return Requirements(models=(config.captioner,))
-    import torch
-    import transformers
-
-    with torch.device("meta"):
-        model = transformers.VisionEncoderDecoderModel(config=shape)
     count = count_parameters(model, config)
-    return Requirements((config.captioner,), count, _memory(config, shape, count))
-
-
-def known_shape(name: str) -> Any | None:
-    """Return a captioner's configuration if it is bundled, local or one of the usual ones, else None."""
-    import transformers
-
-    from harness.models import fetch_model
-
-    if name in _KNOWN:
-        return transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
-            transformers.ViTConfig(), transformers.GPT2Config(add_cross_attention=True, is_decoder=True)
-        )
-    if name != "tiny" and not Path(name).is_dir():
-        return None
-    folder = fetch_model(name, tiny="captioner", option="vitgpt2.captioner")
-    try:
-        return transformers.VisionEncoderDecoderConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError):  # no captioner: the message comes when it is loaded
-        return None
+    return Requirements((config.captioner,), count, _memory(config, model.config, count))
 
 
 def count_parameters(model: Any, config: VitGpt2Config) -> ParameterCount:

@@ -81,12 +81,16 @@ class VitGpt2Predictor(Predictor):
         return self._shrunk(self._embed(self._captions(images)), self._shrink)
 
     def explain(self, images: Images) -> list[list[Explanation]]:
-        """Give each distinct caption of the beams with its probability, the most probable first."""
+        """Give each distinct caption with its share in the prediction, the largest first."""
         self._ready("explain")
-        return [
-            [Explanation("caption", text, score) for text, score in _distinct(captions).items()]
-            for captions in self._captions(images)
-        ]
+        found = []
+        for captions in self._captions(images):
+            shares: dict[str, float] = {}
+            for caption, weight in zip(captions, self._weights(captions), strict=False):
+                shares[caption.text] = shares.get(caption.text, 0.0) + float(weight)
+            ordered = sorted(shares.items(), key=lambda item: -item[1])
+            found.append([Explanation("caption", text, share) for text, share in ordered])
+        return found
 
     def save(self, folder: Path) -> None:
         """Write ``vitgpt2.json`` and ``mean.npy``, and the captioner too if it was fine-tuned."""
@@ -150,16 +154,20 @@ class VitGpt2Predictor(Predictor):
         """Return unit rows, shape (n, 384): each text embedded once, weighted by probability."""
         from harness.data.targets import PromptEncoder
 
-        kept = [beams[:1] if self.config.average == "best" else beams for beams in captions]
-        texts = sorted({caption.text for beams in kept for caption in beams})
+        texts = sorted({caption.text for beams in captions for caption in beams})
         table = dict(zip(texts, PromptEncoder().encode(texts), strict=True))
-        rows = np.empty((len(kept), EMBEDDING_DIM), dtype=np.float32)
-        for row, beams in zip(rows, kept, strict=True):
-            scores = np.array([caption.score for caption in beams]) / self.config.temperature
-            weights = np.exp(scores - scores.max())
-            total = (weights[:, None] * np.stack([table[caption.text] for caption in beams])).sum(axis=0)
+        rows = np.empty((len(captions), EMBEDDING_DIM), dtype=np.float32)
+        for row, beams in zip(rows, captions, strict=True):
+            weights = self._weights(beams)
+            total = weights @ np.stack([table[caption.text] for caption in beams[: len(weights)]])
             row[:] = total / max(float(np.linalg.norm(total)), 1e-12)
         return rows
+
+    def _weights(self, beams: list[Caption]) -> NDArray[np.float64]:
+        """Return the shares of the beams that count, the most probable first; they sum to 1."""
+        scores = np.array([caption.score for caption in beams[: 1 if self.config.average == "best" else None]])
+        weights = np.exp((scores - scores.max()) / self.config.temperature)
+        return weights / weights.sum()
 
     def _shrunk(self, rows: NDArray[np.float32], share: float) -> NDArray[np.float32]:
         mixed = (1.0 - share) * rows + share * self._mean
@@ -170,11 +178,3 @@ class VitGpt2Predictor(Predictor):
         rows = self._embed(self._captions(train.images))
         scores = [np.einsum("ij,ij->", self._shrunk(rows, share), train.targets) for share in _SHARES]
         return float(_SHARES[int(np.argmax(scores))])
-
-
-def _distinct(captions: list[Caption]) -> dict[str, float]:
-    """Return probability by text, most probable first; beams that read the same count together."""
-    total: dict[str, float] = {}
-    for caption in captions:
-        total[caption.text] = total.get(caption.text, 0.0) + float(np.exp(caption.score))
-    return dict(sorted(total.items(), key=lambda item: -item[1]))

@@ -38,14 +38,14 @@ class Said:
 
 @pytest.fixture
 def captions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A captioner that says where an image stands in the batch; remembers how it was asked."""
+    """A captioner that says an image's digest; remembers how it was asked."""
     from harness.models import captioner
 
     asked: list[dict[str, Any]] = []
 
     def caption_images(context: Context, images: Any, **options: Any) -> list[list[Said]]:
         asked.append(options)
-        return [[Said(f"a picture of {i}", -1.5 - i), Said("worse", -9.0)] for i in range(len(images))]
+        return [[Said(f"a picture of {digest[:4]}", -1.5), Said("worse", -9.0)] for digest in images.digests]
 
     monkeypatch.setattr(captioner, "caption_images", caption_images)
     monkeypatch.setattr(captioner, "load_captioner", lambda name, option: SimpleNamespace(digest=name))
@@ -73,9 +73,10 @@ def test_a_prediction_is_the_embedding_of_the_text(
         if mode == "negative":
             assert [e.kind for e in each[:2]] == ["text", "phrase"]
         else:
-            assert each[0].text.startswith(f"a picture of {i}")
-            assert (each[1].kind, each[1].text, each[1].score) == ("caption", f"a picture of {i}", -1.5 - i)
-    options = {"model": "some/captioner", "option": "interrogator.captioner", "beams": 3, "tokens": 16}
+            caption = f"a picture of {images.digests[i][:4]}"
+            assert each[0].text.startswith(caption)
+            assert (each[1].kind, each[1].text, each[1].score) == ("caption", caption, -1.5)
+    options = {"model": "some/captioner", "option": "interrogator.captioner", "beams": 3, "tokens": 16, "batch": 32}
     assert captions == ([] if mode == "negative" else [options] * 2)
 
 

@@ -13,19 +13,11 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPVisionModel, Vis
 from harness.data.scenes import compose, draw
 from harness.errors import InputError
 from harness.models.captioner import load_captioner
+from harness.models.captioning import IGNORED, LONGEST, teacher_forcing, token_labels
 from harness.models.drawings import EVALUATION_SEED
 from harness.models.resolve import TINY_FOLDER
 from harness.models.retrieval import normalise
-from harness.models.train_captioner import (
-    IGNORED,
-    LONGEST,
-    Settings,
-    learn_tokenizer,
-    teacher_forcing,
-    token_labels,
-    train,
-    vit_from_clip,
-)
+from harness.models.train_captioner import Settings, learn_tokenizer, train, vit_from_clip
 
 FOLDER = TINY_FOLDER / "captioner"
 

@@ -94,6 +94,18 @@ def test_the_prediction_is_the_mean_of_beams_by_probability(captioner: Path, tmp
     assert float(even[0] @ boat) > float(rows_[0] @ boat)
 
 
+def test_explain_gives_each_caption_its_share(captioner: Path, tmp_path: Path) -> None:
+    images = rows(5, 2).images
+    for average, count in (("beams", 4), ("best", 1)):
+        predictor = build(captioner, tmp_path, average=average)
+        predictor.fit(rows(8, 0))
+        for said in predictor.explain(images):
+            shares = [explanation.score for explanation in said]
+            assert 1 <= len(said) <= count
+            assert sum(shares) == pytest.approx(1.0)
+            assert shares == sorted(shares, reverse=True)
+
+
 def test_shrinking_mixes_in_the_mean_target_and_finds_its_share(captioner: Path, tmp_path: Path) -> None:
     train = rows(60, 4)
     mean = train.targets.mean(axis=0)
