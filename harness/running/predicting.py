@@ -95,6 +95,8 @@ def open_pictures(paths: Sequence[Path]) -> Pictures:
     """
     files: list[Path] = []
     for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file or folder; name image files, or a folder of them")
         found = image_files(path) if path.is_dir() else [path]
         if not found:
             raise InputError(f"{path}: there is no image in this folder; name image files, or a folder of them")

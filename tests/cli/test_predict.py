@@ -165,7 +165,7 @@ def test_a_saved_model_that_is_gone_or_damaged_is_named(root: Path, run: Path) -
 def test_images_are_checked_before_anybody_is_asked(root: Path, run: Path) -> None:
     (root / "text.png").write_text("no image")
     (root / "empty").mkdir(exist_ok=True)
-    for path, part in (("text.png", "it is not an image"), ("gone.png", "No such file"), ("empty", "no image in this")):
+    for path, part in (("text.png", "it is not an image"), ("gone.png", "no such file"), ("empty", "no image in this")):
         answer = run_harness("predict", path, "--run-dir", run, cwd=root)
         assert (answer.code, answer.out) == (2, "")
         assert path in answer.err
