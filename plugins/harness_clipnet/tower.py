@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import transformers
 from torch import nn
 
 from harness.models import fetch_model
+from harness.models.loading import quiet_transformers
 from harness.plugin import InputError
 from harness_clipnet.config import ClipNetConfig
 from harness_clipnet.plan import LayerPlan
@@ -49,7 +48,7 @@ def load_tower(folder: Path, name: str) -> nn.Module:
         If the folder holds no CLIP vision tower, or not all of its weights.
     """
     try:
-        with _quiet():
+        with quiet_transformers():
             tower, found = transformers.CLIPVisionModel.from_pretrained(
                 folder, config=tower_config(folder, name), output_loading_info=True, local_files_only=True
             )
@@ -71,7 +70,7 @@ def load_tower(folder: Path, name: str) -> nn.Module:
 def tower_config(folder: Path, name: str) -> Any:
     """Read the vision part of a checkpoint's ``config.json``. Raises ``InputError`` if it is not CLIP's."""
     try:
-        with _quiet():
+        with quiet_transformers():
             options, _ = transformers.PretrainedConfig.get_config_dict(folder, local_files_only=True)
             kind = options.get("model_type")
             if kind not in ("clip", "clip_vision_model"):
@@ -160,19 +159,3 @@ def _is_trained(name: str, plan: LayerPlan) -> bool:
     if layer is None:
         return name.startswith("post_layernorm.")
     return layer in plan.trained or is_lora(name)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' bars and its table of unused weights (a CLIP's text tower is meant to be left out)."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
