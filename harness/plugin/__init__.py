@@ -4,7 +4,7 @@
 """
 
 from harness.errors import HarnessError, InputError, NotFittedError
-from harness.plugin.blender import Blender, BlendProblem
+from harness.plugin.blender import Blender, BlendProblem, BlendSolution, SolvingBlender
 from harness.plugin.context import Context, ValueCache
 from harness.plugin.events import RunEvent
 from harness.plugin.hooks import hookimpl
@@ -24,6 +24,7 @@ from harness.plugin.training import TrainingData
 __all__ = [
     "EMBEDDING_DIM",
     "BlendProblem",
+    "BlendSolution",
     "Blender",
     "Context",
     "DatasetReader",
@@ -41,6 +42,7 @@ __all__ = [
     "Requirements",
     "Row",
     "RunEvent",
+    "SolvingBlender",
     "TrainingData",
     "ValueCache",
     "hookimpl",

@@ -99,7 +99,7 @@ class PluginManager:
         self._predictors: dict[str, tuple[type[Predictor], PluginStatus]] = {}
         self._readers: dict[str, tuple[DatasetReader, PluginStatus]] = {}
         self._blenders: dict[str, tuple[Blender, PluginStatus]] = {}
-        self._conflicts: dict[str, str] = {}
+        self._conflicts: dict[tuple[str, str], str] = {}  # by kind and name
         self._silenced: set[int] = set()
         self.listener_failures: list[str] = []
         self.statuses: list[PluginStatus] = []
@@ -112,7 +112,7 @@ class PluginManager:
     @property
     def predictors(self) -> Mapping[str, type[Predictor]]:
         """Usable predictor classes by name."""
-        return {n: cls for n, (cls, _) in self._predictors.items() if n not in self._conflicts}
+        return {n: cls for n, (cls, _) in self._predictors.items() if ("predictor", n) not in self._conflicts}
 
     @property
     def readers(self) -> Mapping[str, DatasetReader]:
@@ -121,8 +121,23 @@ class PluginManager:
 
     @property
     def blenders(self) -> Mapping[str, Blender]:
-        """Blending methods that plugins brought, by name."""
-        return {name: blender for name, (blender, _) in self._blenders.items()}
+        """Usable blending methods by name."""
+        return {n: blender for n, (blender, _) in self._blenders.items() if ("blender", n) not in self._conflicts}
+
+    def blender(self, name: str) -> Blender:
+        """Return the blending method called ``name``.
+
+        Raises
+        ------
+        InputError
+            If there is none (with the nearest names) or two (with both distributions).
+        """
+        if ("blender", name) in self._conflicts:
+            raise InputError(self._conflicts["blender", name])
+        if name in self._blenders:
+            return self._blenders[name][0]
+        known = ", ".join(self.blenders) or "none; `harness plugins list` shows why"
+        raise InputError(unknown_name("method", name, self.blenders, f"there are: {known}"))
 
     def predictor(self, name: str) -> type[Predictor]:
         """Return the predictor class called ``name``.
@@ -133,8 +148,8 @@ class PluginManager:
             If there is none (with the nearest names), two (with both distributions), or one that
             is broken or disabled (with the reason).
         """
-        if name in self._conflicts:
-            raise InputError(self._conflicts[name])
+        if ("predictor", name) in self._conflicts:
+            raise InputError(self._conflicts["predictor", name])
         if name in self._predictors:
             return self._predictors[name][0]
         for status in self.statuses:
@@ -239,7 +254,7 @@ class PluginManager:
                     f"uninstall one of them, or block one with {DISABLE_VARIABLE}=DISTRIBUTION:NAME"
                 )
                 status.status, status.reason = "broken", reason
-                self._conflicts[thing.name] = reason
+                self._conflicts[kind, thing.name] = reason
             else:
                 table[thing.name] = (thing, status)
                 kept.append(thing.name)
