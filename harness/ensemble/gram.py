@@ -5,6 +5,8 @@ With unit predictions ``p_ik`` of member k for row i and the unit target ``y_i``
     a_ik = p_ik . y_i          G_ikl = p_ik . p_il
     score(w)   = mean_i  a_i.w / s_i,            s_i = sqrt(w' G_i w)
     gradient   = mean_i (a_i / s_i - (a_i.w) G_i w / s_i^3)
+
+The length of w changes no score, so gradient . w = 0.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def row_scores(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the cosine of the blend with the target of each row, shape (n,)."""
-    length = _lengths(problem, problem.gram @ weights, weights)
+    length = _lengths(_pulled(problem, weights), weights)
     return np.asarray(problem.agreement @ weights / length)
 
 
@@ -70,13 +72,35 @@ def score(problem: BlendProblem, weights: NDArray[np.float64]) -> float:
 
 def score_and_gradient(problem: BlendProblem, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Return the mean cosine and its exact gradient, shape (K,)."""
-    pulled = problem.gram @ weights
-    length = _lengths(problem, pulled, weights)
+    pulled = _pulled(problem, weights)
+    length = _lengths(pulled, weights)
     along = problem.agreement @ weights
     gradient = (problem.agreement / length[:, None] - pulled * (along / length**3)[:, None]).mean(axis=0)
     return float((along / length).mean()), gradient
 
 
-def _lengths(problem: BlendProblem, pulled: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def hessian(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the exact second derivative of the mean cosine, shape (K, K).
+
+    With ``g = G_i w`` and ``t = a_i.w``, the mean over rows of
+    ``3 t g g' / s^5 - (a_i g' + g a_i' + t G_i) / s^3``.
+    """
+    pulled = _pulled(problem, weights)
+    length = _lengths(pulled, weights)
+    along = problem.agreement @ weights
+    n, k = problem.agreement.shape
+    crossed = (problem.agreement / length[:, None] ** 3).T @ pulled
+    spread = ((along / length**3) @ problem.gram.reshape(n, k * k)).reshape(k, k)
+    outward = (pulled * (3.0 * along / length**5)[:, None]).T @ pulled
+    return np.asarray((outward - crossed - crossed.T - spread) / n)
+
+
+def _pulled(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``G_i w``, shape (n, K), as one product: n small ones take several times as long."""
+    n, k = problem.agreement.shape
+    return np.asarray((problem.gram.reshape(n * k, k) @ weights).reshape(n, k))
+
+
+def _lengths(pulled: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return s_i; where members cancel to nothing the blend has no direction and scores about zero."""
     return np.sqrt(np.maximum(pulled @ weights, _SMALLEST))

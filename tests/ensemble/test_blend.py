@@ -6,33 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from harness.ensemble import gram
 from harness.ensemble.blend import evaluate
 from harness.ensemble.blenders import BUILT_IN, BestBlender, SimplexBlender, UniformBlender
 from harness.ensemble.gram import blend_problem, row_scores, score, score_and_gradient
-from harness.plugin import BlendProblem
 from harness.scoring.cosine import row_cosines
-
-
-def members(n: int, k: int, seed: int, dim: int = 32) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
-    """K noisy views of n targets, of uneven skill and with shared errors, in a small dimension."""
-    rng = np.random.default_rng(seed)
-    targets = rng.normal(size=(n, dim))
-    shared = rng.normal(size=(n, dim))
-    skill = rng.uniform(0.3, 2.0, size=k)
-    views = [
-        (targets + s * (rng.uniform() * shared + rng.normal(size=(n, dim)))).astype(np.float32) * rng.uniform(0.1, 30)
-        for s in skill
-    ]
-    return views, targets.astype(np.float32)
-
-
-def problem_of(n: int, k: int, seed: int) -> BlendProblem:
-    views, targets = members(n, k, seed)
-    return blend_problem([f"m{i}" for i in range(k)], views, targets)
-
+from tests.ensemble.problems import members, problem_of
 
 cases = st.tuples(st.integers(20, 120), st.integers(1, 6), st.integers(0, 2**16))
 

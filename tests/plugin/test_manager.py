@@ -163,3 +163,38 @@ def test_a_plugin_that_fails_halfway_registers_nothing(site: Path) -> None:
     source = GOOD.format(cls="Half", name="half") + "    raise ValueError('after the first')\n"
     install(site, "half", {"half": "half_plugin"}, {"half_plugin": source})
     assert "half" not in PluginManager().predictors
+
+
+BLENDER = """
+import numpy as np
+from harness.plugin import hookimpl
+
+class Last:
+    name, summary = "{name}", "the last member"
+    def weights(self, problem):
+        return np.eye(len(problem.members))[-1]
+
+@hookimpl
+def harness_register_blenders(register):
+    register(Last())
+"""
+
+
+def test_a_blending_method_cannot_take_the_place_of_another_unseen(site: Path) -> None:
+    install(site, "other", {"aaa": "aaa_plugin"}, {"aaa_plugin": BLENDER.format(name="greedy")})
+    install(site, "more", {"more": "more_plugin"}, {"more_plugin": BLENDER.format(name="last")})
+    manager = PluginManager()
+    assert manager.blender("last").summary == "the last member"
+    assert "greedy" not in manager.blenders
+    with pytest.raises(InputError, match=r"blender name 'greedy' is registered twice, by other 2\.5 and by harness"):
+        manager.blender("greedy")
+    assert "simplex" in manager.blenders
+    with pytest.raises(InputError, match="did you mean simplex"):
+        manager.blender("simplx")
+
+
+def test_a_predictor_and_a_blender_may_share_a_name(site: Path) -> None:
+    install(site, "one", {"first": "one_named"}, {"one_named": GOOD.format(cls="A", name="greedy")})
+    manager = PluginManager()
+    assert manager.predictor("greedy").__name__ == "A"
+    assert manager.blender("greedy").summary.startswith("ensemble selection")
