@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.ensemble.gram import blend_problem, row_scores, score
+from harness.ensemble.simplex import kkt_residual
 from harness.errors import HarnessError, InputError
+from harness.plugin import BlendSolution, SolvingBlender
+from harness.plugin.manager import unknown_name
 from harness.scoring.cosine import Interval, group_interval
 from harness.store.run import RunFolder
 
@@ -41,6 +44,11 @@ class BlendResult:
         Name and out-of-fold score of the best member.
     gain
         Nested blend minus best single, paired by row, with its interval.
+    kkt_residual
+        How far the weights are from the first-order conditions of the best blend on the simplex: the worst of those
+        learned on all rows and without each fold. None where the method does not claim to be optimal.
+    starts, agreeing
+        From how many points the search on all rows began, and how many ended on its score within 1e-6. None likewise.
     """
 
     method: str
@@ -50,9 +58,12 @@ class BlendResult:
     fold_weights: list[dict[str, float]]
     best_single: tuple[str, float]
     gain: Interval
+    kkt_residual: float | None = None
+    starts: int | None = None
+    agreeing: int | None = None
 
-    def document(self, submission: str | None) -> dict[str, Any]:
-        """Return the JSON document of ``harness ensemble``."""
+    def document(self, submission: str | None, excluded: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the JSON document of ``harness ensemble``; ``excluded`` are the members left out by name."""
 
         def end(value: float) -> float | None:
             return None if np.isnan(value) else value
@@ -66,33 +77,68 @@ class BlendResult:
             "best_single": {"plugin": self.best_single[0], "score": self.best_single[1]},
             "gain": {"mean": self.gain.mean, "ci_low": end(self.gain.low), "ci_high": end(self.gain.high)},
             "fold_weights": self.fold_weights,
+            "kkt_residual": self.kkt_residual,
+            "starts": self.starts,
+            "starts_agreeing": self.agreeing,
+            "excluded": list(excluded),
             "submission": submission,
         }
 
 
-def learn_blend(run: RunFolder, blender: Blender) -> BlendResult:
-    """Learn weights on a run's out-of-fold predictions.
+def choose_members(
+    run: RunFolder, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+) -> list[str]:
+    """Return the names of the members to blend, in the order of the run.
+
+    Parameters
+    ----------
+    include
+        Only these; None: all.
+    exclude
+        Not these, included or not.
 
     Raises
     ------
     InputError
-        If the run has no member, or one with rows missing (named, with the mend).
+        If a name is no member's (with the nearest names), or no member is left.
     """
-    members = list(run.members.values())
+    members = list(run.members)
     if not members:
         raise InputError(f"{run.path}: the run has no members; run `harness run` again")
+    for option, names in (("--include", include), ("--exclude", exclude)):
+        for name in names or ():
+            if name not in members:
+                hint = f"the run {run.path} has: {', '.join(members)}"
+                raise InputError(f"{option} {name}: " + unknown_name("member", name, members, hint))
+    wanted = members if include is None else include
+    left = [name for name in members if name in wanted and name not in (exclude or ())]
+    if not left:
+        raise InputError(
+            f"--include and --exclude leave no member to blend; the run {run.path} has: {', '.join(members)}"
+        )
+    return left
+
+
+def run_problem(run: RunFolder, members: Sequence[str]) -> BlendProblem:
+    """Sum up the out-of-fold predictions of some members of a run, with the groups of its rows.
+
+    Raises
+    ------
+    InputError
+        If a member has rows missing (named, with the mend).
+    """
+    specs = run.members
     predictions = []
-    for member in members:
-        values = run.predictions(member)
+    for name in members:
+        values = run.predictions(specs[name])
         missing = int(np.isnan(values).any(axis=1).sum())
         if missing:
             raise InputError(
-                f"{run.path}: member '{member.name}' has no prediction for {missing} of {len(values)} rows and cannot "
-                "be blended; finish it with `harness run`"
+                f"{run.path}: member '{name}' has no prediction for {missing} of {len(values)} rows and cannot "
+                f"be blended; finish it with `harness run`, or leave it out with `--exclude {name}`"
             )
         predictions.append(values)
-    problem = blend_problem([m.name for m in members], predictions, run.targets)
-    return evaluate(problem, blender, run.rows.fold, run.rows.group)
+    return replace(blend_problem(members, predictions, run.targets), groups=run.rows.group)
 
 
 def evaluate(
@@ -103,14 +149,17 @@ def evaluate(
     Parameters
     ----------
     fold, groups
-        Fold and group of each of the n rows, shape (n,).
+        Fold and group of each of the n rows, shape (n,). The blender sees the groups of the rows it learns on.
     """
-    weights = _checked(blender, problem)
+    problem = replace(problem, groups=groups)
+    weights, residual, solution = _learned(blender, problem)
+    residuals = [residual]
     nested = np.empty(len(fold))
     fold_weights = []
     for f in np.unique(fold):
         held = fold == f
-        learned = _checked(blender, problem.take(~held))
+        learned, residual, _ = _learned(blender, problem.take(~held))
+        residuals.append(residual)
         fold_weights.append(_named(problem.members, learned))
         nested[held] = row_scores(problem.take(held), learned)
     singles = problem.agreement.mean(axis=0)
@@ -123,14 +172,26 @@ def evaluate(
         fold_weights=fold_weights,
         best_single=(problem.members[best], float(singles[best])),
         gain=group_interval(nested - problem.agreement[:, best], groups),
+        kkt_residual=None if solution is None else max(residuals),
+        starts=None if solution is None else solution.starts,
+        agreeing=None if solution is None else solution.agreeing,
     )
 
 
-def _checked(blender: Blender, problem: BlendProblem) -> NDArray[np.float64]:
-    weights = np.asarray(blender.weights(problem), dtype=np.float64)
+def _learned(blender: Blender, problem: BlendProblem) -> tuple[NDArray[np.float64], float, BlendSolution | None]:
+    """Return checked weights and, of a blender that claims to be optimal, their KKT residual and solution.
+
+    The residual is computed here, not taken from the blender: a claim is checked by someone else.
+    """
+    solution = blender.solve(problem) if isinstance(blender, SolvingBlender) else None
+    weights = np.asarray(blender.weights(problem) if solution is None else solution.weights, dtype=np.float64)
     if weights.shape != (len(problem.members),) or not np.isfinite(weights).all() or not weights.any():
         raise HarnessError(f"the blender '{blender.name}' gave {weights!r}, not {len(problem.members)} finite weights")
-    return weights
+    if solution is None:
+        return weights, 0.0, None
+    if weights.min() < 0.0 or abs(weights.sum() - 1.0) > 1e-9:
+        raise HarnessError(f"the blender '{blender.name}' gave {weights!r} as optimal, which is not on the simplex")
+    return weights, kkt_residual(problem, weights), solution
 
 
 def _named(members: Sequence[str], weights: NDArray[np.float64]) -> dict[str, float]:
@@ -173,11 +234,18 @@ def combine(parts: Iterable[tuple[float, NDArray[np.float32]]]) -> NDArray[np.fl
 
 
 def stored_weights(run: RunFolder) -> dict[str, float] | None:
-    """Return the weights last learned, by member; None if none were. Raises ``InputError`` if the file is damaged."""
+    """Return the weights last learned, by member (0 for those left out by name); None if none were.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
     path = run.path / "blend.json"
     try:
-        weights = json.loads(path.read_text(encoding="utf-8"))["weights"]
-        return {str(name): float(weight) for name, weight in weights.items()}
+        document = json.loads(path.read_text(encoding="utf-8"))
+        weights = {str(name): float(weight) for name, weight in document["weights"].items()}
+        return {**weights, **dict.fromkeys(map(str, document.get("excluded", ())), 0.0)}
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

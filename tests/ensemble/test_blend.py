@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from harness.ensemble import gram
 from harness.ensemble.blend import evaluate
 from harness.ensemble.blenders import BUILT_IN, BestBlender, SimplexBlender, UniformBlender
 from harness.ensemble.gram import blend_problem, row_scores, score, score_and_gradient
+from harness.ensemble.greedy import GreedyBlender
+from harness.ensemble.simplex import OPTIMAL
+from harness.plugin import BlendProblem, BlendSolution, SolvingBlender
 from harness.scoring.cosine import row_cosines
 from tests.ensemble.problems import members, problem_of
 
@@ -139,3 +143,32 @@ def test_the_nested_score_of_members_without_skill_promises_nothing() -> None:
 def test_best_is_the_best_single_member() -> None:
     problem = problem_of(80, 4, 5)
     assert BestBlender().weights(problem).tolist() == np.eye(4)[problem.agreement.mean(axis=0).argmax()].tolist()
+
+
+# -- the claim is checked by someone else --------------------------------------------------------
+
+
+class Boaster:
+    """Says equal weights are optimal."""
+
+    name, summary = "boaster", "claims too much"
+
+    def weights(self, problem: BlendProblem) -> NDArray[np.float64]:
+        return self.solve(problem).weights
+
+    def solve(self, problem: BlendProblem) -> BlendSolution:
+        k = len(problem.members)
+        return BlendSolution(np.full(k, 1.0 / k), 3, 3)
+
+
+def test_a_blender_that_claims_to_be_optimal_is_checked() -> None:
+    problem, fold = problem_of(80, 4, 5), np.arange(80) % 4
+    assert isinstance(Boaster(), SolvingBlender)
+    boast = evaluate(problem, Boaster(), fold, np.arange(80))
+    assert (boast.starts, boast.agreeing) == (3, 3)
+    assert boast.kkt_residual is not None
+    assert boast.kkt_residual > OPTIMAL
+    honest = evaluate(problem, SimplexBlender(), fold, np.arange(80)).document(None)
+    assert honest["kkt_residual"] <= OPTIMAL
+    assert honest["starts"] == 7
+    assert evaluate(problem, GreedyBlender(), fold, np.arange(80)).kkt_residual is None
