@@ -157,14 +157,17 @@ def test_greedy_on_the_sums_is_greedy_on_the_vectors(seed: int) -> None:
 def test_greedy_prefers_a_member_already_used() -> None:
     views, targets = members(90, 3, 4)
     once = GreedyBlender().weights(of(views, targets))
-    copied = GreedyBlender().weights(of([*views, *views], targets))
+    # Scaled, so that rounding puts now the one and now the other copy ahead.
+    copied = GreedyBlender().weights(of([*views, *(view * np.float32(0.3) for view in views)], targets))
     assert copied.tolist() == [*once, 0.0, 0.0, 0.0]
 
 
-def test_greedy_keeps_the_first_of_equally_good_blends() -> None:
-    views, targets = members(30, 1, 0)
-    # Every blend of copies is as good as the first member alone, which was there first.
-    assert GreedyBlender().weights(of([views[0]] * 3, targets)).tolist() == [1.0, 0.0, 0.0]
+def test_greedy_keeps_the_best_of_all_rounds_and_not_the_last() -> None:
+    angles = np.deg2rad([10.0, -10.0])
+    views = [np.array([[np.cos(angle), np.sin(angle)]], dtype=np.float32) for angle in angles]
+    problem = of(views, np.array([[1.0, 0.0]], dtype=np.float32))
+    # The third round can only spoil what the second made perfect.
+    assert GreedyBlender(rounds=3).weights(problem).tolist() == [0.5, 0.5]
 
 
 # -- signed --------------------------------------------------------------------------------------
