@@ -41,13 +41,14 @@ def test_a_run_with_nothing_to_do_imports_nothing_heavy(kaggle: Path, tmp_path: 
 
 def test_plugins_list_as_a_document(harness: Harness) -> None:
     rows = {row["name"]: row for row in harness("plugins", "list", "--json").json}
-    assert {"mean", "knn", "ridge"} <= rows.keys()
+    assert {"mean", "knn", "ridge", "blenders"} <= rows.keys()
     for row in rows.values():
         assert row["status"] == "ok"
         assert row["reason"] == ""
         assert row["distribution"] == "harness"
         assert row["version"]
-        assert row["hooks"] == ["harness_register_predictors"]
+        kind = "blenders" if row["name"] == "blenders" else "predictors"
+        assert row["hooks"] == [f"harness_register_{kind}"]
 
 
 def test_plugins_info_shows_options_bounds_and_presets(harness: Harness) -> None:
