@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.ensemble.cache import keep_problem, stored_problem
 from harness.ensemble.gram import blend_problem, row_scores, score
 from harness.ensemble.simplex import kkt_residual
 from harness.errors import HarnessError, InputError
@@ -122,23 +123,33 @@ def choose_members(
 def run_problem(run: RunFolder, members: Sequence[str]) -> BlendProblem:
     """Sum up the out-of-fold predictions of some members of a run, with the groups of its rows.
 
+    The predictions are read a few rows at a time, and the sums kept in the run's folder: while the members stay what
+    they are, no later call reads a prediction again. The arrays may be memory-mapped.
+
     Raises
     ------
     InputError
-        If a member has rows missing (named, with the mend).
+        If a member has rows missing, or stored rows that are damaged (named, with the mend).
     """
-    specs = run.members
-    predictions = []
-    for name in members:
-        values = run.predictions(specs[name])
-        missing = int(np.isnan(values).any(axis=1).sum())
-        if missing:
+    specs = {name: run.members[name] for name in members}
+    known = stored_problem(run, specs)
+    if known is not None:
+        return known
+    sources = {name: run.stored(spec) for name, spec in specs.items()}
+    for name, source in sources.items():
+        if source.missing:
             raise InputError(
-                f"{run.path}: member '{name}' has no prediction for {missing} of {len(values)} rows and cannot "
-                f"be blended; finish it with `harness run`, or leave it out with `--exclude {name}`"
+                f"{run.path}: member '{name}' has no prediction for {source.missing} of {source.shape[0]} rows and "
+                f"cannot be blended; finish it with `harness run`, or leave it out with `--exclude {name}`"
             )
-        predictions.append(values)
-    return replace(blend_problem(members, predictions, run.targets), groups=run.rows.group)
+    try:
+        problem = blend_problem(members, list(sources.values()), run.targets)
+    except InputError as error:
+        raise InputError(
+            f"{run.path}: the stored predictions are damaged: {error}; remove that member's folder under "
+            f"{run.path / 'members'} and run again"
+        ) from error
+    return keep_problem(run, specs, problem)
 
 
 def evaluate(

@@ -6,63 +6,93 @@ With unit predictions ``p_ik`` of member k for row i and the unit target ``y_i``
     score(w)   = mean_i  a_i.w / s_i,            s_i = sqrt(w' G_i w)
     gradient   = mean_i (a_i / s_i - (a_i.w) G_i w / s_i^3)
 
-The length of w changes no score, so gradient . w = 0.
+The length of w changes no score, so gradient . w = 0. Of each symmetric G_i only the upper triangle is kept: a score is
+one product with it, and the gradient needs no G_i w a row, since ``sum_i c_i G_i w = (sum_i c_i G_i) w``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from harness.errors import InputError
 from harness.plugin import BlendProblem
+from harness.plugin.blender import unpacked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK = 4096
+_CHUNK_NUMBERS = 1_000_000  # predictions held at a time, 8 MB: more does not fit the processor's cache, and is slower
 _SMALLEST = 1e-12
 
 
-def blend_problem(
-    names: Sequence[str], predictions: Sequence[NDArray[np.float32]], targets: NDArray[np.float32]
-) -> BlendProblem:
-    """Sum the dimensions away.
+class Rows(Protocol):
+    """Predictions that are read a slice of rows at a time: an array, a memory map, files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, dimensions)."""
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return some rows as an array."""
+
+
+def blend_problem(names: Sequence[str], predictions: Sequence[Rows], targets: Rows) -> BlendProblem:
+    """Sum the dimensions away, reading a few rows of all members at a time.
 
     Parameters
     ----------
     names
         K member names.
     predictions
-        K arrays of shape (n, 384), rows of any length but zero; may be memory-mapped.
+        K sources of shape (n, 384), rows of any length but zero; nothing but the rows at hand is held.
     targets
         Shape (n, 384), rows of any length but zero.
 
     Returns
     -------
     BlendProblem
-        With ``agreement`` (n, K) and ``gram`` (n, K, K), float64.
+        With ``agreement`` (n, K) and ``pairs`` (n, K (K - 1) / 2), float64.
+
+    Raises
+    ------
+    InputError
+        If a prediction is all zeros, or holds NaN or infinity: named by member and row number.
     """
-    n, k = len(targets), len(predictions)
-    agreement = np.empty((n, k))
-    gram = np.empty((n, k, k))
-    for start in range(0, n, _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        members = np.stack([_unit(np.asarray(p[rows], dtype=np.float64)) for p in predictions], axis=1)
-        agreement[rows] = (members @ _unit(np.asarray(targets[rows], dtype=np.float64))[:, :, None])[:, :, 0]
-        gram[rows] = members @ members.transpose(0, 2, 1)
-    return BlendProblem(tuple(names), agreement, gram)
+    (n, dim), k = targets.shape, len(predictions)
+    upper = np.triu_indices(k, 1)
+    agreement, pairs = np.empty((n, k)), np.empty((n, len(upper[0])))
+    step = max(1, _CHUNK_NUMBERS // ((k + 1) * dim))
+    vectors = np.empty((min(n, step), k + 1, dim))
+    for start in range(0, n, step):
+        rows = slice(start, min(n, start + step))
+        chunk = vectors[: rows.stop - start]
+        for j, source in enumerate([*predictions, targets]):
+            chunk[:, j] = source[rows]
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found in the lengths
+            products = chunk @ chunk.transpose(0, 2, 1)
+        lengths = np.sqrt(np.einsum("ijj->ij", products))
+        _check_lengths(lengths, [*names, "the targets"], start)
+        products /= lengths[:, :, None] * lengths[:, None, :]
+        agreement[rows] = products[:, :k, k]
+        pairs[rows] = products[:, upper[0], upper[1]]
+    return BlendProblem(tuple(names), agreement, pairs)
 
 
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def _check_lengths(lengths: NDArray[np.float64], names: Sequence[str], start: int) -> None:
+    bad = ~(np.isfinite(lengths) & (lengths > 0.0))
+    if bad.any():
+        row, member = (int(i[0]) for i in np.nonzero(bad))
+        raise InputError(f"'{names[member]}' has zeros, NaN or infinity where row {start + row} should be a direction")
 
 
 def row_scores(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the cosine of the blend with the target of each row, shape (n,)."""
-    length = _lengths(_pulled(problem, weights), weights)
-    return np.asarray(problem.agreement @ weights / length)
+    return np.asarray(problem.agreement @ weights / _lengths(problem, weights))
 
 
 def score(problem: BlendProblem, weights: NDArray[np.float64]) -> float:
@@ -72,11 +102,11 @@ def score(problem: BlendProblem, weights: NDArray[np.float64]) -> float:
 
 def score_and_gradient(problem: BlendProblem, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Return the mean cosine and its exact gradient, shape (K,)."""
-    pulled = _pulled(problem, weights)
-    length = _lengths(pulled, weights)
-    along = problem.agreement @ weights
-    gradient = (problem.agreement / length[:, None] - pulled * (along / length**3)[:, None]).mean(axis=0)
-    return float((along / length).mean()), gradient
+    n = len(problem.agreement)
+    length = _lengths(problem, weights)
+    cosines = problem.agreement @ weights / length
+    pull = _summed(problem, cosines / length**2) @ weights
+    return float(cosines.mean()), np.asarray(((1.0 / length) @ problem.agreement - pull) / n)
 
 
 def hessian(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -85,22 +115,53 @@ def hessian(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.f
     With ``g = G_i w`` and ``t = a_i.w``, the mean over rows of
     ``3 t g g' / s^5 - (a_i g' + g a_i' + t G_i) / s^3``.
     """
-    pulled = _pulled(problem, weights)
-    length = _lengths(pulled, weights)
+    n = len(problem.agreement)
+    length = _lengths(problem, weights)
     along = problem.agreement @ weights
-    n, k = problem.agreement.shape
+    pulled = _pulled(problem, weights)
     crossed = (problem.agreement / length[:, None] ** 3).T @ pulled
-    spread = ((along / length**3) @ problem.gram.reshape(n, k * k)).reshape(k, k)
+    spread = _summed(problem, along / length**3)
     outward = (pulled * (3.0 * along / length**5)[:, None]).T @ pulled
     return np.asarray((outward - crossed - crossed.T - spread) / n)
 
 
-def _pulled(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``G_i w``, shape (n, K), as one product: n small ones take several times as long."""
-    n, k = problem.agreement.shape
-    return np.asarray((problem.gram.reshape(n * k, k) @ weights).reshape(n, k))
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep linear algebra on one thread for a block.
+
+    The products of a search are thousands of small ones: handing each to several threads takes longer than doing it,
+    twenty times as long where the cores are busy, and lets rounding depend on how many there are.
+    """
+    with _threads().limit(limits=1, user_api="blas"):
+        yield
 
 
-def _lengths(pulled: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+@cache
+def _threads() -> Any:
+    """Find the linear algebra libraries once: the search takes longer than learning the weights of a small run."""
+    import scipy.linalg  # noqa: F401 - brings a library of its own, which must be loaded to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _lengths(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return s_i; where members cancel to nothing the blend has no direction and scores about zero."""
-    return np.sqrt(np.maximum(pulled @ weights, _SMALLEST))
+    first, second = np.triu_indices(len(weights), 1)
+    squared = weights @ weights + problem.pairs @ (2.0 * weights[first] * weights[second])
+    return np.sqrt(np.maximum(squared, _SMALLEST))
+
+
+def _summed(problem: BlendProblem, factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``sum_i c_i G_i``, shape (K, K), for one factor a row."""
+    return unpacked((factors @ problem.pairs)[None], factors.sum()[None], len(problem.members))[0]
+
+
+def _pulled(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``G_i w``, shape (n, K), as one product with the pairs."""
+    k = len(weights)
+    first, second = np.triu_indices(k, 1)
+    spread = np.zeros((len(first), k))
+    spread[np.arange(len(first)), first] = weights[second]
+    spread[np.arange(len(first)), second] = weights[first]
+    return np.asarray(problem.pairs @ spread + weights)

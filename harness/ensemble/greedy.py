@@ -42,16 +42,15 @@ class GreedyBlender:
         n, k = problem.agreement.shape
         counts = np.zeros(k)
         along, squared, pulled = np.zeros(n), np.zeros(n), np.zeros((n, k))
-        own = np.einsum("ikk->ik", problem.gram)
         best_score, best = -np.inf, counts
         for _ in range(self._rounds):
-            lengths = np.sqrt(np.maximum(squared[:, None] + 2.0 * pulled + own, _SMALLEST))
+            lengths = np.sqrt(np.maximum(squared[:, None] + 2.0 * pulled + 1.0, _SMALLEST))
             scores = ((along[:, None] + problem.agreement) / lengths).mean(axis=0)
             tied = np.flatnonzero(scores >= scores.max() - _TIE)
             added = int(tied[counts[tied].argmax()])  # the first of those used most
             along = along + problem.agreement[:, added]
-            squared = squared + 2.0 * pulled[:, added] + own[:, added]
-            pulled = pulled + problem.gram[:, :, added]
+            squared = squared + 2.0 * pulled[:, added] + 1.0
+            pulled = pulled + problem.column(added)
             counts = counts + np.eye(k)[added]
             if scores[added] > best_score + _SMALLEST:
                 best_score, best = float(scores[added]), counts

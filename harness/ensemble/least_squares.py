@@ -38,7 +38,7 @@ def least_squares(problem: BlendProblem) -> NDArray[np.float64]:
     """
     from scipy.optimize import nnls
 
-    a, b = problem.gram.mean(axis=0), problem.agreement.mean(axis=0)
+    a, b = problem.mean_gram, problem.agreement.mean(axis=0)
     values, vectors = np.linalg.eigh(a)
     root = np.sqrt(values.clip(_SMALLEST * values[-1]))  # identical members leave eigenvalues of zero
     return np.asarray(nnls(root[:, None] * vectors.T, (vectors.T @ b) / root)[0])

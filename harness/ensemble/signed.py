@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.ensemble.gram import hessian, row_scores, score_and_gradient
+from harness.ensemble.gram import hessian, one_thread, row_scores, score_and_gradient
 from harness.ensemble.simplex import SimplexBlender
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class SignedBlender:
     name = "signed"
     summary = "weights of either sign, ridge penalty towards the simplex weights chosen by inner folds"
 
+    @one_thread()
     def weights(self, problem: BlendProblem) -> NDArray[np.float64]:
         """Return the weights, rescaled so that their absolute values sum to 1, shape (K,)."""
         simplex = SimplexBlender().weights(problem)
@@ -66,7 +67,7 @@ def _path(problem: BlendProblem, simplex: NDArray[np.float64]) -> Iterator[NDArr
     """Yield the simplex weights, then those of each penalty, each found from the one before."""
     from scipy.optimize import minimize
 
-    mean_gram = problem.gram.mean(axis=0)
+    mean_gram = problem.mean_gram
     weights = simplex
     yield weights
     for penalty in PENALTIES:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -16,16 +17,18 @@ class BlendProblem:
     """Everything the score of a blend depends on, once the 384 dimensions are summed away.
 
     With unit predictions ``p_ik`` of member k for row i and unit target ``y_i``, the mean cosine of
-    the blend with weights w is ``mean_i(a_i·w / sqrt(w' G_i w))``.
+    the blend with weights w is ``mean_i(a_i·w / sqrt(w' G_i w))`` with ``G_ikl = p_ik · p_il``. Every G_i is
+    symmetric with a diagonal of ones, so only what is above the diagonal is kept: half the memory, half the work.
 
     Parameters
     ----------
     members
         K member names.
     agreement
-        ``a_ik = p_ik · y_i``, shape (n, K), float64: the score of each member on each row.
-    gram
-        ``G_ikl = p_ik · p_il``, shape (n, K, K), float64.
+        ``a_ik = p_ik · y_i``, shape (n, K), float64: the score of each member on each row. May be memory-mapped.
+    pairs
+        ``p_ik · p_il`` of the pairs k < l in the order of ``numpy.triu_indices(K, 1)``, shape (n, K (K - 1) / 2),
+        float64. May be memory-mapped.
     groups
         Group of each row, shape (n,): rows of a group say nearly the same, so a method that chooses anything by
         holding rows out holds out whole groups. None: every row is its own.
@@ -33,13 +36,57 @@ class BlendProblem:
 
     members: Sequence[str]
     agreement: NDArray[np.float64]
-    gram: NDArray[np.float64]
+    pairs: NDArray[np.float64]
     groups: NDArray[np.int64] | None = None
+
+    @property
+    def gram(self) -> NDArray[np.float64]:
+        """All Gram matrices, shape (n, K, K), made anew at each call: for many rows take ``pairs`` instead."""
+        return unpacked(self.pairs, np.ones(len(self.pairs)), len(self.members))
+
+    @property
+    def mean_gram(self) -> NDArray[np.float64]:
+        """The mean Gram matrix over the rows, shape (K, K)."""
+        return unpacked(self.pairs.mean(axis=0)[None], np.ones(1), len(self.members))[0]
+
+    def column(self, member: int) -> NDArray[np.float64]:
+        """Return the cosine of one member's predictions with those of each, ``G[:, :, member]``, shape (n, K)."""
+        k = len(self.members)
+        column = np.ones((len(self.pairs), k))
+        column[:, np.arange(k) != member] = self.pairs[:, pair_numbers(k)[member][np.arange(k) != member]]
+        return column
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> BlendProblem:
         """Return the problem restricted to some rows (a mask or indices)."""
         groups = None if self.groups is None else self.groups[rows]
-        return BlendProblem(self.members, self.agreement[rows], self.gram[rows], groups)
+        return BlendProblem(self.members, self.agreement[rows], self.pairs[rows], groups)
+
+    def restrict(self, members: Sequence[int]) -> BlendProblem:
+        """Return the problem of some members, by their numbers and in that order."""
+        chosen = np.asarray(members, dtype=np.intp)
+        upper = np.triu_indices(len(chosen), 1)
+        between = pair_numbers(len(self.members))[chosen[upper[0]], chosen[upper[1]]]
+        names = tuple(self.members[k] for k in chosen)
+        return BlendProblem(names, self.agreement[:, chosen], self.pairs[:, between], self.groups)
+
+
+def pair_numbers(k: int) -> NDArray[np.intp]:
+    """Return where the pair of two of K members stands in ``BlendProblem.pairs``, shape (K, K); -1 on the diagonal."""
+    numbers = np.full((k, k), -1, dtype=np.intp)
+    upper = np.triu_indices(k, 1)
+    numbers[upper] = np.arange(len(upper[0]))
+    numbers[upper[::-1]] = numbers[upper]
+    return numbers
+
+
+def unpacked(pairs: NDArray[np.float64], diagonal: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Return symmetric matrices, shape (m, K, K), from their upper triangles (m, K (K - 1) / 2) and diagonals (m,)."""
+    upper = np.triu_indices(k, 1)
+    full = np.empty((len(pairs), k, k))
+    full[:, np.arange(k), np.arange(k)] = diagonal[:, None]
+    full[:, upper[0], upper[1]] = pairs
+    full[:, upper[1], upper[0]] = pairs
+    return full
 
 
 @dataclass(frozen=True, slots=True)

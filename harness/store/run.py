@@ -7,6 +7,7 @@ test.csv                      ids of the test set, if there is one
 members/NAME/fold-F-KEY/      one finished task: predictions.npy, ids.json, record.json, model/, test-*.npy
 members/NAME/failed-F.json    the reason and traceback of a task that failed
 blend.json                    the weights last learned
+gram/KEY/                     members.json, agreement.npy, pairs.npy: what all blends of these members depend on
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.store.atomic import write_array, write_file, write_json
+from harness.store.stored import StoredRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,15 +124,20 @@ class RunFolder:
     @cached_property
     def rows(self) -> RunRows:
         """Rows of the run, from ``rows.csv``."""
+        columns: tuple[list[str], ...] = ([], [], [], [], [])
         with (self.path / "rows.csv").open(encoding="utf-8", newline="") as stream:
-            table = list(csv.DictReader(stream))
-        sources = [row["source"] for row in table]
+            table = csv.reader(stream)
+            next(table)
+            for row in table:
+                for column, value in zip(columns, row, strict=True):
+                    column.append(value)
+        ids, fold, group, sources, prompts = columns
         return RunRows(
-            ids=[row["id"] for row in table],
-            fold=np.array([int(row["fold"]) for row in table], dtype=np.int64),
-            group=np.array([int(row["group"]) for row in table], dtype=np.int64),
+            ids=ids,
+            fold=np.array(fold, dtype=np.int64),
+            group=np.array(group, dtype=np.int64),
             sources=sources if any(sources) else None,
-            prompts=[row["prompt"] for row in table],
+            prompts=prompts,
         )
 
     @cached_property
@@ -162,30 +169,53 @@ class RunFolder:
         """Where the reason of a failed task lies."""
         return self.path / "members" / member / f"failed-{'all' if fold == ALL_ROWS else fold}.json"
 
-    def predictions(self, member: MemberSpec) -> NDArray[np.float32]:
-        """Return a member's out-of-fold unit predictions in row order, shape (n, 384), float32.
-
-        Rows whose task is not finished are NaN: zero would be a prediction like any other.
+    def stored(self, member: MemberSpec) -> StoredRows:
+        """Return a member's out-of-fold unit predictions in row order, shape (n, 384), still on disk.
 
         Raises
         ------
         InputError
             If a stored row id is not one of the run's: the predictions were made on other folds.
         """
-        index = {row_id: i for i, row_id in enumerate(self.rows.ids)}
-        result = np.full(self.targets.shape, np.nan, dtype=np.float32)
+        n, dimensions = self.targets.shape
+        file, place = np.full(n, -1, dtype=np.int32), np.zeros(n, dtype=np.int64)
+        files: list[NDArray[np.float32]] = []
         for fold, key in member.keys.items():
             folder = self.task_folder(member.name, fold, key)
             if not folder.is_dir():
                 continue
-            ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
-            where = np.array([index.get(row_id, -1) for row_id in ids])
-            if (where < 0).any() or (fold != ALL_ROWS and (self.rows.fold[where] != fold).any()):
+            where = self._rows_of(fold, folder)
+            values = np.load(folder / "predictions.npy", mmap_mode="r")
+            if values.shape != (len(where), dimensions):
                 raise InputError(
-                    f"{folder}: its rows are not those of this run's folds; remove the folder and run again"
+                    f"{folder / 'predictions.npy'}: its shape is {values.shape} where {(len(where), dimensions)} is "
+                    "needed; remove the folder and run again"
                 )
-            result[where] = np.load(folder / "predictions.npy", mmap_mode="r")
-        return result
+            file[where], place[where] = len(files), np.arange(len(where))
+            files.append(values)
+        return StoredRows(files, file, place, dimensions)
+
+    def predictions(self, member: MemberSpec) -> NDArray[np.float32]:
+        """Return a member's out-of-fold unit predictions in row order, shape (n, 384), float32.
+
+        Rows whose task is not finished are NaN. Raises as ``stored`` does.
+        """
+        return self.stored(member)[:]
+
+    def _rows_of(self, fold: int, folder: Path) -> NDArray[np.int64]:
+        """Return the row numbers of a task's predictions, checked against the rows that its fold holds out."""
+        ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
+        held = np.arange(len(self.rows.ids)) if fold == ALL_ROWS else np.flatnonzero(self.rows.fold == fold)
+        if ids == [self.rows.ids[i] for i in held.tolist()]:
+            return held
+        where = np.array([self._row_numbers.get(row_id, -1) for row_id in ids], dtype=np.int64)
+        if (where < 0).any() or (fold != ALL_ROWS and (self.rows.fold[where] != fold).any()):
+            raise InputError(f"{folder}: its rows are not those of this run's folds; remove the folder and run again")
+        return where
+
+    @cached_property
+    def _row_numbers(self) -> dict[str, int]:
+        return {row_id: i for i, row_id in enumerate(self.rows.ids)}
 
     def records(self, member: MemberSpec) -> list[dict[str, Any]]:
         """Return the records of a member's finished tasks, by fold."""

@@ -91,7 +91,7 @@ def test_a_duplicated_member_changes_no_score() -> None:
 
 def test_the_gram_pass_by_chunks_equals_the_pass_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = problem_of(100, 3, 1)
-    monkeypatch.setattr(gram, "_CHUNK", 7)
+    monkeypatch.setattr(gram, "_CHUNK_NUMBERS", 7 * 4 * 32)
     parts = problem_of(100, 3, 1)
     assert np.allclose(whole.agreement, parts.agreement, atol=1e-12)
     assert np.allclose(whole.gram, parts.gram, atol=1e-12)
