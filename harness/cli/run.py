@@ -30,6 +30,14 @@ def run(
         str | None, typer.Option("--preset", help="Settings all predictors start from: tiny (default) or reference.")
     ] = None,
     folds: Annotated[int | None, typer.Option("--folds", help="Number of folds. Default: 5.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="What a fold holds out: group (default): groups of like prompts; source: whole sources, "
+            "to see what other kinds of images would cost.",
+        ),
+    ] = None,
     group_threshold: Annotated[
         float | None,
         typer.Option(
@@ -90,6 +98,7 @@ def run(
             "set": parse_settings(set_) if set_ else None,
             "preset": preset,
             "folds": folds,
+            "split": split,
             "group_threshold": group_threshold,
             "captions": captions,
             "seed": seed,
@@ -127,7 +136,8 @@ def run(
         print_leaderboard(board)
     purged = plan.bench.run.document["folds"]["purged"]
     if any(purged):
-        note(f"purged from training, by fold: {', '.join(map(str, purged))} rows too near a held-out prompt")
+        why = "too near a held-out prompt" + (", or of the held-out source" if plan.bench.folds.crossed else "")
+        note(f"purged from training, by fold: {', '.join(map(str, purged))} rows {why}")
     recall = plan.bench.folds.recall
     if recall < 1.0:
         note(

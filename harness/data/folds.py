@@ -54,6 +54,10 @@ class Folds:
     near: NDArray[np.bool_]
     recall: float = 1.0
     """Share of the pairs within the threshold that the search found: 1.0 where it was exact, else measured."""
+    split: str = "group"
+    """What a fold holds out: ``group``: groups of prompts; ``source``: whole sources."""
+    crossed: bool = False
+    """Sources are crossed with folds of groups; then ``near`` has all rows of the held-out source, too."""
 
     def held_rows(self, fold: int) -> NDArray[np.int64]:
         """Indices of the rows that ``fold`` holds out."""
@@ -90,6 +94,28 @@ class Folds:
             bits = "".join("1" if flag else "0" for flag in self.near[i])
             total.update(f"{ids[i]}\0{self.fold[i]}\0{self.group[i]}\0{bits}\n".encode())
         return total.hexdigest()[:16]
+
+
+def folds_of(
+    graph: TextGraph,
+    labels: NDArray[np.int64],
+    fold: NDArray[np.int64],
+    group: NDArray[np.int64],
+    threshold: float,
+    seed: int,
+) -> Folds:
+    """Make folds of an assignment that is given, by finding what each fold must not train on.
+
+    Parameters
+    ----------
+    labels
+        Linked components of the graph's nodes at the threshold.
+    fold, group
+        Fold and group of each row, shape (n,); folds are numbered from 0 without gaps.
+    """
+    n_folds = int(fold.max()) + 1
+    (near,) = _near(graph, [labels], [fold], [threshold], n_folds)
+    return Folds(n_folds, threshold, seed, fold, group, near[graph.node], graph.close.recall(threshold))
 
 
 @dataclass(frozen=True)
@@ -189,7 +215,7 @@ def _folds_at(
     seed: int,
 ) -> list[Folds | None]:
     """Make the folds of several thresholds with one pass over all pairs; None where groups are too few."""
-    assigned = [_group_and_assign(dataset, graph, label, n_folds, seed) for label in labels]
+    assigned = [group_and_assign(dataset, graph, label, n_folds, seed) for label in labels]
     near = _near(graph, labels, [None if found is None else found[1] for found in assigned], thresholds, n_folds)
     return [
         None
@@ -199,7 +225,7 @@ def _folds_at(
     ]
 
 
-def _group_and_assign(
+def group_and_assign(
     dataset: Dataset, graph: TextGraph, labels: NDArray[np.int64], n_folds: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """Return the group and the fold of each row; None if there are fewer groups than folds."""

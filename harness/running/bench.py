@@ -51,13 +51,15 @@ def load_folds(run: RunFolder) -> Folds:
     """Read the folds a run was begun with."""
     settings = run.document["folds"]
     return Folds(
-        n_folds=settings["n_folds"],
+        n_folds=len(settings["held_out"]),
         threshold=settings["threshold"],
         seed=settings["seed"],
         fold=run.rows.fold,
         group=run.rows.group,
         near=run.near,
         recall=settings["recall"],
+        split=settings.get("split", "group"),
+        crossed=settings.get("crossed", False),
     )
 
 

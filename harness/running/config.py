@@ -34,6 +34,9 @@ class RunConfig(BaseModel):
         "tiny", description="Which named settings every predictor starts from."
     )
     folds: int = Field(5, ge=2, le=100, description="Number of cross-validation folds.")
+    split: Literal["group", "source"] = Field(
+        "group", description="What a fold holds out: groups of like prompts, or whole sources (generators, styles)."
+    )
     group_threshold: float | None = Field(
         None,
         ge=0.0,

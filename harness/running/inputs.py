@@ -96,6 +96,7 @@ def fold_identity(config: RunConfig, dataset: Dataset, encoder: str) -> dict[str
         "n_folds": config.folds,
         "threshold": config.group_threshold,
         "seed": config.seed,
+        "split": config.split,
     }
 
 
@@ -138,7 +139,7 @@ def _holds_foreign_files(folder: Path) -> bool:
 
 
 def _refuse_other_folds(run: RunFolder, identity: dict[str, Any], dataset: Dataset) -> None:
-    stored = run.document["folds"]
+    stored = {"split": "group", **run.document["folds"]}  # older runs knew no other
     if stored["data_fingerprint"] != identity["data_fingerprint"]:
         before, now = set(run.rows.ids), set(dataset.ids)
         changes = f"{len(now - before)} rows were added and {len(before - now)} removed"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.data.dataset import Dataset
-from harness.data.folds import make_folds, refuse_starved, threshold_table
+from harness.data.folds import Folds, make_folds, refuse_starved, threshold_table
+from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
 from harness.plugin import PluginManager
 from harness.running.bench import Bench, load_folds
@@ -18,6 +20,9 @@ from harness.running.inputs import Inputs, request_hash, resolve_inputs
 from harness.running.provenance import provenance
 from harness.running.task import Task, task_key
 from harness.store.run import ALL_ROWS, MemberSpec, RunFolder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def plan_run(config: RunConfig, manager: PluginManager, say: Callable[[str], Non
     inputs = resolve_inputs(config, manager)
     bench = _open_bench(inputs, say)
     members = _update_members(bench, inputs)
-    return Plan(bench, *split_tasks(bench.run, bench.config.folds, members, bench.test))
+    return Plan(bench, *split_tasks(bench.run, bench.folds.n_folds, members, bench.test))
 
 
 def _open_bench(inputs: Inputs, say: Callable[[str], None]) -> Bench:
@@ -67,9 +72,7 @@ def _open_bench(inputs: Inputs, say: Callable[[str], None]) -> Bench:
     targets = row_targets(dataset.texts, PromptEncoder(config.encoder))
     threshold = inputs.threshold
     say(f"{dataset.name}: making {config.folds} folds, prompts with a cosine of {threshold:g} or more held together")
-    folds = make_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
-    if folds.smallest_training_share < 1.0:  # the table costs a pass over all pairs: only where it may be needed
-        refuse_starved(folds, threshold_table(dataset, targets, n_folds=config.folds, seed=config.seed))
+    folds = _make_folds(config, dataset, targets, threshold)
     document = {
         "schema": 1,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -85,8 +88,9 @@ def _open_bench(inputs: Inputs, say: Callable[[str], None]) -> Bench:
         | {
             "fold_hash": folds.digest(dataset.ids),
             "groups": folds.n_groups,
-            "held_out": [len(folds.held_rows(f)) for f in range(config.folds)],
-            "purged": [folds.purged(f) for f in range(config.folds)],
+            "crossed": folds.crossed,
+            "held_out": [len(folds.held_rows(f)) for f in range(folds.n_folds)],
+            "purged": [folds.purged(f) for f in range(folds.n_folds)],
             "purged_share": folds.purged_share,
             "recall": folds.recall,
         },
@@ -94,6 +98,15 @@ def _open_bench(inputs: Inputs, say: Callable[[str], None]) -> Bench:
     }
     run.begin(document, dataset, folds, targets)
     return Bench(config, manager, run, dataset, test, folds, targets)
+
+
+def _make_folds(config: RunConfig, dataset: Dataset, targets: NDArray[np.float32], threshold: float) -> Folds:
+    if config.split == "source":
+        return source_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
+    folds = make_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
+    if folds.smallest_training_share < 1.0:  # the table costs a pass over all pairs: only where it may be needed
+        refuse_starved(folds, threshold_table(dataset, targets, n_folds=config.folds, seed=config.seed))
+    return folds
 
 
 def _in_stored_order(dataset: Dataset, run: RunFolder) -> Dataset:
@@ -104,15 +117,15 @@ def _in_stored_order(dataset: Dataset, run: RunFolder) -> Dataset:
     return dataset.take([index[row_id] for row_id in run.rows.ids])
 
 
-def member_specs(inputs: Inputs, fold_hash: str) -> list[MemberSpec]:
+def member_specs(inputs: Inputs, fold_hash: str, n_folds: int) -> list[MemberSpec]:
     """Describe every predictor of a run, with the keys of its tasks.
 
     Parameters
     ----------
     inputs
         The resolved inputs.
-    fold_hash
-        Names the folds; those of ``inputs.identity``.
+    fold_hash, n_folds
+        Names the folds, those of ``inputs.identity``, and says how many there are.
     """
     identity, config = inputs.identity, inputs.config
     members = []
@@ -129,7 +142,7 @@ def member_specs(inputs: Inputs, fold_hash: str) -> list[MemberSpec]:
                 fold,
                 config.seed,
             )
-            for fold in (range(config.folds) if trainable else [ALL_ROWS])
+            for fold in (range(n_folds) if trainable else [ALL_ROWS])
         }
         members.append(
             MemberSpec(
@@ -149,7 +162,7 @@ def member_specs(inputs: Inputs, fold_hash: str) -> list[MemberSpec]:
 def _update_members(bench: Bench, inputs: Inputs) -> list[MemberSpec]:
     """Write who takes part into ``run.json``, beside the members of earlier commands on this folder."""
     document = bench.run.document
-    members = member_specs(inputs, document["folds"]["fold_hash"])
+    members = member_specs(inputs, document["folds"]["fold_hash"], bench.folds.n_folds)
     for member in members:
         spec = asdict(member)
         document["members"][spec.pop("name")] = spec

@@ -86,6 +86,7 @@ class Preview:
             "test": None if test is None else {"location": test.location, "rows": len(test)},
             "folds": {
                 "n_folds": inputs.config.folds,
+                "split": inputs.config.split,
                 "threshold": inputs.threshold,
                 "fold_hash": self.fold_hash,
                 "training_rows": self.training_rows,
@@ -107,9 +108,10 @@ def preview_run(config: RunConfig, manager: PluginManager) -> Preview:
     """
     inputs = resolve_inputs(config, manager)
     stored = inputs.run.document["folds"] if inputs.run.exists else None
-    members = member_specs(inputs, stored["fold_hash"] if stored else _NO_FOLDS)
-    todo, reused = split_tasks(inputs.run, inputs.config.folds, members, inputs.test)
-    rows = _training_rows(len(inputs.dataset), inputs.config.folds, stored)
+    n_folds = len(stored["held_out"]) if stored else inputs.config.folds
+    members = member_specs(inputs, stored["fold_hash"] if stored else _NO_FOLDS, n_folds)
+    todo, reused = split_tasks(inputs.run, n_folds, members, inputs.test)
+    rows = _training_rows(len(inputs.dataset), n_folds, stored)
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         context = Context(Path(scratch), workers=inputs.config.workers or 1, requested_device=inputs.config.device)
         return Preview(
