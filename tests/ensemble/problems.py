@@ -53,7 +53,7 @@ def write_run(
     sources: Sequence[str] | None = None,
     folds: Mapping[str, object] | None = None,
 ) -> RunFolder:
-    """Write a run of untrained members; its test set, where there is one, is the rows themselves.
+    """Write a run of untrained members, its rows in twos; its test set, where there is one, is the rows themselves.
 
     ``order`` lists the rows in another order, each with the id, fold, group, source and vectors it always has;
     ``folds`` replaces what ``run.json`` says of the folds.
@@ -65,7 +65,7 @@ def write_run(
     with (folder / "rows.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["id", "fold", "group", "source", "prompt"])
-        groups = [0 if one_group else i // 2 * 4 + i % 4 for i in range(n)]
+        groups = [0 if one_group else i // 8 * 4 + i % 4 for i in range(n)]
         writer.writerows([[f"row{i}", i % 4, groups[i], sources[i] if sources else "", f"prompt {i}"] for i in listed])
     np.save(folder / "targets.npy", targets[listed])
     spec = {"plugin": "x", "version": "1", "distribution": "x", "trainable": False, "config": {}}
