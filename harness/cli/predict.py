@@ -29,6 +29,7 @@ def predict(
     from harness.cli.progress import Status
     from harness.cli.render import print_json
     from harness.ensemble.blend import combine, weights_of
+    from harness.ensemble.stored import stored_blend
     from harness.errors import TaskFailedError
     from harness.plugin import PluginManager
     from harness.running.nearest import nearest_prompts
@@ -37,6 +38,7 @@ def predict(
 
     run = RunFolder(run_dir) if run_dir else newest_run()
     members = run.members  # before the images: without a run they need not be read
+    stored_blend(run)  # nor with a damaged blend
     pictures = open_pictures(images)
     with Status() as status:
         answers = ask_members(run, PluginManager(plugin_file or ()), pictures, device=device, top=top, progress=status)

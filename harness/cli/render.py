@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.running.preview import MemberPreview, Preview
-    from harness.scoring.leaderboard import Leaderboard
+    from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
+
+TIED = "≈"
 
 
 def print_json(document: Any) -> None:
@@ -27,10 +29,17 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str] = ()) -> None:
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    left: Sequence[str] = (),
+    spare: Sequence[str] = (),
+) -> None:
     """Print a table; columns named in ``left`` are aligned left and folded, all others right and kept whole.
 
-    In a pipe there is no width to fit, so nothing is cut.
+    A terminal that is too narrow goes without the columns named in ``spare``, the first first. In a pipe there is no
+    width to fit, so nothing is cut.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -39,6 +48,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
     if title:
         console.print(title, style="bold", markup=False, soft_wrap=True)
+    rows = list(rows)
+    columns, rows = _fitted(columns, rows, spare, console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         if column in left:
@@ -48,6 +59,19 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*(_escape(cell) for cell in row))
     console.print(table)
+
+
+def _fitted(
+    columns: Sequence[str], rows: list[Sequence[str]], spare: Sequence[str], width: int
+) -> tuple[list[str], list[list[str]]]:
+    """Leave out columns until a table fits a width, or no column can be spared."""
+    lanes = [[column, *(row[k] for row in rows)] for k, column in enumerate(columns)]
+    for column in spare:
+        # A frame of one cell at either end, and three between two columns.
+        if sum(max(map(len, lane)) for lane in lanes) + 3 * len(lanes) - 1 <= width:
+            break
+        lanes = [lane for lane in lanes if lane[0] != column]
+    return [lane[0] for lane in lanes], [[lane[k + 1] for lane in lanes] for k in range(len(rows))]
 
 
 def _escape(cell: str) -> str:
@@ -121,6 +145,13 @@ def _preview_row(preview: MemberPreview) -> list[str]:
     ]
 
 
+def _behind(row: LeaderboardRow) -> str:
+    """Write how far a member is behind the leader, marked where these rows cannot tell it from none."""
+    if row.behind_leader is None:
+        return ""
+    return f"{TIED} {figure(row.behind_leader.mean)}" if row.tied_with_leader else figure(row.behind_leader.mean)
+
+
 def print_leaderboard(board: Leaderboard) -> None:
     """Print a leaderboard with its slices, and what could not be ranked."""
     sources = sorted({source for row in board.rows for source in row.slices})
@@ -130,6 +161,7 @@ def print_leaderboard(board: Leaderboard) -> None:
             f"{row.plugin} *" if row.out_of_domain else row.plugin,
             figure(row.score),
             f"{figure(row.ci_low)} … {figure(row.ci_high)}",
+            _behind(row),
             *(figure(row.slices[source]) for source in shown),
             f"{row.fit_seconds:.1f}",
             amount(row.images_per_second),
@@ -142,12 +174,18 @@ def print_leaderboard(board: Leaderboard) -> None:
         n, groups = board.rows[0].n, board.rows[0].groups
         print_table(
             f"{board.dataset}: out-of-fold mean cosine, {n} rows in {groups} groups (folds {board.fold_hash})",
-            ["plugin", "score", "95 % interval", *shown, "fit s/fold", "images/s", "trainable", "version"],
+            ["plugin", "score", "95 % interval", "behind", *shown, "fit s/fold", "images/s", "trainable", "version"],
             rows,
             left=["plugin"],
+            spare=["version", "trainable", "fit s/fold"],
         )
     else:
         note(f"{board.dataset}: no member has a prediction for every row yet")
+    if any(row.tied_with_leader for row in board.rows):
+        note(
+            f"{TIED} cannot be told from the first: the 95 % interval of the difference, paired by row, contains 0 "
+            "or does not exist"
+        )
     if any(row.out_of_domain for row in board.rows):
         note(
             "* tiny weights: they have only ever seen synthetic scenes, and this data is something else; "

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from harness.ensemble.cache import keep_problem, stored_problem
 from harness.ensemble.gram import blend_problem, row_scores, score
 from harness.ensemble.simplex import kkt_residual
+from harness.ensemble.stored import stored_blend
 from harness.errors import HarnessError, InputError
 from harness.plugin import BlendSolution, SolvingBlender
 from harness.plugin.manager import unknown_name
@@ -50,6 +50,8 @@ class BlendResult:
         learned on all rows and without each fold. None where the method does not claim to be optimal.
     starts, agreeing
         From how many points the search on all rows began, and how many ended on its score within 1e-6. None likewise.
+    nested_rows
+        The cosines that ``nested`` is the mean of, shape (n,), in the order of the rows. Left out of the document.
     """
 
     method: str
@@ -62,6 +64,7 @@ class BlendResult:
     kkt_residual: float | None = None
     starts: int | None = None
     agreeing: int | None = None
+    nested_rows: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
     def document(self, submission: str | None, excluded: Sequence[str] = ()) -> dict[str, Any]:
         """Return the JSON document of ``harness ensemble``; ``excluded`` are the members left out by name."""
@@ -186,6 +189,7 @@ def evaluate(
         kkt_residual=None if solution is None else max(residuals),
         starts=None if solution is None else solution.starts,
         agreeing=None if solution is None else solution.agreeing,
+        nested_rows=nested,
     )
 
 
@@ -244,25 +248,6 @@ def combine(parts: Iterable[tuple[float, NDArray[np.float32]]]) -> NDArray[np.fl
     return (total / np.maximum(length, 1e-12)).astype(np.float32)
 
 
-def stored_weights(run: RunFolder) -> dict[str, float] | None:
-    """Return the weights last learned, by member (0 for those left out by name); None if none were.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    path = run.path / "blend.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        weights = {str(name): float(weight) for name, weight in document["weights"].items()}
-        return {**weights, **dict.fromkeys(map(str, document.get("excluded", ())), 0.0)}
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: it holds no weights ({error!r}); write it anew with `harness ensemble`") from error
-
-
 def weights_of(run: RunFolder, members: Sequence[str]) -> tuple[dict[str, float], list[str]]:
     """Return the weights to blend some members of a run with, and what a user should know of them.
 
@@ -277,11 +262,17 @@ def weights_of(run: RunFolder, members: Sequence[str]) -> tuple[dict[str, float]
         The learned ones, or equal ones where none were learned. Empty if nothing is left to blend.
     notes
         Sentences.
+
+    Raises
+    ------
+    InputError
+        If the file with the learned weights is damaged.
     """
-    stored = stored_weights(run)
-    if stored is None:
+    blend = stored_blend(run)
+    if blend is None:
         note = "the blend weighs all members the same: learn its weights with `harness ensemble --optimize`"
         return dict.fromkeys(members, 1.0 / len(members)), [note]
+    stored = {**dict.fromkeys(blend.excluded, 0.0), **blend.weights}
     weights = {name: stored[name] for name in members if stored.get(name)}
     notes = [
         f"the blend goes without '{name}', which has the weight {weight:.3f}"

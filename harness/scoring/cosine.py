@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,21 @@ _BATCH_ELEMENTS = 4_000_000  # resampled group numbers held at a time: 32 MB
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the ends of its 95 % interval."""
+    """A mean and the ends of its 95 % interval; both ends are NaN where it does not exist."""
 
     mean: float
     low: float
     high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies wholly on one side of 0; an interval that does not exist shows nothing."""
+        return self.low > 0.0 or self.high < 0.0
+
+    def document(self) -> dict[str, float | None]:
+        """Return ``{mean, ci_low, ci_high}`` for a JSON document; ends that do not exist are null."""
+        ends = [None if math.isnan(end) else end for end in (self.low, self.high)]
+        return {"mean": self.mean, "ci_low": ends[0], "ci_high": ends[1]}
 
 
 def row_cosines(predictions: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.scoring.cosine import group_interval, row_cosines, slice_means
+from harness.scoring.cosine import Interval, group_interval, row_cosines, slice_means
 from harness.store.run import MemberSpec, RunFolder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class LeaderboardRow:
         Its weights have only ever seen synthetic scenes, and this data is something else.
     slices
         Mean cosine by source.
+    behind_leader
+        How much higher the first row scores: the mean difference paired by row, and its 95 % group-bootstrap
+        interval. None for the first row itself. The leader was chosen on these very rows, so the difference is a
+        little flattered.
+    tied_with_leader
+        That interval contains 0 or does not exist: these rows cannot tell the member from the leader. False for the
+        leader itself.
     """
 
     plugin: str
@@ -50,6 +60,8 @@ class LeaderboardRow:
     total_parameters: int
     out_of_domain: bool = False
     slices: dict[str, float] = field(default_factory=dict)
+    behind_leader: Interval | None = None
+    tied_with_leader: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,23 +79,29 @@ class Leaderboard:
     def document(self) -> dict[str, Any]:
         """Return the JSON document; ends of an interval that does not exist are null."""
         document = asdict(self)
-        for row in document["rows"]:
+        for row, shown in zip(self.rows, document["rows"], strict=True):
             for key in ("ci_low", "ci_high"):
-                row[key] = None if np.isnan(row[key]) else row[key]
+                shown[key] = None if np.isnan(shown[key]) else shown[key]
+            shown["behind_leader"] = None if row.behind_leader is None else row.behind_leader.document()
         return document
 
 
 def leaderboard(run: RunFolder) -> Leaderboard:
-    """Score every member of a run. A member that misses rows is listed as incomplete, never averaged."""
+    """Score every member of a run, and how far each is behind the best.
+
+    A member that misses rows is listed as incomplete, never averaged.
+    """
     document = run.document
-    rows, incomplete = [], {}
+    rows, cosines, incomplete = [], {}, {}
     for name, member in run.members.items():
         records = run.records(member)
         if len(records) < len(member.keys):
             incomplete[name] = f"{len(member.keys) - len(records)} of {len(member.keys)} folds are missing"
             continue
-        rows.append(_row(run, member, records))
+        cosines[name] = row_cosines(run.predictions(member), run.targets)
+        rows.append(_row(run, member, records, cosines[name]))
     rows.sort(key=lambda row: (-row.score, row.plugin))
+    rows = rows[:1] + [_behind(row, cosines[rows[0].plugin] - cosines[row.plugin], run.rows.group) for row in rows[1:]]
     return Leaderboard(
         document["dataset"]["name"],
         document["folds"]["data_fingerprint"],
@@ -94,8 +112,15 @@ def leaderboard(run: RunFolder) -> Leaderboard:
     )
 
 
-def _row(run: RunFolder, member: MemberSpec, records: list[dict[str, Any]]) -> LeaderboardRow:
-    cosines = row_cosines(run.predictions(member), run.targets)
+def _behind(row: LeaderboardRow, gap: NDArray[np.float64], groups: NDArray[np.int64]) -> LeaderboardRow:
+    """Add how much higher the leader scores; ``gap`` is the difference on each row, shape (n,)."""
+    interval = group_interval(gap, groups)
+    return replace(row, behind_leader=interval, tied_with_leader=not interval.excludes_zero)
+
+
+def _row(
+    run: RunFolder, member: MemberSpec, records: list[dict[str, Any]], cosines: NDArray[np.float64]
+) -> LeaderboardRow:
     interval = group_interval(cosines, run.rows.group)
     seconds = sum(record["predict_seconds_cold"] for record in records)
     return LeaderboardRow(

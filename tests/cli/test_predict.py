@@ -105,17 +105,25 @@ def test_every_member_and_the_blend_have_words(root: Path, run: Path) -> None:
 
 
 def test_learned_weights_are_used_and_members_without_one_are_named(root: Path, run: Path) -> None:
-    keep(run, "mean", "ridge")
-    (run / "blend.json").write_text(json.dumps({"weights": {"mean": 1.0, "gone": 0.25}}))
+    keep(run, "mean", "ridge", "talker")  # without its file, the talker cannot be asked
+    weights = {"mean": 0.75, "talker": 0.25}
+    document = {"method": "simplex", "weights": weights, "fold_weights": [weights] * FOLDS}
+    (run / "blend.json").write_text(json.dumps(document))
     answer = ask(root, run, "--json")
     assert answer.code == 0, answer.err
     rows = {row["plugin"]: row["explanation"] for row in answer.json}
     assert [i["text"] for i in rows["blend"]] == [i["text"] for i in rows["mean"]]
-    assert "without 'gone'" in answer.err
+    assert "without 'talker', which has the weight 0.250" in answer.err
     assert "no weight of ridge" in answer.err
+
+
+def test_a_damaged_blend_is_refused_before_anyone_is_asked(root: Path, run: Path) -> None:
     (run / "blend.json").write_text("{}")
     damaged = ask(root, run, "--json")
-    assert (damaged.code, "blend.json: it holds no weights" in damaged.err) == (2, True)
+    assert (damaged.code, damaged.out, "Traceback" in damaged.err) == (2, "", False)
+    assert "blend.json: it holds no weights: 'method' is missing" in damaged.err
+    assert "harness ensemble --optimize" in damaged.err
+    assert "left out" not in damaged.err
 
 
 def test_a_member_that_fails_silences_no_other(root: Path, run: Path) -> None:

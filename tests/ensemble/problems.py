@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,32 +33,58 @@ def problem_of(n: int, k: int, seed: int) -> BlendProblem:
     return blend_problem([f"m{i}" for i in range(k)], views, targets)
 
 
+RECORD = {
+    "fit_seconds_cold": 1.0,
+    "predict_seconds_cold": 0.5,
+    "trainable_parameters": 10,
+    "total_parameters": 20,
+}
+IDENTITY = {"data_fingerprint": "f" * 16, "encoder": "mini", "n_folds": 4, "threshold": 0.7, "seed": 0}
+
+
 def write_run(
-    folder: Path, predictions: Mapping[str, NDArray[np.float32]], targets: NDArray[np.float32], test: bool = False
+    folder: Path,
+    predictions: Mapping[str, NDArray[np.float32]],
+    targets: NDArray[np.float32],
+    test: bool = False,
+    *,
+    order: Sequence[int] | None = None,
+    one_group: bool = False,
+    sources: Sequence[str] | None = None,
+    folds: Mapping[str, object] | None = None,
 ) -> RunFolder:
-    """Write a run of untrained members; its test set, where there is one, is the rows themselves."""
+    """Write a run of untrained members, its rows in twos; its test set, where there is one, is the rows themselves.
+
+    ``order`` lists the rows in another order, each with the id, fold, group, source and vectors it always has;
+    ``folds`` replaces what ``run.json`` says of the folds.
+    """
     n = len(targets)
     folder.mkdir(parents=True)
-    ids = [f"row{i}" for i in range(n)]
+    listed = list(range(n)) if order is None else list(order)
+    ids = [f"row{i}" for i in listed]
     with (folder / "rows.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["id", "fold", "group", "source", "prompt"])
-        writer.writerows([[row_id, i % 4, i // 2 * 4 + i % 4, "", f"prompt {i}"] for i, row_id in enumerate(ids)])
-    np.save(folder / "targets.npy", targets)
+        groups = [0 if one_group else i // 8 * 4 + i % 4 for i in range(n)]
+        writer.writerows([[f"row{i}", i % 4, groups[i], sources[i] if sources else "", f"prompt {i}"] for i in listed])
+    np.save(folder / "targets.npy", targets[listed])
     spec = {"plugin": "x", "version": "1", "distribution": "x", "trainable": False, "config": {}}
     run = RunFolder(folder)
     for name, values in predictions.items():
         task = run.task_folder(name, ALL_ROWS, "k")
         task.mkdir(parents=True)
-        kept = np.flatnonzero(~np.isnan(values).any(axis=1))
-        (task / "ids.json").write_text(json.dumps([ids[i] for i in kept]))
+        kept = [i for i in range(n) if not np.isnan(values[i]).any()]
+        (task / "ids.json").write_text(json.dumps([f"row{i}" for i in kept]))
+        (task / "record.json").write_text(json.dumps(RECORD))
         np.save(task / "predictions.npy", values[kept])
         if test:
-            np.save(task / "test-t.npy", values)
+            np.save(task / "test-t.npy", values[listed])
     if test:
         run.write_test_ids(ids)
     run.update(
         {
+            "dataset": {"name": "made", "synthetic": False},
+            "folds": {**IDENTITY, "fold_hash": "h" * 16, **(folds or {})},
             "members": {name: {**spec, "keys": {str(ALL_ROWS): "k"}} for name in predictions},
             "test": {"fingerprint": "t"} if test else None,
         }

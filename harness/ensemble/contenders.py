@@ -1,0 +1,262 @@
+"""Members and blends of runs against each other, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.ensemble.blend import evaluate, run_problem
+from harness.ensemble.gram import row_scores
+from harness.ensemble.operands import LEARN, Operand, find_operand, names, say_names
+from harness.ensemble.stored import stored_blend
+from harness.errors import InputError
+from harness.scoring.compare import Comparison, compare_rows
+from harness.scoring.cosine import row_cosines
+from harness.store.run import BLEND, RunFolder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.plugin import Blender
+
+_MOST_NAMES = 8
+
+
+class IncompleteError(InputError):
+    """A member has rows without a prediction, and so no score that could be compared."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Comparisons of what two operands name.
+
+    Parameters
+    ----------
+    a, b
+        The operands.
+    comparisons
+        One, or one for each name that two whole runs share.
+    left_out
+        Of two whole runs: why a name is not among them.
+    notes
+        What a user should know, in sentences.
+    """
+
+    a: Operand
+    b: Operand
+    comparisons: list[Comparison]
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document, which ``harness/scoring/README.md`` describes."""
+        return {
+            "a": self.a.text,
+            "b": self.b.text,
+            "run_a": str(self.a.run.path),
+            "run_b": str(self.b.run.path),
+            "comparisons": [comparison.document() for comparison in self.comparisons],
+            "left_out": self.left_out,
+        }
+
+
+def compare_operands(a: str, b: str, run_dir: Path | None, find_blender: Callable[[str], Blender]) -> Contest:
+    """Compare what two operands name, paired by row.
+
+    Parameters
+    ----------
+    a, b
+        ``NAME`` in a run, the path of a run folder, or ``PATH:NAME``. A name is a member, ``blend`` (the weights last
+        learned) or ``blend:METHOD`` (learned now, on all complete members); a blend is scored by its nested row
+        scores: each row is blended with weights learned without its fold. Two whole runs compare every name that
+        both have.
+    run_dir
+        The run that bare names stand in. None: the one used last.
+    find_blender
+        Returns a blending method by name.
+
+    Raises
+    ------
+    InputError
+        If an operand names nothing, the same thing as the other, or something incomplete; or if the two runs were
+        not made on the same rows and folds.
+    """
+    notes: list[str] = []
+    one, two = (find_operand(text, run_dir, notes) for text in (a, b))
+    if (one.name is None) != (two.name is None):
+        whole, part = (one, two) if one.name is None else (two, one)
+        raise InputError(
+            f"{whole.text} is a whole run and {part.text} is not; say what to take of it: {whole.text}:{part.name} "
+            f"({say_names(whole.run)})"
+        )
+    if one.run.path.resolve() == two.run.path.resolve():
+        two = replace(two, run=one.run)
+        if one.name == two.name:
+            thing = f"'{one.name}' of {one.run.path}" if one.name else f"the run {one.run.path}"
+            raise InputError(f"{a} and {b} are the same thing, {thing}; name two different ones")
+    order = _order(one.run, two.run)
+    rows = one.run.rows
+
+    def compare(name_a: str, name_b: str) -> Comparison:
+        scores_a = _scores(one.run, name_a, find_blender, notes)
+        scores_b = _scores(two.run, name_b, find_blender, notes)[order]
+        return compare_rows(name_a, name_b, scores_a, scores_b, rows.group, rows.sources)
+
+    if one.name is not None and two.name is not None:
+        return Contest(one, two, [compare(one.name, two.name)], notes=notes)
+    return Contest(one, two, *_compare_all(one.run, two.run, compare), notes=notes)
+
+
+def _compare_all(
+    a: RunFolder, b: RunFolder, compare: Callable[[str, str], Comparison]
+) -> tuple[list[Comparison], dict[str, str]]:
+    """Compare every name that two runs share; one that a run lacks, or has in part, gets the reason."""
+    names_a, names_b = names(a), names(b)
+    left_out = {name: f"only {a.path} has it" for name in names_a if name not in names_b}
+    left_out |= {name: f"only {b.path} has it" for name in names_b if name not in names_a}
+    comparisons = []
+    for name in names_a:
+        if name in names_b:
+            try:
+                comparisons.append(compare(name, name))
+            except IncompleteError as error:
+                left_out[name] = str(error)
+    if not comparisons:
+        reasons = "".join(f"\n  - {name}: {reason}" for name, reason in left_out.items())
+        raise InputError(f"{a.path} and {b.path} have nothing in common that could be compared:{reasons}")
+    return comparisons, left_out
+
+
+# -- the same rows -------------------------------------------------------------------------------
+
+_MUST_AGREE = ("data_fingerprint", "encoder", "fold_hash")
+"""What makes rows, targets and held-out sets the same. Other settings may differ where they lead to the same folds."""
+_SETTINGS = {
+    "data_fingerprint": "the data fingerprint",
+    "encoder": "the encoder",
+    "n_folds": "--folds",
+    "threshold": "--group-threshold",
+    "split": "the split",
+    "seed": "--seed",
+}
+
+
+def _order(a: RunFolder, b: RunFolder) -> NDArray[np.int64]:
+    """Return the row of b that is each row of a, shape (n,).
+
+    Raises
+    ------
+    InputError
+        If the runs were not made on the same images, targets and folds.
+    """
+    if a is b:
+        return np.arange(len(a.rows.ids))
+    folds_a, folds_b = ({"split": "group", **run.document["folds"]} for run in (a, b))
+    if any(folds_a.get(key) != folds_b.get(key) for key in _MUST_AGREE):
+        raise InputError(_say_difference(a, b, folds_a, folds_b))
+    index = {row_id: i for i, row_id in enumerate(b.rows.ids)}
+    order = np.array([index.get(row_id, -1) for row_id in a.rows.ids], dtype=np.int64)
+    if len(order) != len(index) or (order < 0).any() or (b.rows.group[order] != a.rows.group).any():
+        raise InputError(
+            f"{a.path / 'rows.csv'} and {b.path / 'rows.csv'} differ, although both run.json name the same folds: one "
+            "of them was changed; restore it, or make that run anew"
+        )
+    return order
+
+
+def _say_difference(a: RunFolder, b: RunFolder, folds_a: dict[str, Any], folds_b: dict[str, Any]) -> str:
+    differ = [key for key in _SETTINGS if folds_a.get(key) != folds_b.get(key)]
+    said = ", ".join(f"{_SETTINGS[key]} is {folds_a.get(key)} and {folds_b.get(key)}" for key in differ)
+    options = "".join(f" {_SETTINGS[key]} {folds_a[key]}" for key in differ if _SETTINGS[key].startswith("--"))
+    data = " on the data of the first," if "data_fingerprint" in differ else ""
+    return (
+        f"{a.path} and {b.path} cannot be paired, for they were not made on the same rows and folds: "
+        f"{said or 'the settings are the same, but not the version of the harness that made the folds'}; "
+        f"repeat the second,{data} with `harness run{options} --run-dir NEW`"
+    )
+
+
+# -- scores --------------------------------------------------------------------------------------
+
+
+def _scores(run: RunFolder, name: str, find_blender: Callable[[str], Blender], notes: list[str]) -> NDArray[np.float64]:
+    """Return the cosine of each row, shape (n,), in the order of the run; of a blend the nested one.
+
+    Raises
+    ------
+    IncompleteError
+        If a row has none.
+    InputError
+        If the stored weights are damaged, or the blending method is unknown.
+    """
+    if name == BLEND:
+        return _stored_scores(run, notes)
+    if name.startswith(LEARN):
+        return _learned_scores(run, name, find_blender, notes)
+    _refuse_unfinished(run, [name])
+    cosines = row_cosines(run.predictions(run.members[name]), run.targets)
+    if missing := int(np.isnan(cosines).sum()):
+        raise IncompleteError(
+            f"{run.path}: member '{name}' has no prediction for {missing} of {len(cosines)} rows; remove "
+            f"{run.path / 'members' / name} and give the command of the run again"
+        )
+    return cosines
+
+
+def _unfinished(run: RunFolder, name: str) -> str:
+    """Say how many tasks of a member are not done; nothing if all are."""
+    keys = run.members[name].keys
+    count = sum(not run.task_folder(name, fold, key).is_dir() for fold, key in keys.items())
+    return f"{count} of its {len(keys)} tasks are not done" if count else ""
+
+
+def _refuse_unfinished(run: RunFolder, members: Sequence[str]) -> None:
+    for name in members:
+        if reason := _unfinished(run, name):
+            raise IncompleteError(
+                f"{run.path}: member '{name}' does not have a prediction for every row, for {reason}; give the command "
+                "of the run again, which does only what is missing"
+            )
+
+
+def _stored_scores(run: RunFolder, notes: list[str]) -> NDArray[np.float64]:
+    """Blend each row with the stored weights that were learned without its fold."""
+    blend = stored_blend(run)
+    assert blend is not None, "its file was there when the name was looked up"
+    members = [name for name in blend.weights if any(weights[name] for weights in blend.fold_weights)]
+    _refuse_unfinished(run, members)
+    problem, fold = run_problem(run, members), run.rows.fold
+    scores = np.empty(len(fold))
+    for f, weights in zip(np.unique(fold), blend.fold_weights, strict=True):
+        held = fold == f
+        scores[held] = row_scores(problem.take(held), np.array([weights[name] for name in members]))
+    _note_blend(run, BLEND, blend.method, members, notes)
+    return scores
+
+
+def _learned_scores(
+    run: RunFolder, name: str, find_blender: Callable[[str], Blender], notes: list[str]
+) -> NDArray[np.float64]:
+    """Blend each row with weights that a method learns now without its fold."""
+    try:
+        blender = find_blender(name.removeprefix(LEARN))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    unfinished = {member: reason for member in run.members if (reason := _unfinished(run, member))}
+    members = [member for member in run.members if member not in unfinished]
+    if not members:
+        raise IncompleteError(f"{run.path}: no member is complete; give the command of the run again")
+    rows = run.rows
+    scores = evaluate(run_problem(run, members), blender, rows.fold, rows.group).nested_rows
+    _note_blend(run, name, blender.name, members, notes)
+    notes += [f"{name} goes without '{member}': {reason}" for member, reason in unfinished.items()]
+    return scores
+
+
+def _note_blend(run: RunFolder, name: str, method: str, members: Sequence[str], notes: list[str]) -> None:
+    of = ", ".join(members) if len(members) <= _MOST_NAMES else f"{len(members)} members"
+    notes.append(f"{name} in {run.path}: {method} of {of}; nested, each row with weights learned without its fold")
