@@ -114,6 +114,15 @@ def test_sampling_has_no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     assert brought(problem, exact_members=0).shapley == pytest.approx(brought(problem).shapley, abs=1e-12)
 
 
+def test_each_order_comes_with_its_reverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, values = problem_of(50, 5, 1), []
+    for circle in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 2, 4, 1, 3]):
+        monkeypatch.setattr(module, "_draw", lambda k, circles, seed, circle=circle: [circle] * 2)
+        values.append(brought(problem, "nnls", exact_members=0).shapley)
+    assert values[0] == pytest.approx(values[1], abs=1e-12)
+    assert np.abs(values[0] - values[2]).max() > 1e-4, "another circle must differ for this to say anything"
+
+
 def test_the_draw_is_the_same_every_time_and_another_with_another_seed() -> None:
     problem = problem_of(40, 6, 2)
     first, again, other = (brought(problem, "nnls", exact_members=5, seed=seed) for seed in (0, 0, 1))
