@@ -11,7 +11,8 @@ from harness.cli.options import Json, PluginFiles, RunDir
 
 if TYPE_CHECKING:
     from harness.ensemble.blend import BlendResult
-    from harness.plugin import Blender, PluginManager
+    from harness.ensemble.contributions import Contributions
+    from harness.plugin import Blender, BlendProblem, PluginManager
     from harness.store.run import RunFolder
 
 ALL = "all"
@@ -29,6 +30,15 @@ def ensemble(
             "side by side, the submission with simplex.",
         ),
     ] = None,
+    contributions: Annotated[
+        bool,
+        typer.Option(
+            "--contributions",
+            help="Say what each member brought: its Shapley value, the score lost without it, and whose errors go "
+            "together. With --method all, to the blend of simplex. Blends many subsets of the members: seconds to "
+            "minutes.",
+        ),
+    ] = False,
     include: Annotated[
         str | None, typer.Option("--include", help="Blend only these members, separated by commas.")
     ] = None,
@@ -46,6 +56,7 @@ def ensemble(
 
     The submission is written where the run has a test set.
     """
+    from harness.cli.contributions import show_contributions
     from harness.cli.render import note, print_json
     from harness.ensemble.blend import choose_members, evaluate, run_problem
     from harness.errors import InputError
@@ -55,6 +66,8 @@ def ensemble(
 
     if method is not None and not optimize:
         raise InputError("--method says how to learn weights; add --optimize")
+    if contributions and not optimize:
+        raise InputError("--contributions says what members bring to a learned blend; add --optimize")
     folder = RunFolder(run_dir) if run_dir else newest_run()
     blenders = _blenders(PluginManager(plugin_file or ()), method or ("simplex" if optimize else "uniform"))
     if out is not None and folder.document["test"] is None:
@@ -69,12 +82,19 @@ def ensemble(
     documents = [result.document(None, excluded) for result in results]
     documents[0]["submission"] = str(target) if target else None
     write_json(folder.path / "blend.json", documents[0])
+    # The blend is written before this, as its submission is: this may take minutes.
+    brought = _contributions(folder, problem, blenders[0]) if contributions else None
+    if brought is not None:
+        documents[0]["contributions"] = brought.document()
+        write_json(folder.path / "blend.json", documents[0])
     if json:
         print_json({"methods": documents} if method == ALL else documents[0])
     elif method == ALL:
         _show_all(folder.path, results)
     else:
         _show(folder.path, results[0])
+    if brought is not None and not json:
+        show_contributions(results[0], brought)
     for text in _notes(results):
         note(text)
     if target is not None:
@@ -96,6 +116,14 @@ def _blenders(manager: PluginManager, method: str) -> list[Blender]:
     except InputError as error:
         raise InputError(f"--method {method}: {error}") from error
     return [first, *(blender for name, blender in manager.blenders.items() if name != DEFAULT)]
+
+
+def _contributions(folder: RunFolder, problem: BlendProblem, blender: Blender) -> Contributions:
+    from harness.cli.progress import Steps
+    from harness.ensemble.contributions import contributions
+
+    with Steps("blends of some members") as progress:
+        return contributions(problem, blender, folder.rows.fold, folder.rows.group, progress=progress)
 
 
 def _names(value: str | None) -> list[str] | None:

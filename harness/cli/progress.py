@@ -124,5 +124,30 @@ class Status:
             self._status.update(Text(f"{label}: model {done + 1} of {total}"))
 
 
+class Steps:
+    """One bar on a terminal for work that goes on in equal steps; nothing in a pipe."""
+
+    def __init__(self, label: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True, highlight=False)
+        self._bars = Progress(console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bars.add_task(label, total=None)
+
+    def __enter__(self) -> Steps:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps are done."""
+        self._bars.update(self._task, completed=done, total=total)
+
+
 def _fold(fold: int | None) -> str:
     return "all rows" if fold == -1 else f"fold {fold}"

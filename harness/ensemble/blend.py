@@ -167,15 +167,7 @@ def evaluate(
     """
     problem = replace(problem, groups=groups)
     weights, residual, solution = _learned(blender, problem)
-    residuals = [residual]
-    nested = np.empty(len(fold))
-    fold_weights = []
-    for f in np.unique(fold):
-        held = fold == f
-        learned, residual, _ = _learned(blender, problem.take(~held))
-        residuals.append(residual)
-        fold_weights.append(_named(problem.members, learned))
-        nested[held] = row_scores(problem.take(held), learned)
+    nested, fold_weights, residuals = _nested(problem, blender, fold)
     singles = problem.agreement.mean(axis=0)
     best = int(singles.argmax())
     return BlendResult(
@@ -186,11 +178,39 @@ def evaluate(
         fold_weights=fold_weights,
         best_single=(problem.members[best], float(singles[best])),
         gain=group_interval(nested - problem.agreement[:, best], groups),
-        kkt_residual=None if solution is None else max(residuals),
+        kkt_residual=None if solution is None else max(residual, *residuals),
         starts=None if solution is None else solution.starts,
         agreeing=None if solution is None else solution.agreeing,
         nested_rows=nested,
     )
+
+
+def nested_rows(problem: BlendProblem, blender: Blender, fold: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the cosine of each row's blend with its target, shape (n,), by weights learned without the row's fold.
+
+    Parameters
+    ----------
+    problem
+        With its groups, where the blender is to see them.
+    fold
+        Fold of each row, shape (n,).
+    """
+    return _nested(problem, blender, fold)[0]
+
+
+def _nested(
+    problem: BlendProblem, blender: Blender, fold: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], list[dict[str, float]], list[float]]:
+    """Return the nested row scores, and of each fold the weights learned without it and their KKT residual."""
+    rows = np.empty(len(fold))
+    fold_weights, residuals = [], []
+    for f in np.unique(fold):
+        held = fold == f
+        learned, residual, _ = _learned(blender, problem.take(~held))
+        rows[held] = row_scores(problem.take(held), learned)
+        fold_weights.append(_named(problem.members, learned))
+        residuals.append(residual)
+    return rows, fold_weights, residuals
 
 
 def _learned(blender: Blender, problem: BlendProblem) -> tuple[NDArray[np.float64], float, BlendSolution | None]:

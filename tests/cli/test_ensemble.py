@@ -117,3 +117,58 @@ def test_an_unknown_method_is_refused_with_the_nearest(tmp_path: Path, harness: 
     assert without.code == 2
     assert "harness plugins list" in without.err
     assert not (run.path / "blend.json").exists()
+
+
+def test_what_each_member_brought_is_shown_and_kept(tmp_path: Path, harness: Harness) -> None:
+    run = run_of(tmp_path / "run")
+    shown = harness("ensemble", "--optimize", "--contributions", "--run-dir", run.path)
+    assert shown.code == 0, shown.err
+    document = json.loads((run.path / "blend.json").read_text())
+    asked = harness("ensemble", "--optimize", "--contributions", "--method", "all", "--run-dir", run.path, "--json")
+    assert asked.json["methods"][0] == document, "with all methods it is of the one that is submitted"
+    assert [method for method in asked.json["methods"] if "contributions" in method] == [document]
+    assert asked.err.count("%") == 0, "a bar of steps is for terminals"
+    brought = document["contributions"]
+    assert (brought["exact"], brought["permutations"]) == (True, None)
+    assert sum(brought["shapley"].values()) == pytest.approx(document["nested_score"], abs=1e-12)
+    lines = [line.split() for line in shown.out.splitlines() if line.strip()]
+    table = lines[next(i for i, line in enumerate(lines) if "Shapley" in line and "member" in line) :]
+    for name in NAMES:
+        line, errors, predictions = [line for line in table if line[0] == name and len(line) > len(NAMES)]
+        loss = brought["leave_one_out"][name]
+        figures = [f"{document['weights'][name]:.3f}", f"{brought['shapley'][name]:.4f}", f"{loss['mean']:+.4f}"]
+        assert line[1:] == [*figures, f"{loss['ci_low']:+.4f}", "…", f"{loss['ci_high']:+.4f}"]
+        assert errors[1:] == [f"{brought['error_correlation'][name][other]:.3f}" for other in NAMES]
+        assert predictions[1:] == [f"{brought['prediction_cosine'][name][other]:.3f}" for other in NAMES]
+    assert "exact, over all 15 coalitions" in shown.out
+    plain = harness("ensemble", "--optimize", "--run-dir", run.path, "--json")
+    assert plain.json == {key: value for key, value in document.items() if key != "contributions"}
+
+
+def test_what_many_members_brought_is_sampled_and_says_so(tmp_path: Path, harness: Harness) -> None:
+    views, targets = members(40, 9, 3, dim=384)
+    run = write_run(tmp_path / "run", {f"m{i}": view for i, view in enumerate(views)}, targets)
+    shown = harness("ensemble", "--optimize", "--method", "nnls", "--contributions", "--run-dir", run.path)
+    assert shown.code == 0, shown.err
+    brought = json.loads((run.path / "blend.json").read_text())["contributions"]
+    assert (brought["exact"], brought["permutations"]) == (False, 72)
+    assert "sampled from 72 permutations" in shown.out
+    for name, value in brought["shapley"].items():
+        assert f"{value:.4f} ± {brought['shapley_error'][name]:.4f}" in shown.out
+
+
+def test_an_only_member_has_no_leave_one_out(tmp_path: Path, harness: Harness) -> None:
+    run = run_of(tmp_path / "run")
+    command = ("ensemble", "--optimize", "--contributions", "--run-dir", run.path, "--include", "knn")
+    one = harness(*command)
+    assert one.code == 0, one.err
+    assert "leave-one-out is not defined for an only member" in one.err
+    document = harness(*command, "--json").json
+    assert document["contributions"]["leave_one_out"] == {"knn": None}
+    assert document["contributions"]["shapley"]["knn"] == pytest.approx(document["nested_score"])
+
+
+def test_contributions_are_of_a_learned_blend(tmp_path: Path, harness: Harness) -> None:
+    refused = harness("ensemble", "--contributions", "--run-dir", run_of(tmp_path / "run").path)
+    assert refused.code == 2
+    assert "--contributions says what members bring to a learned blend; add --optimize" in refused.err
