@@ -81,7 +81,7 @@ def _run_again(published: Published, manager: PluginManager) -> RunFolder:
     """Carry out the published configuration in a folder of its own below ``runs/``."""
     from harness.cli.progress import RunProgress
     from harness.cli.render import note
-    from harness.errors import InputError, TaskFailedError
+    from harness.errors import DataNotFoundError, InputError, TaskFailedError
     from harness.report.verify import check_versions
     from harness.running.config import resolve_config
     from harness.running.inputs import resolve_inputs
@@ -89,8 +89,13 @@ def _run_again(published: Published, manager: PluginManager) -> RunFolder:
     from harness.running.session import carry_out
 
     check_versions(published, manager)
-    config = resolve_config({**published.data["config"], "run_dir": str(_folder(published))})
-    data, here = published.data["dataset"], resolve_inputs(config, manager)
+    try:
+        config = resolve_config({**published.data["config"], "run_dir": str(_folder(published))})
+        data, here = published.data["dataset"], resolve_inputs(config, manager)
+    except DataNotFoundError:
+        raise
+    except InputError as error:
+        raise InputError(f"{published.path}: its configuration cannot be run here: {error}") from error
     if here.identity["data_fingerprint"] != data["fingerprint"]:
         raise InputError(
             f"{published.path}: it was published on data with the fingerprint {data['fingerprint']}, and "

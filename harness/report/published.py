@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,8 @@ from harness.store.atomic import write_file, write_json
 
 if TYPE_CHECKING:
     from harness.plugin import Blender, Predictor
+    from harness.report.figures import Figures
+    from harness.scoring.leaderboard import Leaderboard
     from harness.store.run import RunFolder
 
 
@@ -60,37 +63,38 @@ def publish(
     board = leaderboard(run)
     if not board.rows:
         raise InputError(f"{run.path}: no member has a prediction for every row yet; finish it with `harness run`")
+    target = folder / f"{file_stem(board.dataset, data, split_of(run.document))}.json"
     ranked = {row.plugin for row in board.rows}
     members = [name for name in run.members if name in ranked]
     settings = portable_settings(run, members, data=data, predictors=predictors, defaults=defaults)
-    stem = file_stem(board.dataset, data, split_of(run.document))
-    target = folder / f"{stem}.json"
+    document = _document(run, score_again(run, members, blenders, board), settings, board, target)
+    other = _is_of_other_data(target, board.data_fingerprint)
+    table = target.with_suffix(".md")
+    text = markdown(document)
+    write_json(target, document)
+    write_file(table, lambda stream: stream.write(text.encode()))
+    return Written(target, table, other)
+
+
+def _document(
+    run: RunFolder, figures: Figures, settings: dict[str, Any], board: Leaderboard, target: Path
+) -> dict[str, Any]:
     facts = run.document
-    figures = score_again(run, members, blenders, board)
-    document = {
+    return {
         "schema": SCHEMA,
         **figures.head,
         "config": settings,
         "commands": {
             "run": run_command(settings),
             "ensemble": "harness ensemble --optimize --method all",
-            "verify": f"harness leaderboard --verify {_portable(target)}",
+            "verify": f"harness leaderboard --verify {shlex.quote(_portable(target))}",
         },
-        "versions": facts["versions"],
-        "git_commit": facts["git_commit"],
-        "machine": facts["machine"],
-        "created": facts["created"],
+        **{key: facts[key] for key in ("versions", "git_commit", "machine", "created")},
         "published": datetime.now().astimezone().isoformat(timespec="seconds"),
         "rows": figures.rows,
         "incomplete": board.incomplete,
         "blends": figures.blends,
     }
-    other = _is_of_other_data(target, document["dataset"]["fingerprint"])
-    table = target.with_suffix(".md")
-    text = markdown(document)
-    write_json(target, document)
-    write_file(table, lambda stream: stream.write(text.encode()))
-    return Written(target, table, other)
 
 
 def file_stem(dataset: str, data: str, split: str) -> str:

@@ -54,11 +54,17 @@ class _Gain(_Part):
     mean: float
 
 
+class _Best(_Part):
+    plugin: str
+    score: float
+
+
 class _Blend(_Part):
     method: str
     weights: dict[str, float] = Field(min_length=1)
     score: float
     nested_score: float
+    best_single: _Best
     gain: _Gain
     fold_weights: list[dict[str, float]]
 

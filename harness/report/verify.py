@@ -33,6 +33,8 @@ SAME_OPTIMUM = 1e-9
 Verdict = Literal["same", "differs"]
 
 _TIMED = {"fit_seconds", "images_per_second"}
+_PLACES = {"name", "layout"}
+"""Follow from where and how the data lies; its fingerprint says what it is."""
 _NAMES = {"plugin", "distribution", "method"}
 _BITWISE = {"predictions_sha256", "starts", "starts_agreeing", "order"}
 """Compared only where nothing may differ: they jump where a score moves in its last bits."""
@@ -232,6 +234,8 @@ def _same_place(data: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
 def _of_head(data: Mapping[str, Any], found: Figures, tolerance: float) -> Iterator[Figure]:
     for part in ("dataset", "folds"):
         for name, value in data[part].items():
+            if part == "dataset" and name in _PLACES:
+                continue
             yield from _compared("", f"{part}.{name}", value, found.head[part].get(name), tolerance)
     yield from _compared("", "commands.run", data["commands"]["run"], run_command(data["config"]), tolerance)
 
