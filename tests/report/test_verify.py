@@ -79,7 +79,7 @@ EDITS: dict[str, tuple[Edit, list[str]]] = {
     "a nested end": (lambda d: blend(d, "best")["nested_ci"].__setitem__(1, 0.9), ["best: nested_ci[1]"]),
     "the best": (lambda d: blend(d, "simplex")["best_single"].update(plugin="x"), ["simplex: best_single.plugin"]),
     "a residual": (lambda d: blend(d, "simplex").update(kkt_residual=1e-3), ["simplex: kkt_residual"]),
-    "a weight": (lambda d: _shift(blend(d, "simplex")["weights"], "mean", -1e-3), ["simplex: weights.mean"]),
+    "a weight": (lambda d: _shift(blend(d, "greedy")["weights"], "mean", -1e-3), ["greedy: weights.mean"]),
     "a weight of a fold": (
         lambda d: _shift(blend(d, "uniform")["fold_weights"][1], "knn", 1e-2),
         ["uniform: fold_weights[1].knn"],
@@ -115,6 +115,27 @@ def test_weights_of_another_optimum_are_the_same(shelf: Shelf, tmp_path: Path) -
         weights["knn"], weights["near"] = weights["knn"] + 0.2, weights["near"] - 0.2
 
     assert named(check(edited(published, tmp_path, share), run)) == []
+
+
+def test_weights_that_are_only_near_the_optimum_are_not(shelf: Shelf, tmp_path: Path) -> None:
+    """Where the score is flat, a weight can move further than the score's tolerance would notice."""
+    run = copied(shelf.run, tmp_path / "run")
+    rng = np.random.default_rng(0)
+    for name, member in run.members.items():
+        for fold, key in member.keys.items():
+            targets = run.targets[run.rows.fold == fold]
+            noise = rng.normal(size=targets.shape) / 20
+            np.save(run.task_folder(name, fold, key) / "predictions.npy", (targets + noise).astype(np.float32))
+    published = publish_run(run, tmp_path / "noisy")
+
+    def move(document: dict[str, Any]) -> None:
+        weights = blend(document, "simplex")["weights"]
+        assert min(weights.values()) > 0.1
+        weights["mean"], weights["knn"] = weights["mean"] - 5e-4, weights["knn"] + 5e-4
+
+    moved = edited(published, tmp_path, move)
+    assert named(check(moved, run)) == ["simplex: weights.mean", "simplex: weights.knn"]
+    assert named(check(moved, run, tolerance=2e-6)) == []
 
 
 @pytest.mark.parametrize("by", [1e-3, 1e-7])
