@@ -17,6 +17,10 @@ class InputError(HarnessError):
     exit_code = 2
 
 
+class DataNotFoundError(InputError):
+    """There is nothing where a data set was named."""
+
+
 class NotFittedError(HarnessError):
     """A predictor was asked to predict or save before it was fitted or loaded."""
 
@@ -27,3 +31,7 @@ class PredictionError(HarnessError):
 
 class TaskFailedError(HarnessError):
     """One or more tasks of a run failed; the run folder holds their tracebacks."""
+
+
+class VerificationError(HarnessError):
+    """A published figure does not come out again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,11 +14,13 @@ from harness.data.layouts.captions import CocoReader, FlickrReader
 from harness.data.layouts.folder import ImageFolderReader, PlainFolderReader
 from harness.data.layouts.kaggle import KaggleReader
 from harness.data.layouts.scenes import ScenesReader
-from harness.errors import InputError
+from harness.errors import DataNotFoundError, InputError
 
 if TYPE_CHECKING:
     from harness.plugin import DatasetReader
 
+REAL_DATA_VARIABLE = "HARNESS_REAL_DATA"
+"""Names a folder of data sets, which can then be given by their names in it: ``--data drawbench``."""
 Readers = Mapping[str, "DatasetReader"]
 Captions = Literal["mean", "first", "all"]
 
@@ -33,7 +36,7 @@ def open_dataset(spec: str, extra_readers: Readers | None = None, captions: Capt
     Parameters
     ----------
     spec
-        What the user typed.
+        What the user typed. A relative path that leads nowhere is looked for below ``HARNESS_REAL_DATA``, too.
     extra_readers
         Readers that plugins brought; they are asked before our own.
     captions
@@ -43,9 +46,9 @@ def open_dataset(spec: str, extra_readers: Readers | None = None, captions: Capt
     Raises
     ------
     InputError
-        If nothing is there, no layout matches (with what was looked for), or a row is wrong.
+        If nothing is there (``DataNotFoundError``), no layout matches (with what was looked for), or a row is wrong.
     """
-    location = Path(spec)
+    location = _located(spec)
     readers = [*(extra_readers or {}).values(), *_NAMED, *_LAYOUTS, *_LAST]
     for reader in readers:
         if reader.matches(location):
@@ -60,9 +63,45 @@ def open_dataset(spec: str, extra_readers: Readers | None = None, captions: Capt
             return _select_captions(dataset, captions)
     looked_for = "".join(f"\n  - {reader.looks_for}" for reader in readers)
     if not location.exists():
-        raise InputError(f"{spec}: there is no such folder, file or data set; a data set is one of:{looked_for}")
+        raise DataNotFoundError(
+            f"{spec}: there is no such folder, file or data set, nor one of that name in the folder that "
+            f"{REAL_DATA_VARIABLE} names; a data set is one of:{looked_for}"
+        )
     hint = f" (a file was named; did you mean its folder, {location.parent}?)" if location.is_file() else ""
     raise InputError(f"{spec}: no data set was recognised there{hint}; looked for:{looked_for}")
+
+
+def _located(spec: str) -> Path:
+    location, root = Path(spec), os.environ.get(REAL_DATA_VARIABLE)
+    if root and not location.exists() and (Path(root) / location).exists():
+        return Path(root) / location
+    return location
+
+
+def portable_name(spec: str, location: str) -> str:
+    """Return what names a data set on any machine that has it: what was typed, unless that is a path of this one.
+
+    Parameters
+    ----------
+    spec, location
+        What was given to ``--data``, and where it was found.
+
+    Raises
+    ------
+    InputError
+        If it is an absolute path, or one that climbs, and does not lie below ``HARNESS_REAL_DATA``.
+    """
+    typed = Path(spec)
+    if not typed.is_absolute() and ".." not in typed.parts and not spec.startswith("~"):
+        return typed.as_posix()
+    root = os.environ.get(REAL_DATA_VARIABLE)
+    found = Path(location).resolve()
+    if root and found != Path(root).resolve() and found.is_relative_to(Path(root).resolve()):
+        return found.relative_to(Path(root).resolve()).as_posix()
+    raise InputError(
+        f"the data set of this run was given as {spec}, a path that nobody else has; put its folder into "
+        f"{REAL_DATA_VARIABLE} ({REAL_DATA_VARIABLE}={found.parent} makes it `--data {found.name}`)"
+    )
 
 
 def _short_name(location: Path) -> str:

@@ -127,7 +127,7 @@ def parse_settings(items: Sequence[str]) -> dict[str, dict[str, Any]]:
     settings: dict[str, dict[str, Any]] = {}
     for item in items:
         left, equals, value = item.partition("=")
-        plugin, dot, key = left.partition(".")
+        plugin, dot, key = left.rpartition(".")  # an alias may hold dots, an option cannot
         if not (equals and dot and plugin and key):
             raise InputError(f"--set {item}: write plugin.key=value, such as --set knn.neighbours=50")
         try:
