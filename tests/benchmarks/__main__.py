@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks import cold_start, interrogator, overhead, rerun, submission
+from tests.benchmarks import cold_start, coverage, interrogator, nested, overhead, rerun, submission
 
 BENCHMARKS = {
     "submission": submission.measure,
@@ -12,6 +12,8 @@ BENCHMARKS = {
     "overhead": overhead.measure,
     "cold_start": cold_start.measure,
     "interrogator": interrogator.measure,
+    "coverage": coverage.measure,
+    "nested": nested.measure,
 }
 
 
