@@ -132,7 +132,7 @@ def run_problem(run: RunFolder, members: Sequence[str]) -> BlendProblem:
     Raises
     ------
     InputError
-        If a member has rows missing, or stored rows that are damaged (named, with the mend).
+        If a member has rows missing or without a direction (named, with the mend), or a target has none.
     """
     specs = {name: run.members[name] for name in members}
     known = stored_problem(run, specs)
@@ -145,14 +145,27 @@ def run_problem(run: RunFolder, members: Sequence[str]) -> BlendProblem:
                 f"{run.path}: member '{name}' has no prediction for {source.missing} of {source.shape[0]} rows and "
                 f"cannot be blended; finish it with `harness run`, or leave it out with `--exclude {name}`"
             )
-    try:
-        problem = blend_problem(members, list(sources.values()), run.targets)
-    except InputError as error:
-        raise InputError(
-            f"{run.path}: the stored predictions are damaged: {error}; remove that member's folder under "
-            f"{run.path / 'members'} and run again"
-        ) from error
+    problem = blend_problem(members, list(sources.values()), run.targets)
+    _refuse_rows_without_direction(run, problem)
     return keep_problem(run, specs, problem)
+
+
+def _refuse_rows_without_direction(run: RunFolder, problem: BlendProblem) -> None:
+    """Raise ``InputError`` if a cosine of a member does not exist, naming the first such row."""
+    bad = ~np.isfinite(problem.agreement)
+    if not bad.any():
+        return
+    row = int(bad.any(axis=1).argmax())
+    where = f"for the row '{run.rows.ids[row]}'"
+    if not np.linalg.norm(run.targets[row]) > 0.0 or not np.isfinite(run.targets[row]).all():
+        raise InputError(f"{run.path / 'targets.npy'}: the target {where} is zero or not finite; start the run anew")
+    k = int(bad[row].argmax())
+    name, count = problem.members[k], int(bad[:, k].sum())
+    raise InputError(
+        f"{run.path}: the prediction of member '{name}' {where} is all zeros or not finite ({count} such rows of "
+        f"{len(bad)}), and has no direction to blend; remove {run.path / 'members' / name} and finish it with "
+        f"`harness run`, or leave it out with `--exclude {name}`"
+    )
 
 
 def evaluate(
@@ -164,7 +177,17 @@ def evaluate(
     ----------
     fold, groups
         Fold and group of each of the n rows, shape (n,). The blender sees the groups of the rows it learns on.
+
+    Raises
+    ------
+    InputError
+        If all rows lie in one fold: nothing is left to learn weights on without it.
     """
+    if len(np.unique(fold)) < 2:
+        raise InputError(
+            f"all {len(fold)} rows of the run lie in one fold, so no weights can be learned without the rows they are "
+            "scored on; repeat `harness run` on more data, or with a higher --group-threshold"
+        )
     problem = replace(problem, groups=groups)
     weights, residual, solution = _learned(blender, problem)
     nested, fold_weights, residuals = _nested(problem, blender, fold)
@@ -237,14 +260,29 @@ def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float
     """Blend the test predictions: shape (m, 384), float32, unit rows; None if the run has no test set.
 
     A member's prediction is the mean of its fold models' unit predictions.
+
+    Raises
+    ------
+    InputError
+        If a member's prediction of a test row is all zeros or not finite.
     """
     test = run.document["test"]
     if test is None:
         return None
     members = run.members
-    return combine(
-        (weight, run.test_predictions(members[name], test["fingerprint"])) for name, weight in weights.items()
-    )
+
+    def predicted(name: str) -> NDArray[np.float32]:
+        values = run.test_predictions(members[name], test["fingerprint"])
+        bad = ~np.isfinite(values).all(axis=1) | (np.abs(values).max(axis=1) == 0.0)
+        if bad.any():
+            raise InputError(
+                f"{run.path}: member '{name}' predicted zeros or no finite numbers for {int(bad.sum())} of {len(bad)} "
+                f"test images, first '{run.test_ids[int(bad.argmax())]}'; remove {run.path / 'members' / name} and "
+                f"finish it with `harness run`, or leave it out with `--exclude {name}`"
+            )
+        return values
+
+    return combine((weight, predicted(name)) for name, weight in weights.items())
 
 
 def combine(parts: Iterable[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32]:

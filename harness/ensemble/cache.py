@@ -33,7 +33,7 @@ def stored_problem(run: RunFolder, members: Mapping[str, MemberSpec]) -> BlendPr
         try:
             agreement = np.load(entry / "agreement.npy", mmap_mode="r")
             pairs = np.load(entry / "pairs.npy", mmap_mode="r")
-        except (OSError, ValueError):  # cut short by a full disk, say: it is made anew
+        except (OSError, ValueError, EOFError):  # cut short by a full disk, say: it is made anew
             shutil.rmtree(entry, ignore_errors=True)
             continue
         problem = BlendProblem(tuple(names), agreement, pairs, run.rows.group)

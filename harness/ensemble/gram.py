@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from harness.errors import InputError
 from harness.plugin import BlendProblem
 from harness.plugin.blender import unpacked
 
@@ -56,12 +55,8 @@ def blend_problem(names: Sequence[str], predictions: Sequence[Rows], targets: Ro
     Returns
     -------
     BlendProblem
-        With ``agreement`` (n, K) and ``pairs`` (n, K (K - 1) / 2), float64.
-
-    Raises
-    ------
-    InputError
-        If a prediction is all zeros, or holds NaN or infinity: named by member and row number.
+        With ``agreement`` (n, K) and ``pairs`` (n, K (K - 1) / 2), float64; NaN where a row is all zeros or not finite,
+        and so has no direction.
     """
     (n, dim), k = targets.shape, len(predictions)
     upper = np.triu_indices(k, 1)
@@ -73,21 +68,13 @@ def blend_problem(names: Sequence[str], predictions: Sequence[Rows], targets: Ro
         chunk = vectors[: rows.stop - start]
         for j, source in enumerate([*predictions, targets]):
             chunk[:, j] = source[rows]
-        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is found in the lengths
+        with np.errstate(invalid="ignore", over="ignore"):
             products = chunk @ chunk.transpose(0, 2, 1)
-        lengths = np.sqrt(np.einsum("ijj->ij", products))
-        _check_lengths(lengths, [*names, "the targets"], start)
-        products /= lengths[:, :, None] * lengths[:, None, :]
+            lengths = np.sqrt(np.einsum("ijj->ij", products))
+            products /= lengths[:, :, None] * lengths[:, None, :]
         agreement[rows] = products[:, :k, k]
         pairs[rows] = products[:, upper[0], upper[1]]
     return BlendProblem(tuple(names), agreement, pairs)
-
-
-def _check_lengths(lengths: NDArray[np.float64], names: Sequence[str], start: int) -> None:
-    bad = ~(np.isfinite(lengths) & (lengths > 0.0))
-    if bad.any():
-        row, member = (int(i[0]) for i in np.nonzero(bad))
-        raise InputError(f"'{names[member]}' has zeros, NaN or infinity where row {start + row} should be a direction")
 
 
 def row_scores(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:

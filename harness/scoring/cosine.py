@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESAMPLES = 2000
-_BATCH_ELEMENTS = 4_000_000  # resampled group numbers held at a time: 32 MB
+_BATCH_ELEMENTS = 250_000  # resampled group numbers held at a time: 2 MB, which stays in the processor's cache
+_ROUNDING = 1e-12  # relative: below it, a difference is not one
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,17 @@ def row_cosines(predictions: NDArray[np.floating], targets: NDArray[np.floating]
 
 
 def group_interval(values: NDArray[np.float64], groups: NDArray[np.int64], seed: int = 0) -> Interval:
-    """Return the mean over rows with a percentile bootstrap interval over groups.
+    """Return the mean over rows with a symmetric bootstrap-t interval over groups.
 
-    Rows of one group say nearly the same and fail together, so whole groups are drawn with
-    replacement (cluster bootstrap; Davison & Hinkley 1997, section 3.8); a bootstrap over rows would
-    claim an interval too narrow. With one group there is nothing to draw: the ends are NaN.
+    Rows of one group say nearly the same and fail together, so whole groups are drawn with replacement (cluster
+    bootstrap; Davison & Hinkley 1997, section 3.8); a bootstrap over rows would claim an interval too narrow.
+
+    The quantiles of the drawn means themselves are too narrow as well where a few large groups hold much of the rows:
+    of 100 such intervals over 100 groups, 91 to 93 cover the truth. So each drawn mean is studentised by the standard
+    error of its own draw, and the 95 % quantile of its absolute value says how many standard errors the interval
+    reaches to either side (Hall 1988, "On symmetric bootstrap confidence intervals"; for groups, Cameron, Gelbach &
+    Miller 2008, "Bootstrap-based improvements for inference with clustered errors"). It is never fewer than Student's
+    t with one degree of freedom less than groups: of two or three groups, most draws repeat one and tell little.
 
     Parameters
     ----------
@@ -62,6 +69,11 @@ def group_interval(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
         One number a row, shape (n,); the mean of differences gives a paired interval.
     groups
         Group label of each row, shape (n,).
+
+    Returns
+    -------
+    Interval
+        Both ends are the mean where every group has the same, and NaN with one group: there is nothing to draw.
     """
     _, member = np.unique(groups, return_inverse=True)
     sums = np.bincount(member, weights=values)
@@ -70,16 +82,44 @@ def group_interval(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
     count = len(sizes)
     if count < 2:
         return Interval(mean, float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
-    means = []
+    excess = sums - mean * sizes
+    if np.abs(excess).max() <= _ROUNDING * np.abs(sums).max():
+        return Interval(mean, mean, mean)
+    # The standard error of a ratio of sums, its denominator being as random as its numerator (delta method).
+    error = np.sqrt(count / (count - 1) * (excess @ excess)) / sizes.sum()
+    reach = float(error * _standard_errors(excess, sizes, np.random.default_rng(seed)))
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def _standard_errors(excess: NDArray[np.float64], sizes: NDArray[np.float64], rng: np.random.Generator) -> float:
+    """Return how many standard errors a 95 % interval reaches to either side.
+
+    Parameters
+    ----------
+    excess
+        Sum over a group's rows of what they are above the mean of all rows, shape (groups,).
+    sizes
+        Rows of each group, shape (groups,).
+    """
+    from scipy.special import stdtrit
+
+    count = len(sizes)
+    # Of the drawn groups, with their mean m: sum (excess - m * size)^2 = sum excess^2 - 2 m sum excess size + ...
+    terms = (excess, sizes, excess * excess, excess * sizes, sizes * sizes)
+    ratios = []
     left = RESAMPLES
     while left:
-        size = min(left, max(1, _BATCH_ELEMENTS // count))
-        drawn = rng.integers(0, count, size=(size, count))
-        means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-        left -= size
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Interval(mean, float(low), float(high))
+        draws = min(left, max(1, _BATCH_ELEMENTS // count))
+        drawn = rng.integers(0, count, size=(draws, count))
+        above, rows, squared, crossed, widths = (term.take(drawn).sum(axis=1) for term in terms)
+        mean = above / rows
+        spread = squared - 2.0 * mean * crossed + mean * mean * widths
+        told = spread > _ROUNDING * squared  # one group drawn again and again tells no standard error
+        ratios.append(np.abs(above[told]) / np.sqrt(count / (count - 1) * spread[told]))
+        left -= draws
+    student = float(stdtrit(count - 1, 0.975))
+    ratio = np.concatenate(ratios)
+    return max(student, float(np.quantile(ratio, 0.95))) if len(ratio) else student
 
 
 def slice_means(values: NDArray[np.float64], sources: Sequence[str] | None) -> dict[str, float]:

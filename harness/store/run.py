@@ -184,8 +184,13 @@ class RunFolder:
             folder = self.task_folder(member.name, fold, key)
             if not folder.is_dir():
                 continue
-            where = self._rows_of(fold, folder)
-            values = np.load(folder / "predictions.npy", mmap_mode="r")
+            try:
+                where = self._rows_of(fold, folder)
+                values = np.load(folder / "predictions.npy", mmap_mode="r")
+            except (OSError, ValueError, EOFError) as error:  # gone, cut short, or not what it is called
+                raise InputError(
+                    f"{folder}: its predictions cannot be read ({error}); remove the folder and run again"
+                ) from error
             if values.shape != (len(where), dimensions):
                 raise InputError(
                     f"{folder / 'predictions.npy'}: its shape is {values.shape} where {(len(where), dimensions)} is "

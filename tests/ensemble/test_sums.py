@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def test_a_damaged_prediction_is_named(run: RunFolder, bad: float) -> None:
     values = np.load(file_of(run, "c"))
     values[17] = bad
     np.save(file_of(run, "c"), values)
-    with pytest.raises(InputError, match=r"run: the stored predictions are damaged: 'c' .* row 17 .* run again"):
+    with pytest.raises(InputError, match=r"run: the prediction of member 'c' for the row 'row17' is all zeros or not"):
         run_problem(run, list("abc"))
     assert not entries(run)
 
@@ -138,6 +139,22 @@ def test_a_damaged_prediction_is_named(run: RunFolder, bad: float) -> None:
 def test_a_cut_prediction_file_is_named(run: RunFolder) -> None:
     np.save(file_of(run, "c"), np.load(file_of(run, "c"))[:30])
     with pytest.raises(InputError, match=r"members/c/all-k/predictions.npy: its shape is \(30, 384\)"):
+        run_problem(run, list("abc"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "predictions.npy").unlink(),
+        lambda folder: (folder / "predictions.npy").write_bytes((folder / "predictions.npy").read_bytes()[:5000]),
+        lambda folder: (folder / "predictions.npy").write_bytes(b""),
+        lambda folder: (folder / "ids.json").write_text("[1, 2"),
+        lambda folder: (folder / "ids.json").unlink(),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(run: RunFolder, damage: Callable[[Path], None]) -> None:
+    damage(file_of(run, "c").parent)
+    with pytest.raises(InputError, match=r"members/c/all-k: its predictions cannot be read .* run again"):
         run_problem(run, list("abc"))
 
 

@@ -65,6 +65,51 @@ def test_one_group_has_a_mean_and_no_interval() -> None:
     assert np.isnan(interval.high)
 
 
+@pytest.mark.parametrize("value", [0.7, -0.1, 0.0, 1.0])
+def test_groups_that_all_score_the_same_leave_no_doubt(value: float) -> None:
+    groups = np.repeat(np.arange(6), [1, 2, 3, 5, 8, 13])
+    interval = group_interval(np.full(32, value), groups)
+    assert interval.mean == pytest.approx(value)
+    assert interval.low == interval.mean == interval.high
+    rows = np.array([value - 0.1, value + 0.1])  # the rows differ, the groups do not
+    between = group_interval(np.tile(rows, 5), np.arange(10) // 2)
+    assert between.high - between.low < 1e-12
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 10), st.integers(0, 2**16), st.booleans())
+def test_few_groups_have_an_interval_around_the_mean(count: int, seed: int, one_apart: bool) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 6, size=count)
+    effects = np.eye(count)[0] if one_apart else rng.normal(size=count)
+    values = effects.repeat(sizes)
+    interval = group_interval(values, np.arange(count).repeat(sizes))
+    assert np.isfinite([interval.low, interval.high]).all()
+    assert interval.low < interval.mean < interval.high
+    assert interval.mean == pytest.approx(values.mean())
+
+
+def test_two_groups_reach_as_far_as_students_t_says() -> None:
+    interval = group_interval(np.array([0.0, 1.0]), np.array([0, 1]))
+    assert interval.high - interval.mean == pytest.approx(0.5 * 12.7062, rel=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**16), st.floats(0.01, 100), st.floats(-10, 10))
+def test_the_interval_moves_and_grows_with_the_values(seed: int, scale: float, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    values, groups = rng.normal(size=60), rng.integers(0, 20, size=60)
+    plain, moved = group_interval(values, groups), group_interval(scale * values + shift, groups)
+    assert [moved.mean, moved.low, moved.high] == pytest.approx(
+        [scale * end + shift for end in (plain.mean, plain.low, plain.high)], rel=1e-6, abs=1e-6
+    )
+
+
+def test_a_missing_value_gives_no_interval_and_no_warning() -> None:
+    interval = group_interval(np.array([1.0, np.nan, 2.0]), np.arange(3))
+    assert np.isnan([interval.mean, interval.low, interval.high]).all()
+
+
 def test_slices_are_means_by_source() -> None:
     assert slice_means(np.array([1.0, 2.0, 6.0]), ["b", "a", "b"]) == {"a": 2.0, "b": 3.5}
     assert slice_means(np.array([1.0]), None) == {}
