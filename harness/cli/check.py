@@ -46,7 +46,7 @@ def check(
                 "plugin": cls.name,
                 "version": cls.version,
                 "distribution": manager.status_of(name).owner,
-                "config": config,
+                "config": config if config is not None else _defaults(cls),
                 "device": device,
                 **counts,
                 "checks": [asdict(record) for record in records],
@@ -77,6 +77,16 @@ def _options(name: str, cls: type[Predictor], preset: str, items: Sequence[str])
     except ValidationError as error:
         raise InputError(explain_validation(error, cls.Config, lambda key: f"--set {key}")) from error
     return checked.model_dump(mode="json")
+
+
+def _defaults(cls: type[Predictor]) -> dict[str, Any] | None:
+    """Return the options of a run that names none; None if `Config` refuses them, which a check reports."""
+    from pydantic import ValidationError
+
+    try:
+        return cls.Config.model_validate(dict(cls.presets.get("tiny", {}))).model_dump(mode="json")
+    except ValidationError:
+        return None
 
 
 def _show_live(record: CheckRecord) -> None:

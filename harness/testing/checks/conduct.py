@@ -93,10 +93,10 @@ def no_network(bench: Bench) -> None:
 )
 def no_writes(bench: Bench) -> None:
     """Tasks run side by side, on machines where a home or a data set may be read-only."""
-    allowed = [str(path) for path in _writable(bench)]
+    allowed, empty = [str(path) for path in _writable(bench)], [str(Path.cwd())]
     for stage in bench.life.stages.values():
         for deed in stage.deeds:
-            if deed.kind == "write" and (_below(deed.what, [str(Path.cwd())]) or not _below(deed.what, allowed)):
+            if deed.kind == "write" and (_below(deed.what, empty) or not _harmless(deed.what, allowed)):
                 raise Broken(f"{stage.name} wrote {deed.what}")
     if bench.life.changed:
         raise Broken(f"{bench.life.changed[0]} was added, changed or removed")
@@ -149,8 +149,11 @@ def _writable(bench: Bench) -> Iterator[Path]:
 
 
 def _below(path: str, folders: list[str]) -> bool:
-    inside = any(path == folder or path.startswith(folder + os.sep) for folder in folders)
-    return inside or "__pycache__" in path or path.startswith(("/dev/", "/proc/"))
+    return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
+
+
+def _harmless(path: str, folders: list[str]) -> bool:
+    return _below(path, folders) or "__pycache__" in path or path.startswith(("/dev/", "/proc/"))
 
 
 def _brief(value: object) -> str:

@@ -15,7 +15,6 @@ from harness.testing.checks.predicting import STEADY
 from harness.testing.records import Broken, check
 from harness.testing.watching import listing
 
-_SUFFIXES = (".safetensors", ".json", ".npy", ".txt")
 _WHY = "a pickle runs any code when it is loaded"
 
 
@@ -86,42 +85,45 @@ def model_kept(bench: Bench) -> None:
 def wrong_content(path: Path) -> str:
     """Say what is wrong with a file of a model, judging by its content; nothing if it is as it should be."""
     data = path.read_bytes()
+    if data.startswith(b"\x93NUMPY"):
+        return _npy_problem(path)
+    if _is_json(data) or _is_safetensors(data):
+        return ""
     if zipfile.is_zipfile(path):
-        names = zipfile.ZipFile(path).namelist()
-        inside = f" with {names[0]}" if names else ""
-        return f"it is an archive{inside} (torch.save, np.savez and joblib write such); write safetensors"
+        return f"it is an archive{_first_of(path)} (torch.save, np.savez and joblib write such)"
     if _is_pickle(data):
         return f"it is a pickle; {_WHY}"
-    if path.suffix not in _SUFFIXES and not _is_text(data):
-        return f"it is none of {', '.join(_SUFFIXES)}"
-    if path.suffix == ".npy":
-        return _npy_problem(path)
-    if path.suffix == ".safetensors":
-        size = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
-        if not (0 < size <= len(data) - 8) or not _is_json(data[8 : 8 + size]):
-            return "it is not safetensors"
-    if path.suffix == ".json" and not _is_json(data):
-        return "it is not JSON"
-    return "" if path.suffix in (".npy", ".safetensors") or _is_text(data) else "it is not text"
+    if path.suffix in (".npy", ".json", ".safetensors"):
+        return f"it is not {path.suffix[1:]}"
+    return "" if _is_text(data) else "it is neither safetensors, json, npy nor plain text"
+
+
+def _first_of(archive: Path) -> str:
+    with zipfile.ZipFile(archive) as opened:
+        return "".join(f" with {name}" for name in opened.namelist()[:1])
 
 
 def _npy_problem(path: Path) -> str:
     try:
         np.load(path, allow_pickle=False)
-    except ValueError as error:
-        return f"{error}; {_WHY}" if "pickle" in str(error) else str(error)
+    except ValueError as error:  # an array of objects, or a file that is cut off
+        return f"{error}; {_WHY}"
     return ""
 
 
+def _is_safetensors(data: bytes) -> bool:
+    size = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
+    return 0 < size <= len(data) - 8 and _is_json(data[8 : 8 + size])
+
+
 def _is_pickle(data: bytes) -> bool:
-    if data[:1] == b"\x80" and len(data) > 1 and data[1] <= 5:
-        return True
-    if not data.rstrip().endswith(b"."):
-        return False
+    """Whether the bytes begin with a pickle of a newer protocol, or are one of the oldest, which is text."""
     try:
-        return sum(1 for _ in pickletools.genops(data)) > 2
-    except Exception:  # it raises many types; all mean that it is no pickle of the first protocols
+        operations = list(pickletools.genops(data))
+    except Exception:  # it raises many types; all mean that these are no operations of a pickle
         return False
+    whole = operations[-1][2] == len(data.rstrip()) - 1
+    return data[:1] == b"\x80" or (whole and len(operations) > 2)
 
 
 def _is_json(data: bytes) -> bool:
