@@ -184,6 +184,7 @@ class _Worker:
             "HARNESS_CACHE": str(cache),
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
+            "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),  # torch makes it when it is imported, else in /tmp
             **{variable: str(work / "tmp") for variable in ("TMPDIR", "TEMP", "TMP")},
         }
         self.used = False

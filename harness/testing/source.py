@@ -74,7 +74,7 @@ class ClassSource:
 
 
 def _pickled(predictor: type) -> str:
-    from joblib.externals import cloudpickle
+    import cloudpickle
 
     try:
         return base64.b64encode(cloudpickle.dumps(predictor)).decode()

@@ -47,7 +47,9 @@ def test_unsafe_files_are_named_for_what_they_are(name: str, tmp_path: Path) -> 
 
 
 @given(length=st.integers(1, 400))
-def test_safetensors_with_a_header_of_any_length_are_safe(length: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_safetensors_with_a_header_of_any_length_are_safe(
+    length: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The file begins with the header's length, and some lengths begin like a pickle."""
     path = tmp_path_factory.getbasetemp() / "model.safetensors"
     save_file({"x" * length: np.ones(2, dtype=np.float32)}, str(path))

@@ -70,37 +70,6 @@ def light_import(bench: Bench) -> None:
 
 
 @declared(
-    "inert-constructor",
-    expected="the constructor keeps its arguments: it imports nothing heavy, opens no file, starts no thread",
-    mend="do it in `fit`, `load` or `predict`; `super().__init__(config, context)` is enough of a constructor",
-    needs=CONFIGURED,
-)
-def inert_constructor(bench: Bench) -> None:
-    """Listing plugins and planning a run construct predictors that may never run."""
-    import sys
-
-    before = set(sys.modules)
-    stages: dict[str, Stage] = {}
-    with bench.watch.stage(stages, "constructor") as stage:
-        bench.build()
-    if stage.error is not None:
-        raise stage.error
-    heavy = sorted({name.partition(".")[0] for name in set(sys.modules) - before} & HEAVY)
-    if heavy:
-        raise Broken(
-            f"it imports {', '.join(heavy)}",
-            "import it in the methods that use it; `context.device` looks for a GPU, so do not ask for it here",
-        )
-    scratch = str(bench.work)
-    for deed in stage.deeds:
-        if deed.kind == "read" and deed.what.endswith(_IMPORTED):
-            continue  # a light import
-        if deed.kind in ("read", "write") and deed.what.startswith(scratch) and deed.what.endswith("scratch1"):
-            continue  # the kit's own folder for it
-        raise Broken(f"{deed.kind}: {deed.what}")
-
-
-@declared(
     "config-fields",
     expected="each option in `Config` has a type, a description, and if it is a number at least one bound",
     mend='write `neighbours: int = Field(5, ge=1, le=1000, description="Images that are averaged.")`',
@@ -196,6 +165,37 @@ def config_unknown_key(bench: Bench) -> None:
     except ValidationError:
         return
     raise Broken(f"{_UNKNOWN}=1 was taken")
+
+
+@declared(
+    "inert-constructor",
+    expected="the constructor keeps its arguments: it imports nothing heavy, opens no file, starts no thread",
+    mend="do it in `fit`, `load` or `predict`; `super().__init__(config, context)` is enough of a constructor",
+    needs=CONFIGURED,
+)
+def inert_constructor(bench: Bench) -> None:
+    """Listing plugins and planning a run construct predictors that may never run."""
+    import sys
+
+    before = set(sys.modules)
+    stages: dict[str, Stage] = {}
+    with bench.watch.stage(stages, "constructor") as stage:
+        bench.build()
+    if stage.error is not None:
+        raise stage.error
+    heavy = sorted({name.partition(".")[0] for name in set(sys.modules) - before} & HEAVY)
+    if heavy:
+        raise Broken(
+            f"it imports {', '.join(heavy)}",
+            "import it in the methods that use it; `context.device` looks for a GPU, so do not ask for it here",
+        )
+    scratch = str(bench.work)
+    for deed in stage.deeds:
+        if deed.kind == "read" and deed.what.endswith(_IMPORTED):
+            continue  # a light import
+        if deed.kind in ("read", "write") and deed.what.startswith(scratch) and deed.what.endswith("scratch1"):
+            continue  # the kit's own folder for it
+        raise Broken(f"{deed.kind}: {deed.what}")
 
 
 def _configurations(bench: Bench) -> Iterator[tuple[str, BaseModel]]:

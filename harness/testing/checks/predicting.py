@@ -21,7 +21,7 @@ _ALONE = (
     "fit-and-predict",
     expected="the constructor, `fit` on 24 rows and `predict` on 8 images run through",
     mend="see the exception; a fold may be this small, so cap batch sizes and neighbours by the number of rows",
-    needs=("identity", *CONFIGURED),
+    needs=CONFIGURED,
 )
 def fit_and_predict(bench: Bench) -> None:
     """All other checks build on it."""
