@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,9 +164,10 @@ class Kit:
         work = Path(tempfile.mkdtemp(prefix="process-", dir=self._folder.name))
         for name in ("cwd", "tmp"):
             (work / name).mkdir()
-        document = {**self._job, "data": str(_shared_data().folder)}
+        shutil.copytree(_shared_data().folder, work / "data")  # a copy: a predictor may damage what it is given
+        document = {**self._job, "data": str(work / "data")}
         (work / "job.json").write_text(json.dumps(document), encoding="utf-8")
-        self._worker = _Worker(work, Path(self._folder.name) / "cache", self._name)
+        self._worker = _Worker(work, Path(self._folder.name) / "cache", self._name, self._patience)
         return self._worker
 
     def _drop(self) -> None:
@@ -177,7 +179,7 @@ class Kit:
 class _Worker:
     """A process in which one class is checked."""
 
-    def __init__(self, work: Path, cache: Path, name: str) -> None:
+    def __init__(self, work: Path, cache: Path, name: str, patience: float) -> None:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path if entry),
@@ -198,9 +200,9 @@ class _Worker:
             text=True,
             encoding="utf-8",
         )
-        hello = self._read()
+        hello = self._read(patience)
         if hello is None or "error" in hello:
-            reason = self.end(0.0) if hello is None else hello["error"]
+            reason = self.end(patience) if hello is None else hello["error"]
             self.close()
             raise HarnessError(f"{name} cannot be loaded in another process: {reason}")
         self.trainable = bool(hello["trainable"])
@@ -210,12 +212,7 @@ class _Worker:
         assert self._process.stdin is not None
         self._process.stdin.write(name + "\n")
         self._process.stdin.flush()
-        timer = Timer(patience, self._stop)
-        timer.start()
-        try:
-            return self._read()
-        finally:
-            timer.cancel()
+        return self._read(patience)
 
     def end(self, patience: float) -> str:
         """Say how the process ended."""
@@ -235,9 +232,14 @@ class _Worker:
             with suppress(BrokenPipeError):  # a request that was never read
                 stream.close()
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self, patience: float) -> dict[str, Any] | None:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        timer = Timer(patience, self._stop)
+        timer.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            timer.cancel()
         return dict(json.loads(line)) if line else None
 
     def _stop(self) -> None:
