@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli.check import check
 from harness.cli.options import Json, PluginFiles
 
-app = typer.Typer(no_args_is_help=True, help="List plugins, and show the options of one.", rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help="List plugins, show the options of one, check one.", rich_markup_mode=None)
+app.command("check")(check)
 
 
 @app.command("list")

@@ -130,7 +130,8 @@ class Predictor(ABC):
         Returns
         -------
         ndarray of shape (len(images), 384), float32, finite
-            Row *i* belongs to ``images[i]``. Length does not matter: the core L2-normalises.
+            Row *i* belongs to ``images[i]``, and depends on no other image. Length does not matter: the core
+            L2-normalises. No images give shape (0, 384).
 
         Raises
         ------
@@ -145,7 +146,7 @@ class Predictor(ABC):
         """Restore what ``save`` wrote; afterwards ``predict`` gives the same rows."""
 
     def explain(self, images: Images) -> list[list[Explanation]]:
-        """Say in words what the predictor sees: one list an image. Empty where it has no words."""
+        """Say in words what the predictor sees: one list an image, empty where it has no words."""
         return [[] for _ in range(len(images))]
 
     def requirements(self, rows: int) -> Requirements:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from harness.plugin import NotFittedError, ParameterCount, Predictor, PredictorConfig, Requirements, hookimpl
+from harness.plugin import (
+    EMBEDDING_DIM,
+    NotFittedError,
+    ParameterCount,
+    Predictor,
+    PredictorConfig,
+    Requirements,
+    hookimpl,
+)
 from harness_baselines.backbones import backbone_features, backbone_parameters
 
 if TYPE_CHECKING:
@@ -98,6 +106,8 @@ class KnnPredictor(Predictor):
         """Return the weighted mean target of the nearest training images, shape (len(images), 384)."""
         if self._state is None:
             raise NotFittedError("knn: call fit or load before predict")
+        if len(images) == 0:
+            return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
         state = self._state
         count, power = int(state["options"][0]), float(state["options"][1])
         features = backbone_features(self.context, images, self.config.backbone)

@@ -67,6 +67,8 @@ class RidgePredictor(Predictor):
         """Return the linear prediction, shape (len(images), 384)."""
         if self._state is None:
             raise NotFittedError("ridge: call fit or load before predict")
+        if len(images) == 0:
+            return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
         features = backbone_features(self.context, images, self.config.backbone)
         return np.asarray(features @ self._state["weight"] + self._state["bias"])
 

@@ -1,0 +1,56 @@
+"""That a fold's predictor knows its training rows, and nothing of the rows it will be judged on."""
+
+from __future__ import annotations
+
+from harness.data.cache import DiskCache
+from harness.testing.bench import Bench
+from harness.testing.checks.fitting import REPEATABLE
+from harness.testing.records import check
+
+
+@check(
+    "held-out-unseen",
+    expected="with other held-out images, prompts and targets beside the same training rows, `fit` learns the same",
+    mend="use `train` and nothing else: no folder, table or file beside its images",
+    needs=REPEATABLE,
+    only="trainable",
+)
+def held_out_unseen(bench: Bench) -> None:
+    """A predictor that saw the held-out rows has a score that means nothing."""
+    predictor = bench.fitted(bench.data.training("second"))
+    bench.same(bench.rows(predictor, bench.data.held()), bench.reference(), "with other held-out rows in the folder")
+
+
+@check(
+    "folds-apart",
+    expected="a fold's predictor is the same whether or not another fold's was fitted before it in this process",
+    mend="keep nothing between predictors: no module or class attribute that `fit` fills, no memo keyed by too little",
+    needs=REPEATABLE,
+    only="trainable",
+    spoils=True,
+)
+def folds_apart(bench: Bench) -> None:
+    """A run fits all folds in one process, and the rows that this fold holds out are training rows of the others."""
+    wanted = bench.reference()
+    another = bench.fitted(bench.data.other_fold())
+    another.predict(bench.data.held())
+    bench.same(bench.rows(bench.fitted(), bench.data.held()), wanted, "after another fold")
+
+
+@check(
+    "cache-key",
+    expected="with a cache that other folds have filled, predictions are the same as without a cache",
+    mend="`context.cached` and `cached_rows` are shared by all folds: a key names all that the value depends on, and a "
+    "value depends on nothing of the fold; cached arrays cannot be changed in place",
+    needs=(*REPEATABLE, "folds-apart"),
+    spoils=True,
+)
+def cache_key(bench: Bench) -> None:
+    """What one fold leaves in the cache is what another one finds."""
+    bench.reference()  # before another fold could leave something elsewhere
+    cache = DiskCache(bench.new_folder("cache"))
+    if bench.trainable:
+        bench.rows(bench.fitted(bench.data.other_fold(), cache), bench.data.held())
+        bench.rows(bench.fitted(bench.data.elsewhere(), cache), bench.data.elsewhere().images)
+    for what in ("with a cache that others have filled", "with a cache that holds everything"):
+        bench.same(bench.rows(bench.fitted(cache=cache), bench.data.held()), bench.reference(), what)

@@ -1,0 +1,85 @@
+"""How a predictor class travels to another process: by module and name, by file, or by value."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import importlib.util
+import pickle
+import sys
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClassSource:
+    """Where another process finds a class.
+
+    Parameters
+    ----------
+    module, qualname
+        Its module and its name in there.
+    file
+        The module's file; empty if it has none.
+    path
+        ``sys.path`` of the process that knows the class.
+    value
+        The class itself, base64 of its cloudpickle, where it is in no module that could be imported again.
+    """
+
+    module: str
+    qualname: str
+    file: str
+    path: list[str]
+    value: str = ""
+
+    @classmethod
+    def of(cls, predictor: type) -> ClassSource:
+        """Describe a class. Raises ``InputError`` if it can neither be imported again nor sent by value."""
+        module = sys.modules.get(predictor.__module__)
+        origin = getattr(module, "__file__", None)
+        file = str(Path(origin).resolve()) if origin else ""
+        path = [str(Path(entry).resolve()) for entry in sys.path]
+        value = ""
+        if module is None or predictor.__module__ == "__main__" or "<locals>" in predictor.__qualname__:
+            value = _pickled(predictor)
+        return cls(predictor.__module__, predictor.__qualname__, file, path, value)
+
+    def load(self) -> Any:
+        """Return the class, in the process that was handed this."""
+        sys.path[:] = [*self.path, *(entry for entry in sys.path if entry not in self.path)]
+        if self.value:
+            return pickle.loads(base64.b64decode(self.value))
+        return reduce(getattr, self.qualname.split("."), self._module())
+
+    def _module(self) -> Any:
+        try:
+            spec = importlib.util.find_spec(self.module)
+        except (ImportError, ValueError):  # a parent that is no package, or a module without a spec
+            spec = None
+        if spec is not None and (not self.file or Path(spec.origin or "").resolve() == Path(self.file)):
+            return importlib.import_module(self.module)
+        # A --plugin-file, or a test file imported by its path: no import finds it by its name.
+        spec = importlib.util.spec_from_file_location(self.module, self.file)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{self.file} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[self.module] = module
+        spec.loader.exec_module(module)
+        return module
+
+
+def _pickled(predictor: type) -> str:
+    import cloudpickle
+
+    try:
+        return base64.b64encode(cloudpickle.dumps(predictor)).decode()
+    except Exception as error:  # pickling fails with whatever type the object that refuses it chose
+        raise InputError(
+            f"{predictor.__qualname__} cannot be sent to another process ({type(error).__name__}: {error}); "
+            "define it at the top of a module"
+        ) from error
