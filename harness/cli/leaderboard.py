@@ -43,6 +43,14 @@ def leaderboard(
             "the publication, else 5e-3.",
         ),
     ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            "--beside",
+            metavar="RUN",
+            help="Another run on the same data, such as one of `harness run --split source`: what its folds change.",
+        ),
+    ] = None,
     run_dir: RunDir = None,
     json: Json = False,
 ) -> None:
@@ -50,13 +58,15 @@ def leaderboard(
 
     Out-of-fold mean cosine, with 95 % intervals and slices by source.
     """
-    from harness.cli.render import note, print_json, print_leaderboard
+    from harness.cli.render import note, print_beside, print_json, print_leaderboard
     from harness.errors import InputError
     from harness.store.run import RunFolder, newest_run
 
     if verify:
         if publish is not None:
             raise InputError("--publish writes and --verify checks: give one of them")
+        if beside is not None:
+            raise InputError("--beside shows a run and --verify checks what was published: give one of them")
         from harness.cli.verifying import check_published
 
         check_published(path, run_dir, tolerance, json)
@@ -69,10 +79,17 @@ def leaderboard(
     run = RunFolder(run_dir) if run_dir else newest_run()
     written = _publish(run, publish) if publish is not None else None
     board = score_run(run)
+    other = None
+    if beside is not None:
+        from harness.scoring.beside import beside as score_beside
+
+        other = score_beside(run, RunFolder(beside))
     if json:
-        print_json(board.document())
+        print_json(board.document() | ({} if other is None else {"beside": other.document()}))
     else:
         print_leaderboard(board)
+        if other is not None:
+            print_beside(other)
     if written is not None:
         if written.replaced_other_data:
             note(f"{written.document} was of other data with the same name, and is replaced")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.running.preview import MemberPreview, Preview
+    from harness.scoring.beside import Beside
     from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
 TIED = "≈"
@@ -197,3 +198,22 @@ def print_leaderboard(board: Leaderboard) -> None:
         note(f"{len(sources)} sources: their slices are in --json")
     for name, reason in board.incomplete.items():
         note(f"{name} is not ranked: {reason}")
+
+
+def print_beside(beside: Beside) -> None:
+    """Print what other folds of the same data make of each member."""
+    rows = [
+        [
+            row.a,
+            figure(row.score_a),
+            figure(row.score_b),
+            f"{row.difference.mean:+.4f}",
+            f"{row.difference.low:+.4f} … {row.difference.high:+.4f}",
+        ]
+        for row in beside.rows
+    ]
+    title = f"{beside.folds} ({beside.run_dir}) beside {beside.other_folds} ({beside.other_dir})"
+    columns = ["plugin", beside.folds, beside.other_folds, "difference", "95 % interval"]
+    print_table(title, columns, rows, left=["plugin"])
+    for name, reason in beside.left_out.items():
+        note(f"{name} is not among them: {reason}")

@@ -26,7 +26,7 @@ PROMPTS = (
 @pytest.fixture
 def generators(tmp_path: Path) -> Path:
     """Six prompts, each drawn by three generators."""
-    folder = tmp_path / "data"
+    folder = tmp_path / "generators"
     (folder / "images").mkdir(parents=True)
     with (folder / "metadata.csv").open("w", newline="") as stream:
         table = csv.writer(stream)
@@ -61,6 +61,39 @@ def test_a_run_holds_sources_out(generators: Path, tmp_path: Path, harness: Harn
     assert [task["state"] for task in dry["members"][0]["tasks"]] == ["reused"] * 9
     blended = harness("ensemble", "--optimize", "--run-dir", tmp_path / "run", "--json")
     assert len(blended.json["fold_weights"]) == 9
+
+
+def test_folds_of_groups_and_of_sources_stand_beside_each_other(
+    generators: Path, tmp_path: Path, harness: Harness
+) -> None:
+    command = ("run", "--data", generators, "--plugins", "mean,knn", "--folds", "3")
+    assert harness(*command, "--run-dir", tmp_path / "groups").code == 0
+    sources = (*command, "--split", "source", "--plugins", "mean,m=mean", "--run-dir", tmp_path / "sources")
+    assert harness(*sources).code == 0
+    answer = harness("leaderboard", "--run-dir", tmp_path / "groups", "--beside", tmp_path / "sources", "--json")
+    assert answer.code == 0, answer.err
+    told = answer.json["beside"]
+    assert (told["folds"], told["other_folds"]) == ("3 folds of groups", "9 folds of sources crossed with groups")
+    (row,) = told["rows"]
+    runs = [RunFolder(tmp_path / name) for name in ("groups", "sources")]
+    scores = [
+        np.einsum("ij,ij->i", run.predictions(run.members["mean"]).astype(float), run.targets.astype(float))
+        for run in runs
+    ]
+    assert row["difference"]["mean"] == pytest.approx((scores[0] - scores[1]).mean(), abs=1e-6)
+    assert set(told["left_out"]) == {"knn", "m"}
+    shown = harness("leaderboard", "--run-dir", tmp_path / "groups", "--beside", tmp_path / "sources")
+    assert "9 folds of sources crossed with groups" in shown.out
+    assert "knn is not among them" in shown.err
+
+
+def test_other_data_does_not_stand_beside(generators: Path, kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    for folder, data in (("one", generators), ("two", kaggle)):
+        answer = harness("run", "--data", data, "--plugins", "mean", "--folds", "2", "--run-dir", tmp_path / folder)
+        assert answer.code == 0, answer.err
+    refused = harness("leaderboard", "--run-dir", tmp_path / "one", "--beside", tmp_path / "two")
+    assert refused.code == 2
+    assert "its data is" in refused.err
 
 
 def test_a_folder_of_group_folds_takes_no_source_folds(generators: Path, tmp_path: Path, harness: Harness) -> None:
