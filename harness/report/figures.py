@@ -89,7 +89,7 @@ def _head(run: RunFolder, board: Leaderboard) -> dict[str, Any]:
             "synthetic": board.synthetic,
         },
         "folds": {
-            "number": folds["n_folds"],
+            "number": len(folds["held_out"]),
             "threshold": folds["threshold"],
             "seed": folds["seed"],
             "split": split_of(facts),

@@ -8,6 +8,7 @@ from typing import Any
 MOST_SOURCES = 6
 """With more sources than this, their slices stand in the JSON document only."""
 _SYNTHETIC = "This data is synthetic, made on the spot: **scores on it mean nothing for Stable Diffusion.**"
+_TIED = "≈: these rows cannot tell it from the first; the 95 % interval of the difference, paired by row, contains 0."
 _OUT_OF_DOMAIN = (
     "\\* The bundled tiny weights: they have only ever seen synthetic scenes, and this data is something else."
 )
@@ -64,7 +65,7 @@ def _members(document: Mapping[str, Any]) -> str:
     rows = document["rows"]
     sources = sorted({source for row in rows for source in row["slices"]})
     shown = sources if len(sources) <= MOST_SOURCES else []
-    columns = ["rank", "plugin", "score", "95 % interval", *shown]
+    columns = ["rank", "plugin", "score", "95 % interval", "behind the first", *shown]
     columns += ["fit s/fold", "images/s", "trainable", "version"]
     return _table(columns, [[str(i), *_member(row, shown)] for i, row in enumerate(rows, start=1)], left=["plugin"])
 
@@ -75,6 +76,7 @@ def _member(row: Mapping[str, Any], sources: Sequence[str]) -> list[str]:
         f"{name} \\*" if row["out_of_domain"] else name,
         _figure(row["score"]),
         _interval(row["ci_low"], row["ci_high"]),
+        _behind(row),
         *(_figure(row["slices"].get(source)) for source in sources),
         f"{row['fit_seconds']:.1f}",
         f"{row['images_per_second']:.{1 if row['images_per_second'] < 100 else 0}f}",
@@ -83,12 +85,20 @@ def _member(row: Mapping[str, Any], sources: Sequence[str]) -> list[str]:
     ]
 
 
+def _behind(row: Mapping[str, Any]) -> str:
+    behind = row["behind_leader"]
+    return "" if behind is None else ("≈ " if row["tied_with_leader"] else "") + _figure(behind["mean"])
+
+
 def _beside_members(document: Mapping[str, Any]) -> list[str]:
     sources = {source for row in document["rows"] for source in row["slices"]}
     more = f"Scores on each of the {len(sources)} sources are in the JSON document."
-    return [more] * (len(sources) > MOST_SOURCES) + [
-        f"Not ranked: `{name}`, {reason}." for name, reason in document["incomplete"].items()
-    ]
+    tied = any(row["tied_with_leader"] for row in document["rows"])
+    return (
+        [_TIED] * tied
+        + [more] * (len(sources) > MOST_SOURCES)
+        + [f"Not ranked: `{name}`, {reason}." for name, reason in document["incomplete"].items()]
+    )
 
 
 def _blend_words(blends: Sequence[Mapping[str, Any]]) -> str:

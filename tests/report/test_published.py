@@ -93,6 +93,8 @@ def check_table(document: dict[str, Any], text: str) -> None:
         assert ("*" in cells["plugin"]) == row["out_of_domain"]
         assert cells["score"] == f"{row['score']:.4f}"
         assert cells["95 % interval"] == f"{row['ci_low']:.4f} … {row['ci_high']:.4f}"
+        behind, mark = row["behind_leader"], "≈ " * row["tied_with_leader"]
+        assert cells["behind the first"] == ("" if behind is None else f"{mark}{behind['mean']:.4f}")
         for source in sources if len(sources) <= 6 else []:
             assert cells[source] == f"{row['slices'][source]:.4f}"
         assert float(cells["fit s/fold"]) == pytest.approx(row["fit_seconds"], abs=0.051)
