@@ -77,14 +77,14 @@ def test_the_whole_way_on_the_embedded_scenes(harness: Harness) -> None:
     run = harness("run", "--data", "scenes:40", "--folds", 3, "--json")
     assert run.code == 0, run.err
     plugins = {row["plugin"] for row in run.json["rows"]}
-    assert plugins == {"mean", "knn", "ridge", "clipnet", "vitgpt2", "interrogator"}
+    assert plugins == {"mean", "knn", "ridge", "clipnet", "vitgpt2", "interrogator", "cnnrnn"}
     blend = harness("ensemble", "--optimize", "--json")
     assert blend.code == 0, blend.err
     assert Path(blend.json["submission"]).name == "submission.csv"
     uniform = harness("ensemble", "--json").json
-    assert set(uniform["weights"].values()) == {1 / 6}
+    assert set(uniform["weights"].values()) == {1 / 7}
     best = harness("ensemble", "--optimize", "--method", "best", "--json").json
-    assert sorted(best["weights"].values()) == [0.0] * 5 + [1.0]
+    assert sorted(best["weights"].values()) == [0.0] * 6 + [1.0]
     assert blend.json["score"] >= max(best["score"], uniform["score"])
 
 
