@@ -15,7 +15,8 @@ def run(
         str | None,
         typer.Option(
             "--plugins",
-            help="Predictors, comma-separated: NAME or ALIAS=NAME. Default: those that come with the harness.",
+            help="Predictors, comma-separated: NAME or ALIAS=NAME. Default: the quick ones of those that come with "
+            "the harness.",
         ),
     ] = None,
     data: Annotated[

@@ -102,6 +102,9 @@ class Predictor(ABC):
     Config: ClassVar[type[BaseModel]] = PredictorConfig
     trainable: ClassVar[bool] = True
     """False: predicted once for all rows, and those predictions serve every fold."""
+    by_default: ClassVar[bool] = True
+    """False: takes no part in a ``harness run`` that names no predictors, because it takes its time. Of use in the
+    harness's own distribution only: predictors of other distributions take part when they are named."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named settings (``tiny``, ``reference``) for ``--preset``; ``--set`` overrides them."""
 

@@ -25,7 +25,7 @@ class RunConfig(BaseModel):
     plugins: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="Predictors, each NAME or ALIAS=NAME. Default: all that come with the harness.",
+        description="Predictors, each NAME or ALIAS=NAME. Default: the quick ones of those that come with the harness.",
     )
     set: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options of predictors: {plugin or alias: {key: value}}."

@@ -62,14 +62,18 @@ def choose_members(config: RunConfig, manager: PluginManager) -> list[Choice]:
 
 
 def own_predictors(manager: PluginManager) -> list[str]:
-    """Return the predictors that the harness's own distribution brings, as far as they can be used.
+    """Return the predictors that the harness's own distribution brings for a first run, as far as they can be used.
 
     Raises
     ------
     InputError
         If there are none.
     """
-    names = [name for name in manager.predictors if manager.status_of(name).distribution == DISTRIBUTION]
+    names = [
+        name
+        for name, cls in manager.predictors.items()
+        if cls.by_default and manager.status_of(name).distribution == DISTRIBUTION
+    ]
     if not names:
         raise InputError("no predictor came with this installation; name some with --plugins (`harness plugins list`)")
     return names

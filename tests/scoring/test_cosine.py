@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.scoring.cosine import group_interval, row_cosines, slice_means
+from harness.scoring.cosine import group_interval, row_cosines, slice_means, student_quantile
 
 
 @settings(max_examples=50, deadline=None)
@@ -113,3 +113,10 @@ def test_a_missing_value_gives_no_interval_and_no_warning() -> None:
 def test_slices_are_means_by_source() -> None:
     assert slice_means(np.array([1.0, 2.0, 6.0]), ["b", "a", "b"]) == {"a": 2.0, "b": 3.5}
     assert slice_means(np.array([1.0]), None) == {}
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 29, 30, 31, 50, 100, 1000, 10**6])
+def test_students_quantile_is_that_of_scipy(freedom: int) -> None:
+    from scipy.stats import t
+
+    assert student_quantile(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=1e-7)
