@@ -130,8 +130,9 @@ def _standard_errors(excess: NDArray[np.float64], sizes: NDArray[np.float64], rn
 def student_quantile(freedom: int) -> float:
     """Return the 97.5 % quantile of Student's t.
 
-    From a table, and from 30 degrees of freedom on by the expansion in their inverse (Abramowitz & Stegun 1964, 26.7.5),
-    right to 1e-7. SciPy knows it, too, but importing that takes as long as all else of a run with nothing to do.
+    From a table, and from 30 degrees of freedom on by the expansion in their inverse (Abramowitz & Stegun 1964,
+    26.7.5), right to 1e-7. SciPy knows it, too, but importing that takes as long as all else of a run with nothing
+    to do.
     """
     if freedom <= len(_STUDENT):
         return _STUDENT[freedom - 1]
