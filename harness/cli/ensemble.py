@@ -76,7 +76,7 @@ def ensemble(
         )
     members = choose_members(folder, _names(include), _names(exclude))
     problem = run_problem(folder, members)
-    results = [evaluate(problem, blender, folder.rows.fold, folder.rows.group) for blender in blenders]
+    results = [evaluate(problem, blender, folder.rows.fold, folder.rows.group, folder.near) for blender in blenders]
     target = _submit(folder, results[0], out)
     excluded = [name for name in folder.members if name not in members]
     documents = [result.document(None, excluded) for result in results]
@@ -123,7 +123,7 @@ def _contributions(folder: RunFolder, problem: BlendProblem, blender: Blender) -
     from harness.ensemble.contributions import contributions
 
     with Steps("blends of some members") as progress:
-        return contributions(problem, blender, folder.rows.fold, folder.rows.group, progress=progress)
+        return contributions(problem, blender, folder.rows.fold, folder.rows.group, near=folder.near, progress=progress)
 
 
 def _names(value: str | None) -> list[str] | None:

@@ -169,7 +169,11 @@ def _refuse_rows_without_direction(run: RunFolder, problem: BlendProblem) -> Non
 
 
 def evaluate(
-    problem: BlendProblem, blender: Blender, fold: NDArray[np.int64], groups: NDArray[np.int64]
+    problem: BlendProblem,
+    blender: Blender,
+    fold: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    near: NDArray[np.bool_] | None = None,
 ) -> BlendResult:
     """Learn weights on all rows, and once without each fold for the nested estimate.
 
@@ -177,6 +181,9 @@ def evaluate(
     ----------
     fold, groups
         Fold and group of each of the n rows, shape (n,). The blender sees the groups of the rows it learns on.
+    near
+        Which rows each fold must not learn from, shape (n, F), as in training the predictors (``RunFolder.near``): near
+        prompts, and all rows of a source that is held out. None: those of the fold itself only.
 
     Raises
     ------
@@ -190,7 +197,7 @@ def evaluate(
         )
     problem = replace(problem, groups=groups)
     weights, residual, solution = _learned(blender, problem)
-    nested, fold_weights, residuals = _nested(problem, blender, fold)
+    nested, fold_weights, residuals = _nested(problem, blender, fold, near)
     singles = problem.agreement.mean(axis=0)
     best = int(singles.argmax())
     return BlendResult(
@@ -208,28 +215,31 @@ def evaluate(
     )
 
 
-def nested_rows(problem: BlendProblem, blender: Blender, fold: NDArray[np.int64]) -> NDArray[np.float64]:
+def nested_rows(
+    problem: BlendProblem, blender: Blender, fold: NDArray[np.int64], near: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     """Return the cosine of each row's blend with its target, shape (n,), by weights learned without the row's fold.
 
     Parameters
     ----------
     problem
         With its groups, where the blender is to see them.
-    fold
-        Fold of each row, shape (n,).
+    fold, near
+        Fold of each row, shape (n,), and which rows a fold must not learn from, shape (n, F), as ``evaluate`` has them.
     """
-    return _nested(problem, blender, fold)[0]
+    return _nested(problem, blender, fold, near)[0]
 
 
 def _nested(
-    problem: BlendProblem, blender: Blender, fold: NDArray[np.int64]
+    problem: BlendProblem, blender: Blender, fold: NDArray[np.int64], near: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float64], list[dict[str, float]], list[float]]:
     """Return the nested row scores, and of each fold the weights learned without it and their KKT residual."""
     rows = np.empty(len(fold))
     fold_weights, residuals = [], []
     for f in np.unique(fold):
         held = fold == f
-        learned, residual, _ = _learned(blender, problem.take(~held))
+        apart = ~held if near is None else ~held & ~near[:, f]
+        learned, residual, _ = _learned(blender, problem.take(apart))
         rows[held] = row_scores(problem.take(held), learned)
         fold_weights.append(_named(problem.members, learned))
         residuals.append(residual)

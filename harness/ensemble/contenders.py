@@ -251,7 +251,7 @@ def _learned_scores(
     if not members:
         raise IncompleteError(f"{run.path}: no member is complete; give the command of the run again")
     rows = run.rows
-    scores = evaluate(run_problem(run, members), blender, rows.fold, rows.group).nested_rows
+    scores = evaluate(run_problem(run, members), blender, rows.fold, rows.group, run.near).nested_rows
     _note_blend(run, name, blender.name, members, notes)
     notes += [f"{name} goes without '{member}': {reason}" for member, reason in unfinished.items()]
     return scores

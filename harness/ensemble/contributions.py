@@ -131,6 +131,7 @@ def contributions(
     fold: NDArray[np.int64],
     groups: NDArray[np.int64],
     *,
+    near: NDArray[np.bool_] | None = None,
     exact_members: int = EXACT_MEMBERS,
     circles: int = CIRCLES,
     seed: int = 0,
@@ -142,6 +143,8 @@ def contributions(
     ----------
     fold, groups
         Fold and group of each of the n rows, shape (n,). The blender sees the groups of the rows it learns on.
+    near
+        Which rows each fold must not learn from, shape (n, F), as ``evaluate`` has it.
     exact_members
         With more members than these, Shapley values are sampled.
     circles
@@ -158,7 +161,7 @@ def contributions(
     values, rows, everyone = {0: 0.0}, {}, 2**k - 1
     for done, mask in enumerate(sorted(wanted)):
         progress(done, len(wanted))
-        nested = nested_rows(problem.restrict([i for i in range(k) if mask >> i & 1]), blender, fold)
+        nested = nested_rows(problem.restrict([i for i in range(k) if mask >> i & 1]), blender, fold, near)
         values[mask] = float(nested.mean())
         if mask.bit_count() >= k - 1:
             rows[mask] = nested

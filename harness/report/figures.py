@@ -66,7 +66,7 @@ def score_again(
     problem = run_problem(run, members)
     blends = []
     for blender in blenders:
-        blend = evaluate(problem, blender, run.rows.fold, run.rows.group).document(None)
+        blend = evaluate(problem, blender, run.rows.fold, run.rows.group, run.near).document(None)
         blends.append({key: value for key, value in blend.items() if key not in ("submission", "excluded")})
     return Figures(_head(run, board), _plain(rows), _plain(blends), problem)
 

@@ -68,6 +68,7 @@ def write_run(
         groups = [0 if one_group else i // 8 * 4 + i % 4 for i in range(n)]
         writer.writerows([[f"row{i}", i % 4, groups[i], sources[i] if sources else "", f"prompt {i}"] for i in listed])
     np.save(folder / "targets.npy", targets[listed])
+    np.save(folder / "near.npy", np.eye(4, dtype=bool)[[i % 4 for i in listed]])
     spec = {"plugin": "x", "version": "1", "distribution": "x", "trainable": False, "config": {}}
     run = RunFolder(folder)
     for name, values in predictions.items():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.ensemble import gram
-from harness.ensemble.blend import evaluate
+from harness.ensemble.blend import evaluate, nested_rows
 from harness.ensemble.blenders import BUILT_IN, BestBlender, SimplexBlender, UniformBlender
 from harness.ensemble.gram import blend_problem, row_scores, score, score_and_gradient
 from harness.ensemble.greedy import GreedyBlender
@@ -172,3 +172,17 @@ def test_a_blender_that_claims_to_be_optimal_is_checked() -> None:
     assert honest["kkt_residual"] <= OPTIMAL
     assert honest["starts"] == 7
     assert evaluate(problem, GreedyBlender(), fold, np.arange(80)).kkt_residual is None
+
+
+def test_weights_are_not_learned_from_rows_near_the_fold_they_are_scored_on() -> None:
+    problem = problem_of(80, 4, 11)
+    fold = np.arange(80) % 4
+    near = np.eye(4, dtype=bool)[fold]
+    near[np.arange(80) % 5 == 0, 2] = True
+    blender, groups = BUILT_IN["nnls"], np.arange(80)
+    result = evaluate(problem, blender, fold, groups, near)
+    for f in range(4):
+        apart = blender.weights(problem.take((fold != f) & ~near[:, f]))
+        assert list(result.fold_weights[f].values()) == pytest.approx(apart.tolist())
+    assert result.fold_weights[2] != evaluate(problem, blender, fold, groups).fold_weights[2]
+    assert np.array_equal(nested_rows(problem, blender, fold, near), result.nested_rows)
