@@ -60,9 +60,30 @@ def run(
         ),
     ] = None,
     executor: Annotated[
-        str | None, typer.Option("--executor", help="serial (default), or loky for worker processes.")
+        str | None,
+        typer.Option(
+            "--executor",
+            help="serial (default): one task after the other, in a process that may crash; loky: several side by side; "
+            "inline: in the process of this command, for debuggers, with no isolation.",
+        ),
     ] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", help="Worker processes of loky. Default: one a core.")] = None,
+    task_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--task-timeout",
+            metavar="SECONDS",
+            help="End a task (a predictor on a fold) that takes longer; the others go on. Default: no limit.",
+        ),
+    ] = None,
+    task_memory: Annotated[
+        float | None,
+        typer.Option(
+            "--task-memory",
+            metavar="GIB",
+            help="End a task whose process and children hold more memory; the others go on. Default: no limit.",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="Torch device: auto (default), cpu, cuda, cuda:1 …")
     ] = None,
@@ -106,6 +127,8 @@ def run(
             "run_dir": run_dir,
             "executor": executor,
             "jobs": jobs,
+            "task_timeout": task_timeout,
+            "task_memory": task_memory,
             "device": device,
             "workers": workers,
             "encoder": encoder,
@@ -144,6 +167,8 @@ def run(
         note(
             f"too many rows to compare all pairs: the search found {recall:.1%} of the near prompts (measured), not all"
         )
+    if summary.printed:
+        note(f"{len(summary.printed)} tasks printed something: {plan.bench.run.path}/members/*/output-*.txt")
     if summary.failed:
         first = summary.failed[0]
         raise TaskFailedError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.plugin import Predictor
     from harness.store.run import MemberSpec, RunFolder
 
-_CHANGES_NO_FIGURE = {"test", "run_dir", "executor", "jobs", "workers", "encoder"}
+_CHANGES_NO_FIGURE = {"test", "run_dir", "executor", "jobs", "task_timeout", "task_memory", "workers", "encoder"}
 """Options that belong to a machine or to a submission. (Any ``encoder`` must be the official file.)"""
 _ALWAYS_SAID = ("data", "plugins", "preset", "folds", "group_threshold", "seed")
 _ABSOLUTE = re.compile(r"(?:^|[:/=])/|^~|(?:^|:)[A-Za-z]:\\|\\\\")

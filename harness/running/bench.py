@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,14 +62,28 @@ def load_folds(run: RunFolder) -> Folds:
     )
 
 
-@lru_cache(maxsize=1)
+def in_stored_order(dataset: Dataset, run: RunFolder) -> Dataset:
+    """Return the data set in the order of the run's rows: the same content may be listed in another."""
+    if list(dataset.ids) == list(run.rows.ids):
+        return dataset
+    index = {row_id: i for i, row_id in enumerate(dataset.ids)}
+    return dataset.take([index[row_id] for row_id in run.rows.ids])
+
+
 def worker_bench(run_dir: str, config_json: str) -> Bench:
-    """Open a run's inputs in a worker process, once for all tasks it is given."""
+    """Open a run's inputs in a worker process, once for all tasks it is given.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read, or the rows are no longer those of the run.
+    """
     config = RunConfig.model_validate_json(config_json)
     manager = PluginManager([Path(file) for file in config.plugin_files])
     run = RunFolder(Path(run_dir))
     dataset = open_dataset(config.data, manager.readers, config.captions)
-    if list(dataset.ids) != list(run.rows.ids):
+    if sorted(dataset.ids) != sorted(run.rows.ids):
         raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
+    dataset = in_stored_order(dataset, run)
     test = open_dataset(config.test, manager.readers) if config.test else None
     return Bench(config, manager, run, dataset, test, load_folds(run), run.targets)

@@ -48,8 +48,18 @@ class RunConfig(BaseModel):
     run_dir: str | None = Field(
         None, description="Folder of the run. Default: the earlier run of this very command, else runs/TIME-DATASET."
     )
-    executor: Literal["serial", "loky"] = Field("serial", description="Tasks one by one, or in worker processes.")
+    executor: Literal["serial", "loky", "inline"] = Field(
+        "serial",
+        description="Tasks one by one in a worker process, side by side in several (loky), or in the process of the "
+        "command (inline: for debuggers; a crash ends the run).",
+    )
     jobs: int | None = Field(None, ge=1, description="Worker processes of loky. Default: one a core.")
+    task_timeout: float | None = Field(
+        None, gt=0, description="Seconds a task (a predictor on a fold) may take before it is ended. Default: no limit."
+    )
+    task_memory: float | None = Field(
+        None, gt=0, description="GiB of memory the process of a task and its children may hold. Default: no limit."
+    )
     device: str = Field("auto", description="Torch device of the predictors: auto, cpu, cuda, cuda:1.")
     workers: int | None = Field(
         None, ge=1, le=256, description="Threads that decode images. Default: one a core, at most 8."
@@ -90,9 +100,13 @@ def resolve_config(given: Mapping[str, Any], file: Path | None = None) -> RunCon
     if isinstance(merged.get("plugins"), str):
         merged["plugins"] = [name.strip() for name in merged["plugins"].split(",") if name.strip()]
     try:
-        return RunConfig.model_validate(merged)
+        config = RunConfig.model_validate(merged)
     except ValidationError as error:
         raise InputError(explain_validation(error, RunConfig, lambda key: origin.get(key, key))) from error
+    for key in ("task_timeout", "task_memory"):
+        if config.executor == "inline" and getattr(config, key) is not None:
+            raise InputError(f"{origin[key]}: the executor inline cannot hold a task to it; use serial or loky")
+    return config
 
 
 def _merge_settings(below: Any, above: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -14,7 +14,7 @@ from harness.data.folds import Folds, make_folds, refuse_starved, threshold_tabl
 from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
 from harness.plugin import PluginManager
-from harness.running.bench import Bench, load_folds
+from harness.running.bench import Bench, in_stored_order, load_folds
 from harness.running.config import RunConfig
 from harness.running.inputs import Inputs, request_hash, resolve_inputs
 from harness.running.provenance import provenance
@@ -66,7 +66,7 @@ def plan_run(config: RunConfig, manager: PluginManager, say: Callable[[str], Non
 def _open_bench(inputs: Inputs, say: Callable[[str], None]) -> Bench:
     config, manager, run, dataset, test = inputs.config, inputs.manager, inputs.run, inputs.dataset, inputs.test
     if run.exists:
-        dataset = _in_stored_order(dataset, run)
+        dataset = in_stored_order(dataset, run)
         return Bench(config, manager, run, dataset, test, load_folds(run), run.targets)
     say(f"{dataset.name}: embedding the prompts of {len(dataset)} rows")
     targets = row_targets(dataset.texts, PromptEncoder(config.encoder))
@@ -107,14 +107,6 @@ def _make_folds(config: RunConfig, dataset: Dataset, targets: NDArray[np.float32
     if folds.smallest_training_share < 1.0:  # the table costs a pass over all pairs: only where it may be needed
         refuse_starved(folds, threshold_table(dataset, targets, n_folds=config.folds, seed=config.seed))
     return folds
-
-
-def _in_stored_order(dataset: Dataset, run: RunFolder) -> Dataset:
-    """Return the data set in the order of the run's rows: the same content may be listed in another."""
-    if list(dataset.ids) == list(run.rows.ids):
-        return dataset
-    index = {row_id: i for i, row_id in enumerate(dataset.ids)}
-    return dataset.take([index[row_id] for row_id in run.rows.ids])
 
 
 def member_specs(inputs: Inputs, fold_hash: str, n_folds: int) -> list[MemberSpec]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -15,17 +17,22 @@ from harness.running.executors import EXECUTORS
 from harness.running.plan import Plan
 from harness.running.task import Outcome, Task
 from harness.store.atomic import clear_leftovers, write_json
+from harness.store.run import RunFolder
 
 Listener = Callable[[RunEvent], None]
 
 
 @dataclass
 class Summary:
-    """What a run did: tasks computed, reused and failed, in numbers and outcomes."""
+    """What a run did: tasks computed, reused and failed, in numbers and outcomes.
+
+    ``printed`` holds the files with what plugins printed; an executor that lets them print keeps none.
+    """
 
     computed: int = 0
     reused: int = 0
     failed: list[Outcome] = field(default_factory=list)
+    printed: list[Path] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -79,29 +86,40 @@ def _carry_out(plan: Plan, listener: Listener) -> Summary:
     for task in plan.reused:
         tell("task_reused", task)
     if plan.todo:
-        outcomes = EXECUTORS[bench.config.executor](plan.todo, bench, started)
-        for outcome in outcomes:
-            failure = bench.run.failure_file(outcome.task.member.name, outcome.task.fold)
-            if outcome.record is not None:
-                failure.unlink(missing_ok=True)
-                summary.computed += 1
-                tell("task_finished", outcome.task, **outcome.record)
-                continue
-            write_json(failure, {"reason": outcome.reason, "traceback": outcome.trace})
-            summary.failed.append(outcome)
-            tell(
-                "task_failed",
-                outcome.task,
-                reason=outcome.reason,
-                traceback=outcome.trace,
-                input_fault=outcome.input_fault,
-            )
-            if outcome.input_fault:
-                outcomes.close()
-                break
+        with closing(EXECUTORS[bench.config.executor](plan.todo, bench, started)) as outcomes:
+            for outcome in outcomes:
+                _note(outcome, bench.run, summary)
+                if outcome.record is not None:
+                    tell("task_finished", outcome.task, **outcome.record)
+                    continue
+                tell(
+                    "task_failed",
+                    outcome.task,
+                    reason=outcome.reason,
+                    traceback=outcome.trace,
+                    input_fault=outcome.input_fault,
+                )
+                if outcome.input_fault:
+                    break
     summary.seconds = time.perf_counter() - began
     tell("run_finished", computed=summary.computed, reused=summary.reused, failed=len(summary.failed))
     for outcome in summary.failed:
         if outcome.input_fault:
             raise InputError(outcome.reason)
     return summary
+
+
+def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
+    """Write down how a task ended."""
+    task = outcome.task
+    output, failure = run.output_file(task.member.name, task.fold), run.failure_file(task.member.name, task.fold)
+    if output.is_file() and output.stat().st_size:
+        summary.printed.append(output)
+    else:
+        output.unlink(missing_ok=True)
+    if outcome.record is not None:
+        failure.unlink(missing_ok=True)
+        summary.computed += 1
+    else:
+        write_json(failure, {"reason": outcome.reason, "traceback": outcome.trace})
+        summary.failed.append(outcome)

@@ -17,7 +17,7 @@ import numpy as np
 from harness.data.cache import DiskCache, key_hash
 from harness.errors import InputError
 from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData
-from harness.running.bench import Bench, worker_bench
+from harness.running.bench import Bench
 from harness.running.measure import Meter
 from harness.store.atomic import new_folder, write_array, write_json
 from harness.store.predictions import unit_rows
@@ -72,25 +72,28 @@ def task_key(
     return key_hash([CONTRACT, plugin, version, config, data, encoder, folds, fold, seed])[:12]
 
 
-def run_task(task: Task, bench: Bench, progress: Callable[[str, int, int], None]) -> Outcome:
-    """Do one task. Never raises for what a plugin or the data does wrong: that is an outcome too."""
+def run_task(
+    task: Task, bench: Bench, progress: Callable[[str, int, int], None], scratch_root: Path | None = None
+) -> Outcome:
+    """Do one task. Never raises for what a plugin or the data does wrong: that is an outcome too.
+
+    Parameters
+    ----------
+    task, bench
+        What to do, and the opened inputs.
+    progress
+        Told ``(label, done, total)`` by the plugin.
+    scratch_root
+        Where the task's scratch folder is made. Default: the system's folder for temporary files.
+    """
     try:
-        with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="harness-", dir=scratch_root) as scratch:
             record = _perform(task, bench, Path(scratch), progress)
     except InputError as error:
         return Outcome(task, reason=str(error), trace=traceback.format_exc(), input_fault=True)
-    except Exception as error:  # whatever a plugin raises loses its own task and no other
+    except (Exception, SystemExit) as error:  # whatever a plugin raises loses its own task and no other
         return Outcome(task, reason=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
     return Outcome(task, record=record)
-
-
-def run_task_in_worker(task: Task, run_dir: str, config_json: str) -> Outcome:
-    """Do one task in a worker process, which opens the run's inputs itself the first time."""
-    try:
-        bench = worker_bench(run_dir, config_json)
-    except InputError as error:
-        return Outcome(task, reason=str(error), trace=traceback.format_exc(), input_fault=True)
-    return run_task(task, bench, lambda label, done, total: None)
 
 
 def _perform(task: Task, bench: Bench, scratch: Path, progress: Callable[[str, int, int], None]) -> dict[str, Any]:

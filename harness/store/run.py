@@ -6,6 +6,7 @@ targets.npy, near.npy         embeddings to predict (n, 384); which rows each fo
 test.csv                      ids of the test set, if there is one
 members/NAME/fold-F-KEY/      one finished task: predictions.npy, ids.json, record.json, model/, test-*.npy
 members/NAME/failed-F.json    the reason and traceback of a task that failed
+members/NAME/output-F.txt     what the plugin printed while its task was last done, if anything
 blend.json                    the weights last learned
 gram/KEY/                     members.json, agreement.npy, pairs.npy: what all blends of these members depend on
 """
@@ -168,6 +169,10 @@ class RunFolder:
     def failure_file(self, member: str, fold: int) -> Path:
         """Where the reason of a failed task lies."""
         return self.path / "members" / member / f"failed-{'all' if fold == ALL_ROWS else fold}.json"
+
+    def output_file(self, member: str, fold: int) -> Path:
+        """Where the text lies that a plugin printed in a task."""
+        return self.path / "members" / member / f"output-{'all' if fold == ALL_ROWS else fold}.txt"
 
     def stored(self, member: MemberSpec) -> StoredRows:
         """Return a member's out-of-fold unit predictions in row order, shape (n, 384), still on disk.
