@@ -110,7 +110,9 @@ def agree(store: Store, run_dir: Path) -> None:
         assert store.by_fold(child, "images_per_second") == speeds
 
 
-def test_a_run_is_in_the_store_whole_and_once(kaggle: Path, tmp_path: Path, store: Store) -> None:
+def test_a_run_is_in_the_store_whole_and_once(
+    kaggle: Path, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = Store(f"sqlite:///{tmp_path / 'mlflow.db'}", store.cwd)
     command = ("--data", kaggle, "--plugins", "mean,knn,k2=knn", "--set", "k2.neighbours=3")
     command += ("--run-dir", tmp_path / "my-run")
@@ -123,7 +125,11 @@ def test_a_run_is_in_the_store_whole_and_once(kaggle: Path, tmp_path: Path, stor
         assert database.child(name).data.metrics["mean_score"] == pytest.approx(score, abs=1e-6)
     ended = {name: database.child(name).info.end_time for name in scores}
 
-    assert database.run(*command).code == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database.uri)
+    again = database.run_here(
+        kaggle, tmp_path / "my-run", plugins="mean,knn,k2=knn", set={"k2": {"neighbours": 3}}, plugin_files=[]
+    )
+    assert (again.computed, again.reused) == (0, 15)
     agree(database, tmp_path / "my-run")  # the same parent, the same children, no value twice
     assert {name: database.child(name).info.end_time for name in scores} == ended, "nothing was written to them again"
     assert database.runs()[0][0].data.metrics == {"tasks_computed": 0, "tasks_reused": 15, "tasks_failed": 0}
