@@ -25,8 +25,11 @@ class RunEvent:
     member, fold
         The task, for the ``task_*`` and ``progress`` kinds; fold -1 means "all rows" (an untrained predictor).
     details
-        ``run_started``: the resolved configuration and the number of tasks. ``task_finished``: the record.
-        ``task_failed``: reason and traceback. ``progress``: label, done, total. ``run_finished``: the counts.
+        ``run_started``: ``config``, the resolved configuration; ``run``, the content of ``run.json``; ``todo`` and
+        ``reused``, numbers of tasks. ``task_finished`` and ``task_reused``: the fields of ``record.json`` (none if a
+        reused task's record is gone). ``task_failed``: ``reason``, ``traceback``, and ``input_fault``, true if the
+        input was wrong and the run stops. ``progress``: ``label``, ``done``, ``total``. ``run_finished``:
+        ``computed``, ``reused`` and ``failed``, numbers of tasks.
     """
 
     kind: EventKind

@@ -82,9 +82,10 @@ def _carry_out(plan: Plan, listener: Listener) -> Summary:
         tell("task_started", task)
         return lambda label, done, total: tell("progress", task, label=label, done=done, total=total)
 
-    tell("run_started", config=bench.config.model_dump(mode="json"), todo=len(plan.todo), reused=len(plan.reused))
+    config = bench.config.model_dump(mode="json")
+    tell("run_started", config=config, run=bench.run.document, todo=len(plan.todo), reused=len(plan.reused))
     for task in plan.reused:
-        tell("task_reused", task)
+        tell("task_reused", task, **bench.run.record(task.member, task.fold))
     if plan.todo:
         with closing(EXECUTORS[bench.config.executor](plan.todo, bench, started)) as outcomes:
             for outcome in outcomes:

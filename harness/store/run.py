@@ -229,12 +229,15 @@ class RunFolder:
 
     def records(self, member: MemberSpec) -> list[dict[str, Any]]:
         """Return the records of a member's finished tasks, by fold."""
-        found = []
-        for fold, key in sorted(member.keys.items()):
-            path = self.task_folder(member.name, fold, key) / "record.json"
-            if path.is_file():
-                found.append(json.loads(path.read_text(encoding="utf-8")))
-        return found
+        return [record for fold in sorted(member.keys) if (record := self.record(member, fold))]
+
+    def record(self, member: MemberSpec, fold: int) -> dict[str, Any]:
+        """Return the record of a member's task on a fold; empty if there is none."""
+        path = self.task_folder(member.name, fold, member.keys[fold]) / "record.json"
+        if not path.is_file():
+            return {}
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return record
 
     # -- test set ------------------------------------------------------------------------------
 

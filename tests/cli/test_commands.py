@@ -47,8 +47,8 @@ def test_plugins_list_as_a_document(harness: Harness) -> None:
         assert row["reason"] == ""
         assert row["distribution"] == "harness"
         assert row["version"]
-        kind = "blenders" if row["name"] == "blenders" else "predictors"
-        assert row["hooks"] == [f"harness_register_{kind}"]
+        hook = {"blenders": "harness_register_blenders", "mlflow": "harness_run_event"}.get(row["name"])
+        assert row["hooks"] == [hook or "harness_register_predictors"]
 
 
 def test_plugins_info_shows_options_bounds_and_presets(harness: Harness) -> None:
