@@ -52,11 +52,12 @@ class Environment:
         assert answer.code == 0, answer.err
 
 
-def make_environment(folder: Path) -> Environment:
-    """Make the environment, with nothing of its own yet."""
+def make_environment(folder: Path, *editable: Path) -> Environment:
+    """Make the environment, with nothing of its own yet but the ``editable`` folders, as an editable installation."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     environment = Environment(folder)
-    (environment.site / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    paths = [*map(str, editable), sysconfig.get_path("purelib")]
+    (environment.site / "shared.pth").write_text("\n".join(paths) + "\n")
     return environment
 
 
