@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,9 @@ import typer
 from harness.cli.check import check
 from harness.cli.options import Json, PluginFiles
 
-app = typer.Typer(no_args_is_help=True, help="List plugins, show the options of one, check one.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="List plugins, show the options of one, check one, start one.", rich_markup_mode=None
+)
 app.command("check")(check)
 
 
@@ -76,6 +79,22 @@ def info(
     print_table(f"--set {name}.OPTION=VALUE", columns, rows or [["(none)", "", "", ""]], left=columns)
     for preset, options in cls.presets.items():
         print_text(f"--preset {preset}: " + ", ".join(f"{key}={value}" for key, value in options.items()))
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the new predictor.")],
+    dir_: Annotated[Path, typer.Option("--dir", help="Folder that the package's folder is made in.")] = Path(),
+) -> None:
+    """Write the package of a new predictor: it works, passes its tests, and waits to be changed."""
+    from harness.cli.render import print_text
+    from harness.plugin import PluginManager
+    from harness.plugin.scaffold import write_package
+
+    for path in write_package(name, dir_, PluginManager()):
+        print_text(str(path))
+    print_text()
+    print_text(f"Next: pip install -e '{dir_ / name}[test]', then: pytest {dir_ / name}; harness run --plugins {name}")
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -112,7 +112,9 @@ class Blender(Protocol):
     """Learns one weight a member from out-of-fold predictions."""
 
     name: str
+    """What ``--method`` calls it."""
     summary: str
+    """A line about it, for the table of methods."""
 
     def weights(self, problem: BlendProblem) -> NDArray[np.float64]:
         """Return K finite weights, shape (K,), not all zero. Must not alter the problem's arrays."""

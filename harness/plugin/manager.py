@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pluggy
 from pydantic import BaseModel
 
+from harness import __version__
 from harness.errors import InputError
 from harness.plugin import hooks
 from harness.plugin.predictor import Predictor
@@ -188,21 +189,21 @@ class PluginManager:
                 status.status = "disabled"
                 status.reason = f"named in {DISABLE_VARIABLE}"
                 continue
-            self._load(status, point.load, f"{distribution}:{point.name}")
+            self._load(status, partial(_import_point, point), f"{distribution}:{point.name}")
 
     def _load_file(self, path: Path) -> None:
         if not path.is_file():
             raise InputError(f"--plugin-file {path}: there is no such file")
         status = PluginStatus(path.stem, "", str(path))
         self.statuses.append(status)
-        self._load(status, lambda: _import_file(path), str(path))
+        self._load(status, lambda: _guarded(partial(_import_file, path), "its import failed"), str(path))
         if status.status == "broken":
             raise InputError(f"--plugin-file {path}: {status.reason}")
 
     def _load(self, status: PluginStatus, load: Callable[[], Any], key: str) -> None:
         """Load one plugin, and keep all that it registers or none of it."""
         try:
-            plugin = _guarded(load, "its import failed")
+            plugin = load()
             self._adopt(plugin, status, key)
         except _BrokenPluginError as broken:
             status.status, status.reason = "broken", str(broken)
@@ -277,6 +278,39 @@ def _guarded(action: Callable[[], Any], what: str) -> Any:
         return action()
     except (Exception, SystemExit) as error:  # a module may call sys.exit at import; it must not end the harness
         raise _BrokenPluginError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _import_point(point: metadata.EntryPoint) -> Any:
+    """Import what an entry point names, unless its distribution says that it needs another harness than this one."""
+    if point.dist is not None:
+        _check_requirement(point.dist)
+    return _guarded(point.load, "its import failed")
+
+
+def _check_requirement(distribution: metadata.Distribution) -> None:
+    """Refuse a distribution that was installed beside a harness it does not work with (by ``--no-deps``, say).
+
+    Without this its import fails with whatever it missed first, or it works halfway.
+    """
+    asked = [line for line in distribution.requires or () if line.lower().startswith(hooks.PROJECT_NAME)]
+    if not asked or distribution.name == hooks.PROJECT_NAME:
+        return
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    for line in asked:
+        try:
+            needed = Requirement(line)
+        except InvalidRequirement as error:
+            raise _BrokenPluginError(f"its metadata holds a requirement that cannot be read: {line}") from error
+        if canonicalize_name(needed.name) != hooks.PROJECT_NAME:
+            continue
+        applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
+        if applies and not needed.specifier.contains(__version__, prereleases=True):
+            raise _BrokenPluginError(
+                f"it needs {needed.name}{needed.specifier}, and this is harness {__version__}; "
+                "install a version of it that goes with this one, or the other harness"
+            )
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -198,3 +198,30 @@ def test_a_predictor_and_a_blender_may_share_a_name(site: Path) -> None:
     manager = PluginManager()
     assert manager.predictor("greedy").__name__ == "A"
     assert manager.blender("greedy").summary.startswith("ensemble selection")
+
+
+REQUIREMENTS = {
+    "harness>=99": "it needs harness>=99, and this is harness",
+    "Harness ~= 0.0.1": "it needs Harness~=0.0.1",
+    "harness[efficientnet]<0.0.2": "it needs harness<0.0.2",
+    "harness >= soon": "a requirement that cannot be read: harness >= soon",
+    "harness": "",
+    "harness>=0.0.1,<99": "",
+    "harness>=99; extra == 'test'": "",
+    "harness>=99; python_version < '3'": "",
+    "harness-of-another-kind>=99": "",
+    "numpy>=99": "",  # an installer's business: what is missing shows when it is imported
+}
+
+
+@pytest.mark.parametrize("line", REQUIREMENTS)
+def test_a_plugin_that_needs_another_harness_is_not_imported_and_says_so(site: Path, line: str) -> None:
+    source = GOOD.format(cls="Future", name="future")
+    install(site, "future", {"future": "future_plugin"}, {"future_plugin": source})
+    with (site / "future-2.5.dist-info" / "METADATA").open("a") as stream:
+        stream.write(f"Requires-Dist: {line}\n")
+    status = next(s for s in PluginManager().statuses if s.name == "future")
+    reason = REQUIREMENTS[line]
+    assert reason in status.reason
+    assert status.status == ("broken" if reason else "ok")
+    assert ("future_plugin" in sys.modules) == (not reason)
