@@ -112,7 +112,7 @@ def test_other_ways_to_end(kaggle: Path, tmp_path: Path, harness: Harness) -> No
 
 def test_what_a_plugin_started_ends_with_its_task(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     marks = tmp_path / "marks"
-    told = command(kaggle, tmp_path / "run", "--task-timeout", 1.5, "--set", f"dangerous.marks={marks}")
+    told = command(kaggle, tmp_path / "run", "--task-timeout", 6, "--set", f"dangerous.marks={marks}")
     assert harness(*told, "--set", "dangerous.fit=hang").code == 1
     assert len(marks.read_text().split()) == 4, "two tasks wrote down themselves and a child each"
     assert not alive(marks)
