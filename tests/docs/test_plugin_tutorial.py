@@ -157,5 +157,9 @@ def test_the_reference_names_all_that_the_contract_exports_and_all_events() -> N
     reference = sections()["Reference"].text
     for name in contract.__all__:
         assert re.search(rf"`@?{name}\b", reference), name
+    for cls in (contract.Explanation, contract.ParameterCount, contract.Requirements):
+        assert f"`{cls.__name__}({', '.join(inspect.signature(cls).parameters)})`" in reference
+    for member in members(contract.BlendSolution):
+        assert f"`{member}`" in reference, member
     for kind in get_args(events.EventKind):
         assert f"`{kind}`" in reference, kind
