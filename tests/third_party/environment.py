@@ -31,7 +31,7 @@ class Environment:
         (found,) = (self.folder / "lib").glob("python3*/site-packages")
         return found
 
-    def run(self, *command: object, cwd: Path, timeout: float = 300) -> Answer:
+    def run(self, *command: object, cwd: Path, timeout: float = 900) -> Answer:
         """Run a command of the environment, ``harness`` or ``python``, as its user would."""
         name, *arguments = map(str, command)
         env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "HARNESS_DISABLE_PLUGINS")}
