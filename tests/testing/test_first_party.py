@@ -17,6 +17,7 @@ SMALL: dict[str, dict[str, Any] | None] = {
     "clipnet": {"head_epochs": 2, "epochs": 1, "batch_size": 8},
     "vitgpt2": {"shrink": None, "beams": 2, "tokens": 4},
     "interrogator": {},
+    "cnnrnn": {"epochs": 1, "captions": 2},
 }
 
 
