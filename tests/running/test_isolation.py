@@ -133,6 +133,8 @@ def test_nothing_outlives_the_command(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ,
+        # What is started in the background may ignore the interrupt, and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(lambda: marks.exists() and len(marks.read_text().split()) >= 2)
     assert alive(marks)
