@@ -140,7 +140,7 @@ _SETTINGS = {
     "encoder": "the encoder",
     "n_folds": "--folds",
     "threshold": "--group-threshold",
-    "split": "the split",
+    "split": "--split",
     "seed": "--seed",
 }
 

@@ -172,7 +172,7 @@ def test_two_runs_with_nothing_complete_in_common_are_refused(tmp_path: Path) ->
             {"threshold": 0.8, "seed": 7, "fold_hash": "x"},
             ["--group-threshold is 0.7 and 0.8", "--seed is 0 and 7", "--group-threshold 0.7 --seed 0 --run-dir NEW"],
         ),
-        ({"split": "time", "fold_hash": "x"}, ["the split is group and time"]),
+        ({"split": "time", "fold_hash": "x"}, ["--split is group and time"]),
         ({"fold_hash": "x"}, ["the settings are the same, but not the version of the harness"]),
     ],
 )
@@ -185,7 +185,7 @@ def test_runs_on_other_rows_or_folds_are_refused_with_what_differs(
         assert [part for part in parts if part not in message] == [], message
         assert str(one.path) in message
         assert str(two.path) in message
-    for setting in {"--folds", "--seed", "--group-threshold", "the split", "the encoder"}:
+    for setting in {"--folds", "--seed", "--group-threshold", "--split", "the encoder"}:
         assert (f"{setting} is" in message) == any(part.startswith(f"{setting} is") for part in parts)
 
 
