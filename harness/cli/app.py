@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import compare, data, doctor, ensemble, leaderboard, plugins, predict, run, score
+from harness.cli import compare, data, doctor, ensemble, leaderboard, plugins, predict, run, runs, score
 
 app = typer.Typer(
     name="harness",
@@ -33,5 +33,6 @@ app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
+app.add_typer(runs.app, name="runs")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")

@@ -11,7 +11,7 @@ from harness.cli.options import Json, PluginFiles, RunDir
 
 if TYPE_CHECKING:
     from harness.plugin import Explanation
-    from harness.running.predicting import Answers
+    from harness.running.predicting import Predictions
 
 
 def predict(
@@ -26,37 +26,25 @@ def predict(
 
     A plugin that has no words of its own names the run's prompts nearest to its prediction.
     """
-    from harness.cli.progress import Status
     from harness.cli.render import print_json
-    from harness.ensemble.blend import combine, weights_of
-    from harness.ensemble.stored import stored_blend
     from harness.errors import TaskFailedError
     from harness.plugin import PluginManager
-    from harness.running.nearest import nearest_prompts
-    from harness.running.predicting import ask_members, open_pictures
-    from harness.store.run import BLEND, RunFolder, newest_run
+    from harness.store.run import RunFolder, newest_run
+    from harness.workbench.predicting import predict as predict_images
+    from harness.workbench.progress import Status
 
     run = RunFolder(run_dir) if run_dir else newest_run()
-    members = run.members  # before the images: without a run they need not be read
-    stored_blend(run)  # nor with a damaged blend
-    pictures = open_pictures(images)
+    members = run.members
     with Status() as status:
-        answers = ask_members(run, PluginManager(plugin_file or ()), pictures, device=device, top=top, progress=status)
-    said = {voice.member: voice.words for voice in answers.voices}
-    notes: list[str] = []
-    if said:
-        weights, notes = weights_of(run, list(said))
-        if weights:
-            blend = combine((weights[v.member], v.predictions) for v in answers.voices if v.member in weights)
-            said[BLEND] = nearest_prompts(run, blend, top)
+        found = predict_images(run, PluginManager(plugin_file or ()), images, device=device, top=top, progress=status)
     if json:
-        print_json(_document(pictures.names, said))
+        print_json(_document(found.names, found.explanations))
     else:
-        _show(pictures.names, said)
-    _note(answers, notes)
-    if answers.failed:
-        reasons = "".join(f"\n  - {name}: {reason}" for name, reason in answers.failed.items())
-        raise TaskFailedError(f"{len(answers.failed)} of {len(members)} members failed:{reasons}")
+        _show(found.names, found.explanations)
+    _note(found)
+    if found.failed:
+        reasons = "".join(f"\n  - {name}: {reason}" for name, reason in found.failed.items())
+        raise TaskFailedError(f"{len(found.failed)} of {len(members)} members failed:{reasons}")
 
 
 def _document(names: list[str], said: dict[str, list[list[Explanation]]]) -> list[dict[str, object]]:
@@ -84,15 +72,15 @@ def _show(names: list[str], said: dict[str, list[list[Explanation]]]) -> None:
             print_table(name, ["plugin", "kind", "what", "score"], rows, left=["plugin", "kind", "what"])
 
 
-def _note(answers: Answers, notes: list[str]) -> None:
+def _note(found: Predictions) -> None:
     from harness.cli.render import note
 
-    for name, reason in answers.skipped.items():
+    for name, reason in found.skipped.items():
         note(f"{name} is left out: {reason}")
-    for text in notes:
+    for text in found.notes:
         note(text)
-    if answers.tiny:
+    if found.tiny:
         note(
-            f"tiny weights ({', '.join(answers.tiny)}): they have only ever seen synthetic scenes, and of any other "
+            f"tiny weights ({', '.join(found.tiny)}): they have only ever seen synthetic scenes, and of any other "
             "image they know little; for real work take --preset reference, or another backbone with --set"
         )

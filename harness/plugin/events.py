@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 EventKind = Literal[
-    "run_started", "task_started", "task_finished", "task_reused", "task_failed", "progress", "run_finished"
+    "run_started",
+    "task_started",
+    "task_finished",
+    "test_predicted",
+    "task_reused",
+    "task_failed",
+    "progress",
+    "run_finished",
 ]
 
 
@@ -18,18 +25,20 @@ class RunEvent:
     Parameters
     ----------
     kind
-        ``run_started``, ``task_started``, ``task_finished``, ``task_reused``, ``task_failed``,
-        ``progress`` or ``run_finished``.
+        ``run_started``, ``task_started``, ``task_finished``, ``test_predicted``, ``task_reused``,
+        ``task_failed``, ``progress`` or ``run_finished``.
     run_dir
         Folder of the run.
     member, fold
         The task, for the ``task_*`` and ``progress`` kinds; fold -1 means "all rows" (an untrained predictor).
     details
-        ``run_started``: ``config``, the resolved configuration; ``run``, the content of ``run.json``; ``todo`` and
-        ``reused``, numbers of tasks. ``task_finished`` and ``task_reused``: the fields of ``record.json`` (none if a
-        reused task's record is gone). ``task_failed``: ``reason``, ``traceback``, and ``input_fault``, true if the
+        ``run_started``: ``config``, the resolved configuration; ``run``, the content of ``run.json``; ``todo``,
+        ``only_test`` (of them), ``reused`` and ``shared`` (done in other runs), numbers of tasks. ``task_finished`` and ``task_reused``: the fields of ``record.json`` (none if a
+        reused task's record is gone). ``test_predicted``, of a task that was done but for the test set: ``seconds``.
+        ``task_failed``: ``reason``, ``traceback``, and ``input_fault``, true if the
         input was wrong and the run stops. ``progress``: ``label``, ``done``, ``total``. ``run_finished``:
-        ``computed``, ``reused`` and ``failed``, numbers of tasks.
+        ``computed``, ``tested`` (of which only the test set was predicted), ``reused`` and ``failed``, numbers of
+        tasks.
     """
 
     kind: EventKind

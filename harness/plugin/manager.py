@@ -81,6 +81,8 @@ class PluginManager:
     ----------
     plugin_files
         Python files that are plugins by themselves (``--plugin-file``).
+    classes
+        Predictor classes that take part without any plugin bringing them: those of a notebook, say.
     disabled
         Names not to load: ``name`` or ``distribution:name``. Default: ``HARNESS_DISABLE_PLUGINS``.
 
@@ -90,10 +92,16 @@ class PluginManager:
         If a plugin file does not exist or cannot be used: it was asked for by name.
     """
 
-    def __init__(self, plugin_files: Sequence[Path] = (), disabled: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        plugin_files: Sequence[Path] = (),
+        disabled: Sequence[str] | None = None,
+        classes: Sequence[type[Predictor]] = (),
+    ) -> None:
         if disabled is None:
             disabled = [name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",") if name.strip()]
         self.plugin_files = tuple(plugin_files)
+        self.classes = tuple(dict.fromkeys(classes))
         self._disabled = set(disabled)
         self._pluggy = pluggy.PluginManager(hooks.PROJECT_NAME)
         self._pluggy.add_hookspecs(hooks)
@@ -107,6 +115,8 @@ class PluginManager:
         self._load_entry_points()
         for path in self.plugin_files:
             self._load_file(path)
+        for cls in self.classes:
+            self._load_class(cls)
 
     # -- what callers ask for ------------------------------------------------------------------
 
@@ -199,6 +209,19 @@ class PluginManager:
         self._load(status, lambda: _guarded(partial(_import_file, path), "its import failed"), str(path))
         if status.status == "broken":
             raise InputError(f"--plugin-file {path}: {status.reason}")
+
+    def _load_class(self, cls: type[Predictor]) -> None:
+        try:
+            _check_predictor(cls)
+        except _BrokenPluginError as broken:
+            raise InputError(f"{getattr(cls, '__qualname__', cls)!s}: {broken}") from broken
+        if cls.name in self._predictors and self._predictors[cls.name][0] is cls:
+            return  # a plugin brought the very same class
+        status = PluginStatus(cls.name, "", f"class {cls.__module__}.{cls.__qualname__}")
+        self.statuses.append(status)
+        status.predictors = self._keep(self._predictors, [cls], status, "predictor")
+        if status.status == "broken":
+            raise InputError(status.reason)
 
     def _load(self, status: PluginStatus, load: Callable[[], Any], key: str) -> None:
         """Load one plugin, and keep all that it registers or none of it."""

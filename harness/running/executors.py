@@ -10,9 +10,10 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from harness.running.bench import Bench
+from harness.running.inputs import Inputs
 from harness.running.isolation import Inbox, Progress, Worker
 from harness.running.task import Outcome, Task, run_task
+from harness.store.schema import TaskRecord
 
 Started = Callable[[Task], Progress]
 _EVERY = 0.25
@@ -28,18 +29,18 @@ _THREAD_VARIABLES = (
 )
 
 
-def inline(tasks: Sequence[Task], bench: Bench, started: Started) -> Generator[Outcome]:
+def inline(tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
     """Yield the outcome of each task, done in this process and in order: for debuggers, with no isolation."""
     for task in tasks:
-        yield run_task(task, bench, started(task))
+        yield run_task(task, inputs, started(task))
 
 
-def serial(tasks: Sequence[Task], bench: Bench, started: Started) -> Generator[Outcome]:
+def serial(tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
     """Yield the outcome of each task, done in order in one worker process, which has this one's environment."""
-    yield from _Crew(tasks, bench, started, 1, {}).outcomes()
+    yield from _Crew(tasks, inputs, started, 1, {}).outcomes()
 
 
-def loky(tasks: Sequence[Task], bench: Bench, started: Started) -> Generator[Outcome]:
+def parallel(tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
     """Yield outcomes as they come from worker processes, which share the cores evenly.
 
     Tasks of one fold of data are handed out in order, so that predictors on the same backbone meet
@@ -47,20 +48,20 @@ def loky(tasks: Sequence[Task], bench: Bench, started: Started) -> Generator[Out
     """
     from joblib import cpu_count  # knows of the limits of a container
 
-    jobs = min(bench.config.jobs or os.cpu_count() or 1, len(tasks))
+    jobs = min(inputs.config.jobs or os.cpu_count() or 1, len(tasks))
     threads = str(max(cpu_count() // jobs, 1))
     environment = {name: os.environ.get(name, threads) for name in _THREAD_VARIABLES}
-    yield from _Crew(tasks, bench, started, jobs, environment).outcomes()
+    yield from _Crew(tasks, inputs, started, jobs, environment).outcomes()
 
 
 class _Crew:
     """Worker processes that do tasks; one that fails its task is replaced, since it may be in any state."""
 
     def __init__(
-        self, tasks: Sequence[Task], bench: Bench, started: Started, jobs: int, environment: Mapping[str, str]
+        self, tasks: Sequence[Task], inputs: Inputs, started: Started, jobs: int, environment: Mapping[str, str]
     ) -> None:
         self._waiting = deque(tasks)
-        self._bench, self._started, self._jobs, self._environment = bench, started, jobs, environment
+        self._inputs, self._started, self._jobs, self._environment = inputs, started, jobs, environment
         self._workers: list[Worker] = []
         self._inbox: Inbox = SimpleQueue()
 
@@ -90,7 +91,7 @@ class _Crew:
 
     def _hand_out(self) -> None:
         while len(self._workers) < min(self._jobs, len(self._waiting) + self._busy()):
-            self._workers.append(Worker(self._bench, self._inbox, self._environment))
+            self._workers.append(Worker(self._inputs, self._inbox, self._environment))
         for worker in self._workers:
             if worker.ready and worker.task is None and self._waiting:
                 task = self._waiting.popleft()
@@ -115,8 +116,9 @@ class _Crew:
             if kind == "failed" or worker.bloated:
                 self._workers.remove(worker)
                 worker.discard()
-            return Outcome(task, **message)
+            record = message.pop("record", None)
+            return Outcome(task, None if record is None else TaskRecord.parse(record, "a worker"), **message)
         return None
 
 
-EXECUTORS = {"serial": serial, "loky": loky, "inline": inline}
+EXECUTORS = {"serial": serial, "parallel": parallel, "inline": inline}

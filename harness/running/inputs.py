@@ -1,162 +1,84 @@
-"""What a run works on: its options filled in, its data opened, its folder found. Nothing is written here."""
+"""What the tasks of a run work on: options, plugins, rows, folds, targets. Opened once a process; writes nothing."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from harness.data.cache import key_hash
 from harness.data.dataset import Dataset
-from harness.data.folds import DEFAULT_THRESHOLD
-from harness.data.layouts.scenes import TEST_SPEC, ScenesReader
 from harness.data.opening import open_dataset
-from harness.data.targets import PromptEncoder
 from harness.errors import InputError
 from harness.plugin import PluginManager
-from harness.running.config import RunConfig
-from harness.running.members import Choice, choose_members
-from harness.store.run import RUNS_FOLDER, RunFolder, all_runs
+from harness.store.config import RunConfig
+from harness.store.run import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.data.folds import Folds
+    from harness.plugin import Predictor
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The resolved inputs of a run.
+    """The opened inputs of a run.
 
     Parameters
     ----------
     config
-        With plugins, workers, test set, group threshold and run folder filled in.
+        The options, with those filled in that were left open.
     manager
         Plugins.
-    choices
-        The predictors that take part.
-    dataset, test
-        Training rows in the order they were read, and the test set if there is one.
-    identity
-        What the folds depend on.
     run
-        The folder to work in; it need not exist yet.
+        The run's folder; it need not exist yet.
+    dataset, test
+        Training rows in the order of the run, and the test set if there is one.
+    folds
+        The folds of those rows.
+    targets
+        Embedding of each row's prompt, shape (n, 384), float32, unit rows.
     """
 
     config: RunConfig
     manager: PluginManager
-    choices: list[Choice]
+    run: RunFolder
     dataset: Dataset
     test: Dataset | None
-    identity: dict[str, Any]
-    run: RunFolder
-
-    @property
-    def threshold(self) -> float:
-        """The group threshold in force."""
-        return float(self.identity["threshold"])
+    folds: Folds
+    targets: NDArray[np.float32]
 
 
-def resolve_inputs(config: RunConfig, manager: PluginManager) -> Inputs:
-    """Fill in what was left open, open the data, and find the folder; what ``plan_run`` and a dry run share.
+def in_stored_order(dataset: Dataset, run: RunFolder) -> Dataset:
+    """Return the data set in the order of the run's rows: the same content may be listed in another."""
+    if list(dataset.ids) == list(run.rows.ids):
+        return dataset
+    index = {row_id: i for i, row_id in enumerate(dataset.ids)}
+    return dataset.take([index[row_id] for row_id in run.rows.ids])
+
+
+def reopen_inputs(run_dir: str, config_json: str, classes: Sequence[type[Predictor]] = ()) -> Inputs:
+    """Open the inputs of a run that has begun, in a worker process.
+
+    Parameters
+    ----------
+    run_dir, config_json
+        The run's folder, and its resolved options as JSON.
+    classes
+        Predictor classes that no installed plugin brings.
 
     Raises
     ------
     InputError
-        For anything wrong with the options, the data or the folder.
+        If they cannot be read, or the rows are no longer those of the run.
     """
-    choices = choose_members(config, manager)
-    config = config.model_copy(
-        update={
-            "plugins": tuple(c.name if c.name == c.cls.name else f"{c.name}={c.cls.name}" for c in choices),
-            "workers": config.workers or min(8, os.cpu_count() or 1),
-            "test": config.test or (TEST_SPEC if config.data.split(":")[0] == ScenesReader.name else None),
-        }
-    )
+    config = RunConfig.model_validate_json(config_json)
+    manager = PluginManager([Path(file) for file in config.plugin_files], classes=classes)
+    run = RunFolder(Path(run_dir))
     dataset = open_dataset(config.data, manager.readers, config.captions)
-    if not dataset.has_texts:
-        raise InputError(
-            f"{config.data}: it was read as {dataset.layout}, which has no prompts, so nothing can be learned "
-            "or scored; add prompts.csv or metadata.csv, or give it as --test"
-        )
+    if sorted(dataset.ids) != sorted(run.rows.ids):
+        raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
     test = open_dataset(config.test, manager.readers) if config.test else None
-    threshold = next(
-        t for t in (config.group_threshold, dataset.recommended_threshold, DEFAULT_THRESHOLD) if t is not None
-    )
-    config = config.model_copy(update={"group_threshold": threshold})
-    identity = fold_identity(config, dataset, PromptEncoder(config.encoder).identity)
-    run = _find_run(config, identity, dataset, test, choices)
-    config = config.model_copy(update={"run_dir": str(run.path)})
-    return Inputs(config, manager, choices, dataset, test, identity, run)
-
-
-def fold_identity(config: RunConfig, dataset: Dataset, encoder: str) -> dict[str, Any]:
-    """Return what the folds of a run depend on; a folder takes no prediction made on others."""
-    return {
-        "data_fingerprint": dataset.fingerprint,
-        "encoder": encoder,
-        "n_folds": config.folds,
-        "threshold": config.group_threshold,
-        "seed": config.seed,
-        "split": config.split,
-    }
-
-
-def request_hash(identity: dict[str, Any], test: Dataset | None, choices: list[Choice]) -> str:
-    """Hash a whole command: equal hash, same work."""
-    members = [[c.name, c.cls.name, c.cls.version, c.config] for c in choices]
-    return key_hash([identity, test.fingerprint if test else None, members])
-
-
-def _find_run(
-    config: RunConfig, identity: dict[str, Any], dataset: Dataset, test: Dataset | None, choices: list[Choice]
-) -> RunFolder:
-    """Return the folder named, or that of an earlier run of this very command, or a new one."""
-    if config.run_dir is not None:
-        run = RunFolder(Path(config.run_dir))
-        if run.exists:
-            _refuse_other_folds(run, identity, dataset)
-        elif run.path.exists() and (not run.path.is_dir() or _holds_foreign_files(run.path)):
-            raise InputError(f"--run-dir {run.path}: it exists and is not a run; name a new or an empty folder")
-        return run
-    request = request_hash(identity, test, choices)
-    for earlier in all_runs():
-        if earlier.document.get("request") == request:
-            return earlier
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = RUNS_FOLDER / f"{stamp}-{dataset.name}"
-    number = 1
-    while path.exists():  # two commands within one second
-        number += 1
-        path = RUNS_FOLDER / f"{stamp}-{dataset.name}-{number}"
-    return RunFolder(path)
-
-
-_OWN_FILES = {"rows.csv", "targets.npy", "near.npy", "members", "test.csv"}
-
-
-def _holds_foreign_files(folder: Path) -> bool:
-    """Whether a folder without ``run.json`` holds more than a run killed while it was being begun."""
-    return any(not entry.name.startswith(".") and entry.name not in _OWN_FILES for entry in folder.iterdir())
-
-
-def _refuse_other_folds(run: RunFolder, identity: dict[str, Any], dataset: Dataset) -> None:
-    stored = {"split": "group", **run.document["folds"]}  # older runs knew no other
-    if stored["data_fingerprint"] != identity["data_fingerprint"]:
-        before, now = set(run.rows.ids), set(dataset.ids)
-        changes = f"{len(now - before)} rows were added and {len(before - now)} removed"
-        if before == now:
-            changes = "the rows are the same, but an image, prompt, group or source has changed"
-        raise InputError(
-            f"--run-dir {run.path}: its predictions were made on other data, and so on other folds: {changes}; "
-            "name another --run-dir (features of unchanged images are not computed again)"
-        )
-    names = {
-        "n_folds": "--folds",
-        "threshold": "--group-threshold",
-        "encoder": "the encoder",
-    }
-    for key, value in identity.items():
-        if stored[key] != value:
-            raise InputError(
-                f"--run-dir {run.path}: its predictions were made on other folds: {names.get(key, '--' + key)} was "
-                f"{stored[key]} and is now {value}; name another --run-dir, or repeat the old setting"
-            )
+    return Inputs(config, manager, run, in_stored_order(dataset, run), test, run.folds, run.targets)

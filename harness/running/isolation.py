@@ -19,9 +19,10 @@ from threading import Thread
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.running.bench import Bench
+from harness.running.inputs import Inputs
 from harness.running.task import Outcome, Task
 from harness.running.worker import TRACE_SIGNAL, Job, Order
+from harness.store.schema import TaskRecord
 
 Progress = Callable[[str, int, int], None]
 Inbox = SimpleQueue[tuple["Worker", dict[str, Any] | None]]
@@ -42,7 +43,7 @@ class Worker:
 
     Parameters
     ----------
-    bench
+    inputs
         The run; the process opens its inputs itself.
     inbox
         Where its answers go.
@@ -50,11 +51,11 @@ class Worker:
         Variables to set for it, beside those of this process.
     """
 
-    def __init__(self, bench: Bench, inbox: Inbox, environment: Mapping[str, str]) -> None:
+    def __init__(self, inputs: Inputs, inbox: Inbox, environment: Mapping[str, str]) -> None:
         self.ready = False
         self.task: Task | None = None
         self.progress: Progress = lambda label, done, total: None
-        self._bench = bench
+        self._inputs = inputs
         self._verdict = ""
         self._folder = Path(tempfile.mkdtemp(prefix="harness-worker-"))
         lifeline: int | None = None
@@ -76,14 +77,14 @@ class Worker:
             os.close(lifeline)
         self._reader = Thread(target=self._read, args=(inbox,), daemon=True, name="harness-worker")
         self._reader.start()
-        self._send(Job(str(bench.run.path.absolute()), bench.config.model_dump_json(), lifeline))
+        self._send(Job(str(inputs.run.path.absolute()), inputs.config.model_dump_json(), lifeline))
 
     # -- its work ------------------------------------------------------------------------------
 
     def give(self, task: Task, progress: Progress) -> None:
         """Have a task done; its answers go to the inbox."""
         self.task, self.progress, self._began = task, progress, time.monotonic()
-        self._send(Order(task, self._bench.run.output_file(task.member.name, task.fold).absolute()))
+        self._send(Order(task, self._inputs.run.output_file(task.member.name, task.fold).absolute()))
 
     def hold_to_limits(self) -> None:
         """End the process if its task takes too long or too much memory, or if it is dead and cannot say so."""
@@ -98,11 +99,11 @@ class Worker:
     @property
     def bloated(self) -> bool:
         """Whether so much of the memory limit is taken already that the next task might suffer from it."""
-        limit = self._bench.config.task_memory
+        limit = self._inputs.config.task_memory
         return limit is not None and _resident(self._process.pid) > limit / 2 * 2**30
 
     def _broken_limit(self) -> str:
-        seconds, memory = self._bench.config.task_timeout, self._bench.config.task_memory
+        seconds, memory = self._inputs.config.task_timeout, self._inputs.config.task_memory
         if seconds is not None and time.monotonic() - self._began > seconds:
             return f"it took longer than --task-timeout {seconds:g} seconds"
         if memory is not None and (held := _resident(self._process.pid)) > memory * 2**30:
@@ -123,10 +124,10 @@ class Worker:
             raise HarnessError(f"a worker process cannot be started: {reason}; what it printed:\n{log}")
         if self.task is None:
             return None
-        run, task = self._bench.run, self.task
+        run, task = self._inputs.run, self.task
         folder = run.task_folder(task.member.name, task.fold, task.key)
         if folder.is_dir() and not task.only_test:  # all was written, and only the answer was not sent
-            return Outcome(task, record=json.loads((folder / "record.json").read_text(encoding="utf-8")))
+            return Outcome(task, TaskRecord.read(folder / "record.json"))
         for leftover in folder.parent.glob(f".{folder.name}.*"):
             shutil.rmtree(leftover, ignore_errors=True)
         trace = (self._folder / "trace").read_text(encoding="utf-8", errors="replace")[:_TRACE_LIMIT]

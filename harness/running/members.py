@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -11,26 +10,18 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import InputError
 from harness.plugin import PluginManager, Predictor
 from harness.plugin.manager import unknown_name
-from harness.running.config import RunConfig, explain_validation
+from harness.running.code import code_hash
+from harness.running.config import explain_validation
+from harness.store.config import RunConfig
 from harness.store.run import BLEND
+from harness.store.schema import Member
 
 DISTRIBUTION = "harness"
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A predictor chosen for a run: what it is called there, its class, its checked options."""
-
-    name: str
-    cls: type[Predictor]
-    config: dict[str, Any]
-    distribution: str
-    tiny_weights: bool
-
-
-def choose_members(config: RunConfig, manager: PluginManager) -> list[Choice]:
-    """Resolve every predictor of a run.
+def choose_members(config: RunConfig, manager: PluginManager) -> list[Member]:
+    """Resolve every predictor of a run, without the keys of its tasks: those take the folds.
 
     Raises
     ------
@@ -38,27 +29,41 @@ def choose_members(config: RunConfig, manager: PluginManager) -> list[Choice]:
         For an unknown plugin (with the nearest names), a name given twice, settings for a plugin
         that does not take part, an unknown option or a value out of its bounds.
     """
-    choices: dict[str, Choice] = {}
+    chosen: dict[str, Member] = {}
     for item in config.plugins if config.plugins is not None else own_predictors(manager):
         alias, equals, plugin = item.partition("=")
         name, plugin = (alias, plugin) if equals else (item, item)
         cls = manager.predictor(plugin)
-        if not _ALIAS.fullmatch(name):
+        if not is_member_name(name):
             raise InputError(f"--plugins {item}: '{name}' must be letters, digits, '-', '_' or '.'")
         if name == BLEND:
             raise InputError(
                 f"--plugins {item}: '{BLEND}' is what the blend is called; give it another name: other={plugin}"
             )
-        if name in choices:
+        if name in chosen:
             raise InputError(f"--plugins: '{name}' is named twice; give one of them another name: {name}2={plugin}")
         options = {**cls.presets.get(config.preset, {}), **config.set.get(name, {})}
-        distribution = manager.status_of(plugin).owner
         checked = _checked(name, cls, options)
-        choices[name] = Choice(name, cls, checked.model_dump(mode="json"), distribution, cls.uses_tiny_weights(checked))
+        chosen[name] = Member(
+            name=name,
+            predictor=cls.name,
+            version=cls.version,
+            distribution=manager.status_of(plugin).owner,
+            trainable=cls.trainable,
+            config=checked.model_dump(mode="json"),
+            keys={},
+            out_of_domain=cls.uses_tiny_weights(checked),
+            code=code_hash(cls),
+        )
     for name in config.set:
-        if name not in choices:
-            raise InputError(f"--set {name}.…: " + unknown_name("plugin of this run", name, choices, "see --plugins"))
-    return list(choices.values())
+        if name not in chosen:
+            raise InputError(f"--set {name}.…: " + unknown_name("plugin of this run", name, chosen, "see --plugins"))
+    return list(chosen.values())
+
+
+def is_member_name(name: str) -> bool:
+    """Whether a member of a run may be called that."""
+    return _ALIAS.fullmatch(name) is not None
 
 
 def own_predictors(manager: PluginManager) -> list[str]:

@@ -1,28 +1,40 @@
-"""From a configuration to a list of tasks, with everything that is already done left out."""
+"""From options to a list of tasks, with everything that is already done left out. Nothing is written here.
+
+``carry_out`` begins or updates the run's folder, under its lock, and does the tasks.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.data.dataset import Dataset
-from harness.data.folds import Folds, make_folds, refuse_starved, threshold_table
+from harness.data.folds import DEFAULT_THRESHOLD, Folds, make_folds, refuse_starved, threshold_table
+from harness.data.layouts.scenes import TEST_SPEC, ScenesReader
+from harness.data.opening import open_dataset
 from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
+from harness.errors import InputError
 from harness.plugin import PluginManager
-from harness.running.bench import Bench, in_stored_order, load_folds
-from harness.running.config import RunConfig
-from harness.running.inputs import Inputs, request_hash, resolve_inputs
-from harness.running.provenance import provenance
+from harness.running.code import origin_of
+from harness.running.inputs import Inputs, in_stored_order
+from harness.running.members import choose_members
+from harness.running.place import find_run, fold_identity, request_hash
 from harness.running.task import Task, task_key
-from harness.store.run import ALL_ROWS, MemberSpec, RunFolder
+from harness.store.config import RunConfig
+from harness.store.run import RunFolder
+from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member
+from harness.store.sharing import find_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -31,19 +43,45 @@ class Plan:
 
     Parameters
     ----------
-    bench
+    inputs
         Opened inputs.
-    todo, reused
-        Tasks to do, and tasks whose result is already there.
+    members
+        Who takes part in this command, with the keys of their tasks.
+    facts
+        What ``run.json`` says of the folds.
+    request
+        Hash of the command.
+    todo
+        Tasks to do: fitted and predicted, or, where a task is done but for the test set, only that.
+    reused
+        Tasks with nothing left to do.
     """
 
-    bench: Bench
+    inputs: Inputs
+    members: list[Member]
+    facts: FoldFacts
+    request: str
     todo: list[Task]
     reused: list[Task]
 
+    @property
+    def run(self) -> RunFolder:
+        """The run's folder."""
+        return self.inputs.run
 
-def plan_run(config: RunConfig, manager: PluginManager, say: Callable[[str], None] = lambda text: None) -> Plan:
-    """Open the inputs, find or begin the run's folder, and list its tasks.
+    @property
+    def shared(self) -> list[Task]:
+        """The tasks that lie finished in the folders of other runs, and are taken from there."""
+        return [task for task in (*self.reused, *self.todo) if task.found is not None]
+
+    def refreshed(self) -> Plan:
+        """Return the plan with the tasks looked for again: another command may have done some meanwhile."""
+        todo, reused = _split_tasks(self.run, self.members, self.inputs.test)
+        return replace(self, todo=todo, reused=reused)
+
+
+def plan_run(config: RunConfig, manager: PluginManager, say: Say = lambda text: None) -> Plan:
+    """Fill in what was left open, open the data, make the folds and list the tasks.
 
     Parameters
     ----------
@@ -55,143 +93,129 @@ def plan_run(config: RunConfig, manager: PluginManager, say: Callable[[str], Non
     Raises
     ------
     InputError
-        For anything wrong with the options, the data or the folder; nothing is written then.
+        For anything wrong with the options, the data or the folder.
     """
-    inputs = resolve_inputs(config, manager)
-    bench = _open_bench(inputs, say)
-    members = _update_members(bench, inputs)
-    return Plan(bench, *split_tasks(bench.run, bench.folds.n_folds, members, bench.test))
-
-
-def _open_bench(inputs: Inputs, say: Callable[[str], None]) -> Bench:
-    config, manager, run, dataset, test = inputs.config, inputs.manager, inputs.run, inputs.dataset, inputs.test
+    chosen = choose_members(config, manager)
+    config = _filled_in(config, chosen)
+    dataset = open_dataset(config.data, manager.readers, config.captions)
+    if not dataset.has_texts:
+        raise InputError(
+            f"{config.data}: it was read as {dataset.layout}, which has no prompts, so nothing can be learned "
+            "or scored; add prompts.csv or metadata.csv, or give it as --test"
+        )
+    test = open_dataset(config.test, manager.readers) if config.test else None
+    thresholds = (config.group_threshold, dataset.recommended_threshold, DEFAULT_THRESHOLD)
+    config = config.model_copy(update={"group_threshold": next(t for t in thresholds if t is not None)})
+    identity = fold_identity(config, dataset, PromptEncoder(config.encoder).identity)
+    request = request_hash(identity, test, chosen)
+    run = find_run(config, identity, dataset, request)
+    config = config.model_copy(update={"run_dir": str(run.path)})
     if run.exists:
         dataset = in_stored_order(dataset, run)
-        return Bench(config, manager, run, dataset, test, load_folds(run), run.targets)
+        folds, targets, facts = run.folds, run.targets, run.document.folds
+    else:
+        folds, targets = _new_folds(config, dataset, say)
+        facts = _fold_facts(identity, folds, dataset)
+    inputs = Inputs(config, manager, run, dataset, test, folds, targets)
+    members = [_with_keys(member, inputs, facts) for member in chosen]
+    return Plan(inputs, members, facts, request, *_split_tasks(run, members, test))
+
+
+def _filled_in(config: RunConfig, members: list[Member]) -> RunConfig:
+    names = (m.name if m.name == m.predictor else f"{m.name}={m.predictor}" for m in members)
+    return config.model_copy(
+        update={
+            "plugins": tuple(names),
+            "workers": config.workers or min(8, os.cpu_count() or 1),
+            "test": config.test or (TEST_SPEC if config.data.split(":")[0] == ScenesReader.name else None),
+        }
+    )
+
+
+# -- folds ---------------------------------------------------------------------------------------
+
+
+def _new_folds(config: RunConfig, dataset: Dataset, say: Say) -> tuple[Folds, NDArray[np.float32]]:
     say(f"{dataset.name}: embedding the prompts of {len(dataset)} rows")
     targets = row_targets(dataset.texts, PromptEncoder(config.encoder))
-    threshold = inputs.threshold
+    threshold = config.group_threshold
+    assert threshold is not None, "it was filled in"
     say(f"{dataset.name}: making {config.folds} folds, prompts with a cosine of {threshold:g} or more held together")
-    folds = _make_folds(config, dataset, targets, threshold)
-    document = {
-        "schema": 1,
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "dataset": {
-            "name": dataset.name,
-            "layout": dataset.layout,
-            "location": dataset.location,
-            "rows": len(dataset),
-            "synthetic": dataset.synthetic,
-            "recommended_threshold": dataset.recommended_threshold,
-        },
-        "folds": inputs.identity
-        | {
-            "fold_hash": folds.digest(dataset.ids),
-            "groups": folds.n_groups,
-            "crossed": folds.crossed,
-            "held_out": [len(folds.held_rows(f)) for f in range(folds.n_folds)],
-            "purged": [folds.purged(f) for f in range(folds.n_folds)],
-            "purged_share": folds.purged_share,
-            "recall": folds.recall,
-        },
-        "members": {},
-    }
-    run.begin(document, dataset, folds, targets)
-    return Bench(config, manager, run, dataset, test, folds, targets)
-
-
-def _make_folds(config: RunConfig, dataset: Dataset, targets: NDArray[np.float32], threshold: float) -> Folds:
     if config.split == "source":
-        return source_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
+        return source_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed), targets
     folds = make_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
     if folds.smallest_training_share < 1.0:  # the table costs a pass over all pairs: only where it may be needed
         refuse_starved(folds, threshold_table(dataset, targets, n_folds=config.folds, seed=config.seed))
-    return folds
+    return folds, targets
 
 
-def member_specs(inputs: Inputs, fold_hash: str, n_folds: int) -> list[MemberSpec]:
-    """Describe every predictor of a run, with the keys of its tasks.
+def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset) -> FoldFacts:
+    return FoldFacts(
+        **identity.model_dump(),
+        fold_hash=folds.digest(dataset.ids),
+        groups=folds.n_groups,
+        crossed=folds.crossed,
+        held_out=[len(folds.held_rows(f)) for f in range(folds.n_folds)],
+        purged=[folds.purged(f) for f in range(folds.n_folds)],
+        purged_share=folds.purged_share,
+        recall=folds.recall,
+    )
 
-    Parameters
-    ----------
-    inputs
-        The resolved inputs.
-    fold_hash, n_folds
-        Names the folds, those of ``inputs.identity``, and says how many there are.
-    """
-    identity, config = inputs.identity, inputs.config
-    members = []
-    for choice in inputs.choices:
-        trainable = choice.cls.trainable
-        keys = {
-            fold: task_key(
-                choice.cls.name,
-                choice.cls.version,
-                choice.config,
-                identity["data_fingerprint"],
-                identity["encoder"],
-                fold_hash if trainable else "any",
-                fold,
-                config.seed,
-            )
-            for fold in (range(n_folds) if trainable else [ALL_ROWS])
-        }
-        members.append(
-            MemberSpec(
-                name=choice.name,
-                plugin=choice.cls.name,
-                version=choice.cls.version,
-                distribution=choice.distribution,
-                trainable=trainable,
-                config=choice.config,
-                keys=keys,
-                out_of_domain=choice.tiny_weights and not inputs.dataset.synthetic,
-            )
+
+# -- tasks ---------------------------------------------------------------------------------------
+
+
+def _with_keys(member: Member, inputs: Inputs, facts: FoldFacts) -> Member:
+    """Return a member with the keys of its tasks, now that the folds are known."""
+    origin = origin_of(inputs.manager.predictor(member.predictor), inputs.manager)
+    keys = {
+        fold: task_key(
+            member.predictor,
+            member.version,
+            member.config,
+            facts.data_fingerprint,
+            facts.encoder,
+            facts.fold_hash if member.trainable else "any",
+            fold,
+            inputs.config.seed,
+            origin,
         )
-    return members
+        for fold in (range(inputs.folds.n_folds) if member.trainable else [ALL_ROWS])
+    }
+    out_of_domain = member.out_of_domain and not inputs.dataset.synthetic
+    return member.model_copy(update={"keys": keys, "out_of_domain": out_of_domain})
 
 
-def _update_members(bench: Bench, inputs: Inputs) -> list[MemberSpec]:
-    """Write who takes part into ``run.json``, beside the members of earlier commands on this folder."""
-    document = bench.run.document
-    members = member_specs(inputs, document["folds"]["fold_hash"], bench.folds.n_folds)
-    for member in members:
-        spec = asdict(member)
-        document["members"][spec.pop("name")] = spec
-    document |= {
-        "config": bench.config.model_dump(mode="json"),
-        "request": request_hash(inputs.identity, bench.test, inputs.choices),
-        "test": None
-        if bench.test is None
-        else {"location": bench.test.location, "fingerprint": bench.test.fingerprint, "rows": len(bench.test)},
-    } | provenance()
-    if bench.test is not None:
-        bench.run.write_test_ids(bench.test.ids)
-    bench.run.update(document)
-    return members
-
-
-def split_tasks(
-    run: RunFolder, folds: int, members: list[MemberSpec], test: Dataset | None
-) -> tuple[list[Task], list[Task]]:
+def _split_tasks(run: RunFolder, members: list[Member], test: Dataset | None) -> tuple[list[Task], list[Task]]:
     """Split into tasks to do and tasks done. Fold by fold, so that a run that is cut short has whole folds."""
     todo, reused = [], []
-    for fold in [ALL_ROWS, *range(folds)]:
+    for fold in sorted({fold for member in members for fold in member.keys}):
         for member in members:
             if fold not in member.keys:
                 continue
             key = member.keys[fold]
-            if not run.task_folder(member.name, fold, key).is_dir():
+            place = run.task_folder(member.name, fold, key)
+            found = None
+            if not _is_whole(place, test):
+                other = find_task(key, None if test is None else _test_name(test))
+                if other is not None and (not place.is_dir() or _is_whole(other, test)):
+                    found = place = other
+            if not place.is_dir():
                 todo.append(Task(member, fold))
-            elif test is not None and not _has_test(run, member, fold, test):
-                todo.append(Task(member, fold, only_test=True))
+            elif not _is_whole(place, test):
+                todo.append(Task(member, fold, only_test=True, found=found))
             else:
-                reused.append(Task(member, fold))
+                reused.append(Task(member, fold, found=found))
     return todo, reused
 
 
-def _has_test(run: RunFolder, member: MemberSpec, fold: int, test: Dataset) -> bool:
-    path = run.test_file(member.name, fold, member.keys[fold], test.fingerprint)
-    if not path.is_file():
-        return False
-    return len(np.load(path, mmap_mode="r")) == len(test)
+def _is_whole(task_folder: Path, test: Dataset | None) -> bool:
+    """Whether a task lies finished in a folder, the test set included."""
+    if not task_folder.is_dir() or test is None:
+        return task_folder.is_dir()
+    path = task_folder / _test_name(test)
+    return path.is_file() and len(np.load(path, mmap_mode="r")) == len(test)
+
+
+def _test_name(test: Dataset) -> str:
+    return f"test-{test.fingerprint}.npy"

@@ -23,17 +23,18 @@ from harness.running.config import explain_validation
 from harness.running.nearest import nearest_prompts
 from harness.running.task import build_predictor, task_seed
 from harness.store.predictions import unit_rows
-from harness.store.run import MemberSpec, RunFolder
+from harness.store.run import RunFolder
+from harness.store.schema import Member
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Words = list[list[Explanation]]
+Explanations = list[list[Explanation]]
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Pictures:
+class GivenImages:
     """Images to say something of: m names as the user gave them, the images, and threads that decode them."""
 
     names: list[str]
@@ -44,48 +45,38 @@ class Pictures:
         return len(self.names)
 
 
-@dataclass(frozen=True)
-class Voice:
-    """What one member says.
-
-    Parameters
-    ----------
-    member
-        Its name in the run.
-    predictions
-        Unit mean over the fold models, shape (m, 384), float32.
-    words
-        One list an image.
-    """
-
-    member: str
-    predictions: NDArray[np.float32]
-    words: Words
-
-
 @dataclass
-class Answers:
-    """What the members of a run say, and what became of those that say nothing.
+class Predictions:
+    """What the members of a run say of m images, and what became of members that say nothing.
 
     Parameters
     ----------
-    voices
-        One a member that could be asked, in the order of the run.
+    names
+        The images, as they were given.
+    embeddings
+        By member, in the order of the run: unit mean over its fold models, shape (m, 384), float32.
+    explanations
+        By member: what it says of each image in words, one list an image.
     skipped
         Members that were not asked, with the reason.
     failed
         Members that failed while they were asked, with the reason.
     tiny
         Members on the bundled tiny weights, which have only ever seen synthetic scenes.
+    notes
+        What else a user should know, in sentences.
     """
 
-    voices: list[Voice] = field(default_factory=list)
+    names: list[str]
+    embeddings: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    explanations: dict[str, Explanations] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     tiny: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def open_pictures(paths: Sequence[Path]) -> Pictures:
+def open_images(paths: Sequence[Path]) -> GivenImages:
     """Open image files, and all image files below folders; each once, decoded once to see that it can be.
 
     Raises
@@ -106,18 +97,18 @@ def open_pictures(paths: Sequence[Path]) -> Pictures:
         source.open()
     workers = min(8, os.cpu_count() or 1)
     names = [str(source.path) for source in sources]
-    return Pictures(names, LazyImages(sources, image_digests(sources), workers), workers)
+    return GivenImages(names, LazyImages(sources, image_digests(sources), workers), workers)
 
 
-def ask_members(
+def predict_images(
     run: RunFolder,
     manager: PluginManager,
-    pictures: Pictures,
+    given: GivenImages,
     *,
     device: str = "auto",
     top: int = 5,
     progress: Progress = lambda label, done, total: None,
-) -> Answers:
+) -> Predictions:
     """Let every finished member of a run predict images with all of its fold models, and say what it sees.
 
     What a member explains comes from the model of its first fold; one that explains nothing gets the run's prompts
@@ -125,7 +116,7 @@ def ask_members(
 
     Parameters
     ----------
-    run, manager, pictures
+    run, manager, given
         The run, the plugins, and m images.
     device
         Torch device of the predictors.
@@ -139,73 +130,74 @@ def ask_members(
     InputError
         If there is no run, or no member of it can be asked.
     """
-    interview = _Interview(run, manager, pictures, device, top)
-    answers = Answers()
+    models = _FoldModels(run, manager, given, device, top)
+    found = Predictions(given.names)
     members = run.members
     for name, member in members.items():
-        if reason := interview.why_not(member):
-            answers.skipped[name] = reason
-    if len(answers.skipped) == len(members):
-        reasons = "".join(f"\n  - {name}: {reason}" for name, reason in answers.skipped.items())
+        if reason := models.why_not(member):
+            found.skipped[name] = reason
+    if len(found.skipped) == len(members):
+        reasons = "".join(f"\n  - {name}: {reason}" for name, reason in found.skipped.items())
         raise InputError(f"{run.path}: the run has no member that can be asked{reasons}")
     for name, member in members.items():
-        if name in answers.skipped:
+        if name in found.skipped:
             continue
-        if interview.is_tiny(member):
-            answers.tiny.append(name)
+        if models.is_tiny(member):
+            found.tiny.append(name)
         try:
-            voice, problem = interview.ask(member, progress)
+            found.embeddings[name], found.explanations[name], problem = models.ask(member, progress)
         except Exception as error:  # whatever a plugin raises silences it alone
-            answers.failed[name] = _reason(error)
+            found.failed[name] = _reason(error)
             continue
-        answers.voices.append(voice)
         if problem:
-            answers.failed[name] = problem
-    return answers
+            found.failed[name] = problem
+    return found
 
 
 @dataclass(frozen=True)
-class _Interview:
+class _FoldModels:
     """What is the same for every member that is asked."""
 
     run: RunFolder
     manager: PluginManager
-    pictures: Pictures
+    given: GivenImages
     device: str
     top: int
 
-    def why_not(self, member: MemberSpec) -> str:
+    def why_not(self, member: Member) -> str:
         """Return why a member cannot be asked, or nothing."""
+        if member.imported:
+            return "its predictions were made elsewhere, and there is no model of it here"
         open_tasks = [f for f, key in member.keys.items() if not self.run.task_folder(member.name, f, key).is_dir()]
         if open_tasks:
             return f"{len(open_tasks)} of its {len(member.keys)} tasks are not done; finish them with `harness run`"
         try:
-            cls = self.manager.predictor(member.plugin)
+            cls = self.manager.predictor(member.predictor)
         except InputError as error:
-            files = self.run.document["config"]["plugin_files"]
+            files = self.run.document.config.plugin_files
             return str(error) + "".join(f"; the run had --plugin-file {file}" for file in files)
         if cls.version != member.version:
             return (
-                f"its models were made by {member.plugin} {member.version}, and {cls.version} is installed; "
+                f"its models were made by {member.predictor} {member.version}, and {cls.version} is installed; "
                 "give the command of the run again"
             )
         if member.trainable and cls.load is Predictor.load:
-            return f"{member.plugin} has no `load`, so that its models cannot be used again"
+            return f"{member.predictor} has no `load`, so that its models cannot be used again"
         try:
             cls.Config.model_validate(member.config)
         except ValidationError as error:
             return explain_validation(error, cls.Config, lambda key: f"{member.name}.{key} of the run")
         return ""
 
-    def is_tiny(self, member: MemberSpec) -> bool:
+    def is_tiny(self, member: Member) -> bool:
         """Whether a member uses the bundled tiny weights."""
-        cls = self.manager.predictor(member.plugin)
+        cls = self.manager.predictor(member.predictor)
         return cls.uses_tiny_weights(cls.Config.model_validate(member.config))
 
-    def ask(self, member: MemberSpec, progress: Progress) -> tuple[Voice, str]:
-        """Return what a member says, and why it could not explain it, if it could not."""
-        total = np.zeros((len(self.pictures), EMBEDDING_DIM))
-        words: Words = [[] for _ in self.pictures.names]
+    def ask(self, member: Member, progress: Progress) -> tuple[NDArray[np.float32], Explanations, str]:
+        """Return a member's embeddings, its explanations, and why it could not explain itself, if it could not."""
+        total = np.zeros((len(self.given), EMBEDDING_DIM))
+        words: Explanations = [[] for _ in self.given.names]
         problem = ""
         for done, fold in enumerate(sorted(member.keys)):
             progress(member.name, done, len(member.keys))
@@ -221,16 +213,16 @@ class _Interview:
         if not all(words):
             near = nearest_prompts(self.run, predictions, self.top)
             words = [own or other for own, other in zip(words, near, strict=True)]
-        return Voice(member.name, predictions, [said[: self.top] for said in words]), problem
+        return predictions, [said[: self.top] for said in words], problem
 
-    def _ask_one(self, member: MemberSpec, fold: int, explain: bool) -> tuple[NDArray[np.float32], Words | str | None]:
+    def _ask_one(
+        self, member: Member, fold: int, explain: bool
+    ) -> tuple[NDArray[np.float32], Explanations | str | None]:
         """Return a fold model's unit predictions, and its words, or the reason why it has none."""
         folder = self.run.task_folder(member.name, fold, member.keys[fold])
         with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
-            seed = task_seed(self.run.document["folds"]["seed"], member.plugin, fold)
-            context = Context(
-                Path(scratch), seed, self.pictures.workers, requested_device=self.device, cache=DiskCache()
-            )
+            seed = task_seed(self.run.document.folds.seed, member.predictor, fold)
+            context = Context(Path(scratch), seed, self.given.workers, requested_device=self.device, cache=DiskCache())
             predictor = build_predictor(member, self.manager, context)
             try:
                 predictor.load(folder / "model")
@@ -239,21 +231,21 @@ class _Interview:
                     f"the saved model {folder / 'model'} cannot be loaded ({_reason(error)}); "
                     f"if it is damaged, remove {folder} and give the command of the run again"
                 ) from error
-            who = f"{member.plugin} {member.version}, model {folder.name}"
-            rows = unit_rows(predictor.predict(self.pictures.images), self.pictures.names, who)
+            who = f"{member.predictor} {member.version}, model {folder.name}"
+            rows = unit_rows(predictor.predict(self.given.images), self.given.names, who)
             if not explain:
                 return rows, None
             try:
-                return rows, _checked_words(predictor.explain(self.pictures.images), len(self.pictures))
+                return rows, _checked_words(predictor.explain(self.given.images), len(self.given))
             except Exception as error:  # its predictions are as good as before
                 return rows, _reason(error)
 
 
-def _checked_words(said: Any, count: int) -> Words:
+def _checked_words(said: Any, count: int) -> Explanations:
     """Return what ``explain`` gave, if it is one list an image of statements with finite scores or none."""
     if len(said) != count:
         raise PredictionError(f"it returned {len(said)} lists for {count} images")
-    words: Words = []
+    words: Explanations = []
     for one in said:
         words.append([])
         for item in one:

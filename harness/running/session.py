@@ -1,4 +1,4 @@
-"""Carrying a plan out: every task once, outcomes recorded as they come."""
+"""Carrying a plan out: the folder begun or updated under its lock, every task done once, outcomes recorded."""
 
 from __future__ import annotations
 
@@ -6,38 +6,57 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from harness.errors import InputError
 from harness.plugin import RunEvent
 from harness.running.executors import EXECUTORS
+from harness.running.place import refuse_other_folds
 from harness.running.plan import Plan
+from harness.running.provenance import provenance
 from harness.running.task import Outcome, Task
-from harness.store.atomic import clear_leftovers, write_json
+from harness.store.atomic import clear_leftovers
 from harness.store.run import RunFolder
+from harness.store.schema import DatasetFacts, FoldIdentity, RunDocument, TaskFailure, TestFacts
+from harness.store.sharing import remember_task, take_task
 
 Listener = Callable[[RunEvent], None]
 
 
 @dataclass
 class Summary:
-    """What a run did: tasks computed, reused and failed, in numbers and outcomes.
+    """What a run did.
 
-    ``printed`` holds the files with what plugins printed; an executor that lets them print keeps none.
+    Parameters
+    ----------
+    computed, tested, reused
+        Tasks that were fitted and predicted, that only predicted the test set, and that were done already.
+    shared
+        How many of those that were done lay in the folders of other runs.
+    failed
+        Outcomes of the tasks that failed.
+    printed
+        Files with what plugins printed; an executor that lets them print keeps none.
+    edited
+        Members of which tasks were reused that other code of the same version made.
+    seconds
+        Wall time of all tasks.
     """
 
     computed: int = 0
+    tested: int = 0
     reused: int = 0
+    shared: int = 0
     failed: list[Outcome] = field(default_factory=list)
     printed: list[Path] = field(default_factory=list)
+    edited: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
-def carry_out(plan: Plan, listener: Listener) -> Summary:
-    """Do all tasks of a plan that are not done.
+def carry_out(plan: Plan, listener: Listener = lambda event: None) -> Summary:
+    """Begin or update the run's folder, and do all tasks of a plan that are not done.
 
     Parameters
     ----------
@@ -49,65 +68,116 @@ def carry_out(plan: Plan, listener: Listener) -> Summary:
     Raises
     ------
     InputError
-        If the folder is in use by another process, or a task met bad input (a damaged image): the
-        run stops there, and everything finished stays.
+        If the folder is in use by another process, which then stays as it is; or a task met bad input (a damaged
+        image): the run stops there, and everything finished stays.
     """
-    run = plan.bench.run
-    lock = FileLock(run.path / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(
-            f"{run.path}: another process is running in this folder; wait for it, or name another --run-dir"
-        ) from error
-    try:
-        clear_leftovers(run.path / "members")
-        return _carry_out(plan, listener)
-    finally:
-        lock.release()
+    with plan.run.locked():
+        clear_leftovers(plan.run.path / "members")
+        plan = plan.refreshed()
+        _begin(plan)
+        return _do_tasks(plan, listener)
 
 
-def _carry_out(plan: Plan, listener: Listener) -> Summary:
-    bench = plan.bench
-    summary = Summary(reused=len(plan.reused))
+def _begin(plan: Plan) -> None:
+    """Write who takes part, beside the members of earlier commands on this folder, and take what others finished."""
+    inputs, run = plan.inputs, plan.run
+    dataset, test = inputs.dataset, inputs.test
+    if run.exists:
+        refuse_other_folds(run, FoldIdentity(**plan.facts.model_dump()), dataset)
+    for task in plan.shared:
+        assert task.found is not None
+        take_task(task.found, run.task_folder(task.member.name, task.fold, task.key))
+    for task in plan.reused:
+        remember_task(task.key, run.task_folder(task.member.name, task.fold, task.key))
+    if test is not None:
+        run.write_test_ids(test.ids)
+    before = run.document if run.exists else None
+    document = RunDocument(
+        created=before.created if before else datetime.now().astimezone().isoformat(timespec="seconds"),
+        dataset=before.dataset
+        if before
+        else DatasetFacts(
+            name=dataset.name,
+            layout=dataset.layout,
+            location=dataset.location,
+            rows=len(dataset),
+            synthetic=dataset.synthetic,
+            recommended_threshold=dataset.recommended_threshold,
+        ),
+        folds=plan.facts,
+        test=None if test is None else TestFacts(location=test.location, fingerprint=test.fingerprint, rows=len(test)),
+        members={**(before.members if before else {}), **{member.name: member for member in plan.members}},
+        config=inputs.config,
+        request=plan.request,
+        **provenance(),
+    )
+    if before is None:
+        run.begin(document, dataset, inputs.folds, inputs.targets)
+    else:
+        run.update(document)
+
+
+def _do_tasks(plan: Plan, listener: Listener) -> Summary:
+    inputs, run = plan.inputs, plan.run
+    summary = Summary(reused=len(plan.reused), shared=len(plan.shared), edited=_edited(plan))
     began = time.perf_counter()
 
     def tell(kind: Any, task: Task | None = None, **details: Any) -> None:
         member, fold = (task.member.name, task.fold) if task else (None, None)
-        event = RunEvent(kind, bench.run.path, member, fold, details)
-        bench.manager.emit(event)
+        event = RunEvent(kind, run.path, member, fold, details)
+        inputs.manager.emit(event)
         listener(event)
 
     def started(task: Task) -> Callable[[str, int, int], None]:
         tell("task_started", task)
         return lambda label, done, total: tell("progress", task, label=label, done=done, total=total)
 
-    config = bench.config.model_dump(mode="json")
-    tell("run_started", config=config, run=bench.run.document, todo=len(plan.todo), reused=len(plan.reused))
+    tell(
+        "run_started",
+        config=inputs.config.model_dump(mode="json"),
+        run=run.document.document(),
+        todo=len(plan.todo),
+        only_test=sum(task.only_test for task in plan.todo),
+        reused=len(plan.reused),
+        shared=len(plan.shared),
+    )
     for task in plan.reused:
-        tell("task_reused", task, **bench.run.record(task.member, task.fold))
+        record = run.record(task.member, task.fold)
+        tell("task_reused", task, **({} if record is None else record.document()))
     if plan.todo:
-        with closing(EXECUTORS[bench.config.executor](plan.todo, bench, started)) as outcomes:
+        with closing(EXECUTORS[inputs.config.executor](plan.todo, inputs, started)) as outcomes:
             for outcome in outcomes:
-                _note(outcome, bench.run, summary)
-                if outcome.record is not None:
-                    tell("task_finished", outcome.task, **outcome.record)
-                    continue
-                tell(
-                    "task_failed",
-                    outcome.task,
-                    reason=outcome.reason,
-                    traceback=outcome.trace,
-                    input_fault=outcome.input_fault,
-                )
+                _note(outcome, run, summary)
+                _tell_outcome(outcome, tell)
                 if outcome.input_fault:
                     break
     summary.seconds = time.perf_counter() - began
-    tell("run_finished", computed=summary.computed, reused=summary.reused, failed=len(summary.failed))
+    tell(
+        "run_finished",
+        computed=summary.computed,
+        tested=summary.tested,
+        reused=summary.reused,
+        failed=len(summary.failed),
+    )
     for outcome in summary.failed:
         if outcome.input_fault:
             raise InputError(outcome.reason)
     return summary
+
+
+def _tell_outcome(outcome: Outcome, tell: Callable[..., None]) -> None:
+    if outcome.record is None:
+        tell(
+            "task_failed",
+            outcome.task,
+            reason=outcome.reason,
+            traceback=outcome.trace,
+            input_fault=outcome.input_fault,
+        )
+    elif outcome.task.only_test:
+        tell("test_predicted", outcome.task, seconds=outcome.seconds or 0.0)
+    else:
+        tell("task_finished", outcome.task, **outcome.record.document())
 
 
 def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
@@ -120,7 +190,19 @@ def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
         output.unlink(missing_ok=True)
     if outcome.record is not None:
         failure.unlink(missing_ok=True)
-        summary.computed += 1
+        remember_task(task.key, run.task_folder(task.member.name, task.fold, task.key))
+        summary.tested += task.only_test
+        summary.computed += not task.only_test
     else:
-        write_json(failure, {"reason": outcome.reason, "traceback": outcome.trace})
+        TaskFailure(reason=outcome.reason, traceback=outcome.trace).write(failure)
         summary.failed.append(outcome)
+
+
+def _edited(plan: Plan) -> list[str]:
+    """Return the members that reuse tasks made by other code which calls itself the same version."""
+    found = {}
+    for task in (*plan.reused, *(task for task in plan.todo if task.only_test)):
+        record = plan.run.record(task.member, task.fold)
+        if record is not None and None not in (record.code, task.member.code) and record.code != task.member.code:
+            found[task.member.name] = task
+    return list(found)

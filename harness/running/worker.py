@@ -22,7 +22,7 @@ from threading import Lock, Thread
 from typing import IO, Any
 
 from harness.errors import InputError
-from harness.running.bench import Bench, worker_bench
+from harness.running.inputs import Inputs, reopen_inputs
 from harness.running.task import Task, run_task
 
 TRACE_SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR1", None)
@@ -72,24 +72,24 @@ def main(folder: Path) -> None:
     _be_the_first_to_go()
     trace = _trace_crashes(folder)
     try:
-        bench = worker_bench(job.run_dir, job.config)
+        inputs = reopen_inputs(job.run_dir, job.config)
     except InputError as error:
         answer({"kind": "failed", "reason": str(error), "trace": traceback.format_exc(), "input_fault": True})
         return
     answer({"kind": "ready"})
     while (order := requests.get()) is not None:
         os.ftruncate(trace.fileno(), 0)
-        _do(order, bench, folder, answer)
+        _do(order, inputs, folder, answer)
 
 
-def _do(order: Order, bench: Bench, folder: Path, answer: Answer) -> None:
+def _do(order: Order, inputs: Inputs, folder: Path, answer: Answer) -> None:
     def progress(label: str, done: int, total: int) -> None:
         answer({"kind": "progress", "label": label, "done": done, "total": total})
 
     with _printing_to(order.output, folder / "log"):
-        outcome = run_task(order.task, bench, progress, folder)
+        outcome = run_task(order.task, inputs, progress, folder)
     if outcome.record is not None:
-        answer({"kind": "done", "record": outcome.record})
+        answer({"kind": "done", "record": outcome.record.document(), "seconds": outcome.seconds})
         return
     answer(
         {"kind": "failed", "reason": outcome.reason, "trace": outcome.trace, "input_fault": outcome.input_fault},

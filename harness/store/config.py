@@ -43,7 +43,8 @@ class RunConfig(BaseModel):
         "Default: what the data set recommends, else 0.7.",
     )
     captions: Literal["mean", "first", "all"] = Field(
-        "mean", description="Several captions an image: average their embeddings (mean), keep the first, or one row each."
+        "mean",
+        description="Several captions an image: average their embeddings (mean), keep the first, or one row each.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of folds and of all training.")
     run_dir: str | None = Field(

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from harness.data.folds import Folds
 from harness.errors import InputError
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from harness.data.dataset import Dataset
 
 RUNS_FOLDER = Path("runs")
+LOCK = ".lock"
 BLEND = "blend"
 """What the blend is called where it stands beside the members; no member may be called that."""
 
@@ -66,6 +69,28 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run has been begun here."""
         return (self.path / "run.json").is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from changing the folder during a block.
+
+        Raises
+        ------
+        InputError
+            If another process does so now; the folder stays as it is.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"{self.path}: another process is running in this folder; wait for it, or name another --run-dir"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def begin(self, document: RunDocument, dataset: Dataset, folds: Folds, targets: NDArray[np.float32]) -> None:
         """Write a new run: its rows first and ``run.json`` last, which makes it a run."""

@@ -81,7 +81,9 @@ class Document(Part):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the whole"
-            raise InputError(f"{where}: '{place}': {first['msg']}, and is {_short(first['input'])}; {cls.MEND}") from error
+            raise InputError(
+                f"{where}: '{place}': {first['msg']}, and is {_short(first['input'])}; {cls.MEND}"
+            ) from error
 
     def write(self, path: Path) -> None:
         """Write the file as a whole, in place of what was there."""
@@ -115,8 +117,8 @@ class DatasetFacts(Part):
     recommended_threshold: float | None = Field(None, description="Group threshold that it asks for.")
 
 
-class FoldFacts(Part):
-    """What the folds of a run were made with, and what came of it."""
+class FoldIdentity(Part):
+    """All that the folds of a run depend on: equal identity, equal folds."""
 
     data_fingerprint: str = Field(description="Hash of all content of the data set, whatever its order or place.")
     encoder: str = Field(description="Names the prompt encoder and its weights.")
@@ -124,6 +126,11 @@ class FoldFacts(Part):
     threshold: float = Field(description="Prompts of at least this cosine are never on both sides of a fold.")
     seed: int = Field(description="Seed of folds and training.")
     split: Split = Field("group", description="What a fold holds out: groups of prompts, or whole sources.")
+
+
+class FoldFacts(FoldIdentity):
+    """What the folds of a run were made with, and what came of it."""
+
     fold_hash: str = Field(description="Hash of the assignment: equal hash, equal folds.")
     groups: int = Field(description="Number of groups.", ge=1)
     crossed: bool = Field(False, description="Sources are crossed with folds of groups.")

@@ -75,7 +75,7 @@ class MemberRun:
         self._name, self._spec = name, spec
         self._tags = {
             "harness.run": identity,
-            "harness.plugin": spec["plugin"],
+            "harness.plugin": spec["predictor"],
             "harness.plugin_version": spec["version"],
             "harness.distribution": spec["distribution"],
             "mlflow.parentRunId": parent,

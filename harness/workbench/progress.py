@@ -1,9 +1,10 @@
-"""What a user sees while a run goes on: bars in a terminal, one line a task in a pipe or log."""
+"""What a user sees while a run goes on: bars in a terminal or a notebook, one line a task in a pipe or log."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ class RunProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._console = Console(stderr=True, highlight=False)
-        self._live = self._console.is_terminal
+        self._live = self._console.is_terminal or self._console.is_jupyter
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -52,7 +53,7 @@ class RunProgress:
 
     def _on_run_started(self, event: RunEvent) -> None:
         self._total = event.details["todo"]
-        self._line(f"{event.run_dir}: {self._total} tasks to do, {event.details['reused']} already done")
+        self._line(f"{event.run_dir}: {_in_words(event.details)}")
         self._tasks = self._bars.add_task("tasks", total=self._total)
 
     def _on_progress(self, event: RunEvent) -> None:
@@ -67,11 +68,18 @@ class RunProgress:
         self._bars.update(self._stage, description=text, completed=done, total=total)
 
     def _on_task_finished(self, event: RunEvent) -> None:
-        seconds = event.details.get("fit_seconds", 0.0) + event.details["predict_seconds"]
+        seconds = (event.details["fit_seconds"] or 0.0) + event.details["predict_seconds"]
         self._advance()
         self._line(
             f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)}: "
             f"{event.details['score']:.4f} ({seconds:.1f} s)"
+        )
+
+    def _on_test_predicted(self, event: RunEvent) -> None:
+        self._advance()
+        self._line(
+            f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)}: test set predicted "
+            f"({event.details['seconds']:.1f} s)"
         )
 
     def _on_task_failed(self, event: RunEvent) -> None:
@@ -151,3 +159,11 @@ class Steps:
 
 def _fold(fold: int | None) -> str:
     return "all rows" if fold == -1 else f"fold {fold}"
+
+
+def _in_words(details: Mapping[str, Any]) -> str:
+    """Say how many tasks there are to do, and where those that are done were done."""
+    todo, only_test, reused, shared = (details[key] for key in ("todo", "only_test", "reused", "shared"))
+    test = f" ({only_test} of them only have the test set to predict)" if only_test else ""
+    elsewhere = f"; {shared} were done in other runs" if shared else ""
+    return f"{todo} tasks to do{test}, {reused} already done{elsewhere}"

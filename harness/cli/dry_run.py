@@ -1,0 +1,61 @@
+"""What ``harness run --dry-run`` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.cli.render import amount, memory, note, print_table, print_text
+
+if TYPE_CHECKING:
+    from harness.running.dry_run import DryRun, Needs
+
+
+def print_dry_run(planned: DryRun) -> None:
+    """Print what a run would do, a line a member, and what its plugins could not tell."""
+    inputs, config = planned.plan.inputs, planned.plan.inputs.config
+    dataset, test = inputs.dataset, inputs.test
+    plan = planned.plan
+    state = "goes on" if plan.run.exists else "new"
+    for label, text in (
+        ("data", f"{dataset.location}: {len(dataset)} rows ({dataset.layout}), {plan.facts.data_fingerprint}"),
+        (
+            "folds",
+            f"{inputs.folds.n_folds}, prompts with a cosine of {plan.facts.threshold:g} or more held together "
+            f"({plan.facts.fold_hash})",
+        ),
+        ("test set", "none" if test is None else f"{test.location}: {len(test)} rows"),
+        ("device", planned.device),
+        ("executor", config.executor),
+        ("run folder", f"{plan.run.path} ({state})"),
+    ):
+        print_text(f"{label:<11}{text}")
+    print_text()
+    columns = ["plugin", "version", "weights", "to do", "done", "trainable", "parameters", "memory"]
+    print_table("", columns, [_row(member) for member in planned.members], left=["plugin", "weights"])
+    needs = [member.requirements for member in planned.members]
+    if any(need.memory is not None for need in needs):
+        note(f"memory: an estimate of one task's peak on {planned.device}, beside what the process takes by itself")
+    if any(need.parameters is None or need.memory is None for need in needs):
+        note("?: not known before the weights are fetched, or the plugin does not say")
+    for member in planned.members:
+        if member.problem:
+            note(f"{member.member.name} could not say what it needs: {member.problem}")
+    if any(member.member.out_of_domain for member in planned.members):
+        note("* tiny weights: they have only ever seen synthetic scenes, and this data is something else")
+    note("dry run: nothing was written")
+
+
+def _row(needed: Needs) -> list[str]:
+    member, needs = needed.member, needed.requirements
+    name = member.name if member.name == member.predictor else f"{member.name} ({member.predictor})"
+    only_test = f" (+ {len(needed.only_test)} test)" if needed.only_test else ""
+    return [
+        f"{name} *" if member.out_of_domain else name,
+        member.version,
+        ", ".join(needs.models) or "-",
+        f"{len(needed.todo)}{only_test}",
+        str(len(needed.reused)),
+        "?" if needs.parameters is None else amount(needs.parameters.trainable),
+        "?" if needs.parameters is None else amount(needs.parameters.total),
+        "?" if needs.memory is None else memory(needs.memory),
+    ]

@@ -1,0 +1,95 @@
+"""Finished tasks are shared by key: whatever folder one was computed in, any other run takes it from there.
+
+The cache keeps, for each key, the folders in which that task lies finished. A run that needs it gets links to its
+files (copies where the file system has no links), so that each run's folder is whole by itself: it can be moved,
+archived or removed, and nothing another run uses goes with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from harness.data.cache import cache_folder
+from harness.errors import InputError
+from harness.store.atomic import new_folder
+from harness.store.schema import TaskRecord
+
+
+def remember_task(key: str, folder: Path) -> None:
+    """Note that the task of a key lies finished in a folder."""
+    path = str(folder.absolute())
+    entry = _entries(key) / hashlib.sha256(path.encode()).hexdigest()[:16]
+    if entry.is_file():
+        return
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    half = entry.with_name(f".{entry.name}.{os.getpid()}")
+    half.write_text(path, encoding="utf-8")
+    half.replace(entry)
+
+
+def find_task(key: str, with_file: str | None = None) -> Path | None:
+    """Return a folder in which the task of a key lies finished; None if none is known that still does.
+
+    Parameters
+    ----------
+    with_file
+        Of several, one that holds this file is returned, if any does.
+    """
+    found: Path | None = None
+    try:
+        entries = sorted(_entries(key).iterdir())
+    except OSError:
+        return None
+    for entry in entries:
+        try:
+            folder = Path(entry.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        if _is_finished(folder, key):
+            if with_file is None or (folder / with_file).is_file():
+                return folder
+            found = found or folder
+        elif not folder.exists():  # its run was removed
+            with suppress(OSError):
+                entry.unlink()
+    return found
+
+
+def take_task(source: Path, target: Path) -> None:
+    """Let a finished task lie in another run's folder, too. What is there already stays."""
+    if target.is_dir():
+        for path in source.glob("test-*.npy"):
+            if not (target / path.name).exists():
+                link_file(path, target / path.name)
+        return
+    with new_folder(target) as half:
+        for path in sorted(source.rglob("*")):
+            place = half / path.relative_to(source)
+            if path.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                link_file(path, place)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Let a file stand under a second name; where that cannot be, copy it."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _is_finished(folder: Path, key: str) -> bool:
+    try:
+        return (folder / "predictions.npy").is_file() and TaskRecord.read(folder / "record.json").key == key
+    except (OSError, InputError):
+        return False
+
+
+def _entries(key: str) -> Path:
+    return cache_folder() / "tasks" / key

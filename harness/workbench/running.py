@@ -1,0 +1,162 @@
+"""Judging predictors on folds: the use case behind ``harness run`` and ``harness.run``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.plugin import PluginManager
+from harness.running.config import resolve_config, switch
+from harness.running.plan import Plan, plan_run
+from harness.running.session import Summary, carry_out
+from harness.workbench.run import Run
+
+if TYPE_CHECKING:
+    from harness.plugin import Predictor, RunEvent
+    from harness.running.dry_run import DryRun
+
+Listener = Callable[["RunEvent"], None]
+Say = Callable[[str], None]
+
+
+def _silent(_: Any) -> None:
+    """Take what nobody wants to hear."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    summary
+        Tasks computed, reused and failed.
+    notes
+        What a user should know, in sentences.
+    failure
+        What failed, in a sentence; empty if nothing did.
+    """
+
+    run: Run
+    summary: Summary
+    notes: list[str]
+    failure: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of tasks, by what became of them."""
+        summary = self.summary
+        return {
+            "computed": summary.computed,
+            "tested": summary.tested,
+            "reused": summary.reused,
+            "shared": summary.shared,
+            "failed": len(summary.failed),
+        }
+
+
+def run_predictors(
+    options: Mapping[str, Any],
+    config: Path | None = None,
+    *,
+    classes: Sequence[type[Predictor]] = (),
+    say: Say = _silent,
+    listener: Listener = _silent,
+    name_option: Callable[[str], str] = switch,
+) -> RunResult:
+    """Fit and score predictors on leakage-free folds, as far as that is not done already.
+
+    Parameters
+    ----------
+    options
+        Keys of ``RunConfig``; None: not given.
+    config
+        YAML file with more of them; what is in ``options`` wins.
+    classes
+        Predictor classes to take part that no plugin brings.
+    say
+        Told, in a line of text, of each step that can take long.
+    listener
+        Told of everything that happens in the run.
+    name_option
+        What an option is called in messages.
+
+    Raises
+    ------
+    InputError
+        For anything wrong with the options, the data or the folder.
+    """
+    manager, plan = _planned(options, config, classes, name_option, say)
+    summary = carry_out(plan, listener)
+    run = Run(plan.run, manager)
+    return RunResult(run, summary, _notes(plan, summary, manager), _failure(plan, summary))
+
+
+def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> DryRun:
+    """Resolve a run as ``run_predictors`` does, and say what it would do and need. Nothing is written but the cache.
+
+    Raises as ``run_predictors`` does, and for options that a predictor finds wrong.
+    """
+    from harness.running.dry_run import dry_run
+
+    return dry_run(_planned(options, config, (), switch, _silent)[1])
+
+
+def _planned(
+    options: Mapping[str, Any],
+    config: Path | None,
+    classes: Sequence[type[Predictor]],
+    name_option: Callable[[str], str],
+    say: Say,
+) -> tuple[PluginManager, Plan]:
+    resolved = resolve_config(options, config, name_option)
+    manager = PluginManager([Path(file) for file in resolved.plugin_files], classes=classes)
+    return manager, plan_run(resolved, manager, say)
+
+
+def _notes(plan: Plan, summary: Summary, manager: PluginManager) -> list[str]:
+    notes = list(manager.listener_failures)
+    folds, path = plan.inputs.folds, plan.run.path
+    if any(plan.facts.purged):
+        why = "too near a held-out prompt" + (", or of the held-out source" if folds.crossed else "")
+        notes.append(f"purged from training, by fold: {', '.join(map(str, plan.facts.purged))} rows {why}")
+    if folds.recall < 1.0:
+        notes.append(
+            f"too many rows to compare all pairs: the search found {folds.recall:.1%} of the near prompts (measured), "
+            "not all"
+        )
+    if summary.edited:
+        notes.append(
+            f"the code of {', '.join(summary.edited)} was changed since tasks of the same version were computed, and "
+            "these were reused: if that changes predictions, raise `version` in the class"
+        )
+    if summary.printed:
+        notes.append(f"{len(summary.printed)} tasks printed something: {path}/members/*/output-*.txt")
+    if summary.failed:
+        return notes
+    elsewhere = f", {summary.shared} of them from other runs" if summary.shared else ""
+    if not (summary.computed or summary.tested):
+        done = "lie now" if summary.shared else "were already done"
+        notes.append(f"nothing to do: all {summary.reused} tasks {done} in {path}{elsewhere}")
+    else:
+        tested = f", {summary.tested} more predicted the test set only" if summary.tested else ""
+        notes.append(
+            f"{summary.computed} tasks computed{tested}, {summary.reused} reused{elsewhere}, in {summary.seconds:.1f} s"
+        )
+    return notes
+
+
+def _failure(plan: Plan, summary: Summary) -> str:
+    if not summary.failed:
+        return ""
+    first = summary.failed[0]
+    tried = summary.computed + summary.tested + len(summary.failed)
+    return (
+        f"{len(summary.failed)} of {tried} tasks failed; the first: {first.task.member.name}, "
+        f"fold {first.task.fold}: {first.reason} (tracebacks: {plan.run.path}/members/*/failed-*.json; "
+        "the same command tries only these again)"
+    )
