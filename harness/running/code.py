@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from harness.plugin import PluginManager, Predictor
 
 
-
 def code_hash(cls: type[Predictor]) -> str | None:
     """Hash the Python files of the package that a class lies in; None where it lies in no file.
 

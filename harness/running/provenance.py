@@ -23,7 +23,8 @@ def provenance() -> dict[str, Any]:
     import psutil
 
     return {
-        "versions": {"python": platform.python_version(), "harness": __version__} | {name: _version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version(), "harness": __version__}
+        | {name: _version(name) for name in _PACKAGES},
         "git_commit": _git_commit(),
         "machine": {
             "system": platform.system(),
