@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.errors import HarnessError, InputError
     from harness.plugin import Predictor, PredictorConfig, hookimpl
-    from harness.workbench.face import open_run, run, runs
+    from harness.workbench.face import import_run, open_run, run, runs
     from harness.workbench.run import Blend, Run
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ __all__ = [
     "Run",
     "__version__",
     "hookimpl",
+    "import_run",
     "open_run",
     "run",
     "runs",
@@ -42,6 +43,7 @@ _HOME = {
     "PredictorConfig": "harness.plugin",
     "Run": "harness.workbench.run",
     "hookimpl": "harness.plugin",
+    "import_run": "harness.workbench.face",
     "open_run": "harness.workbench.face",
     "run": "harness.workbench.face",
     "runs": "harness.workbench.face",

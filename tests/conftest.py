@@ -35,6 +35,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         shutil.rmtree(CACHE, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def own_tasks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test find its own finished tasks only: others' runs are made on the same small data."""
+    monkeypatch.setenv("HARNESS_TASKS", str(tmp_path_factory.mktemp("tasks")))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with the real images, or a skip that says where it was looked for."""

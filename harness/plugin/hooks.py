@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness.plugin.reader import DatasetReader
 
 PROJECT_NAME = "harness"
+DISTRIBUTION = "prompt-harness"
+"""What the harness is installed as; a plugin's package requires it by this name."""
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "harness.plugins"
 DISABLE_VARIABLE = "HARNESS_DISABLE_PLUGINS"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_HARNESS = re.compile(r"(prompt[-_.]+)?harness", re.IGNORECASE)  # a requirement that may be of this distribution
 
 
 @dataclass
@@ -315,8 +316,8 @@ def _check_requirement(distribution: metadata.Distribution) -> None:
 
     Without this its import fails with whatever it missed first, or it works halfway.
     """
-    asked = [line for line in distribution.requires or () if line.lower().startswith(hooks.PROJECT_NAME)]
-    if not asked or distribution.name == hooks.PROJECT_NAME:
+    asked = [line for line in distribution.requires or () if _HARNESS.match(line)]
+    if not asked or distribution.name == hooks.DISTRIBUTION:
         return
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
@@ -326,9 +327,14 @@ def _check_requirement(distribution: metadata.Distribution) -> None:
             needed = Requirement(line)
         except InvalidRequirement as error:
             raise _BrokenPluginError(f"its metadata holds a requirement that cannot be read: {line}") from error
-        if canonicalize_name(needed.name) != hooks.PROJECT_NAME:
-            continue
         applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
+        if applies and canonicalize_name(needed.name) == hooks.PROJECT_NAME:
+            raise _BrokenPluginError(
+                f"it requires the distribution {needed.name}, which is a stranger's; this harness is called "
+                f"{hooks.DISTRIBUTION}: write that in its dependencies"
+            )
+        if canonicalize_name(needed.name) != hooks.DISTRIBUTION:
+            continue
         if applies and not needed.specifier.contains(__version__, prereleases=True):
             raise _BrokenPluginError(
                 f"it needs {needed.name}{needed.specifier}, and this is harness {__version__}; "

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from harness.plugin import DISTRIBUTION
+
 if TYPE_CHECKING:
     from harness.plugin import PluginManager, Predictor
-
-DISTRIBUTION = "harness"
 
 
 def code_hash(cls: type[Predictor]) -> str | None:

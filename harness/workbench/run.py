@@ -335,6 +335,11 @@ class Blend:
         return f"<Blend {self.result.method}: nested {self.nested_score:.4f}, {weights}>"
 
     def _repr_html_(self) -> str:
-        from harness.workbench.tables import blend_html
+        from harness.workbench.tables import blend_table
 
-        return blend_html(self.result)
+        return blend_table(self.result).html()
+
+    def __str__(self) -> str:
+        from harness.workbench.tables import blend_table
+
+        return blend_table(self.result).text()

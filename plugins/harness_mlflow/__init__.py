@@ -56,7 +56,7 @@ def _tracker(uri: str) -> Tracker:
         if (error.name or "").partition(".")[0] != "mlflow":
             raise
         raise ImportError(
-            f"{URI_VARIABLE} is set and MLflow is not installed: pip install 'harness[mlflow]', "
+            f"{URI_VARIABLE} is set and MLflow is not installed: pip install 'prompt-harness[mlflow]', "
             f"or unset {URI_VARIABLE}; the run is not tracked"
         ) from error
     return Tracker(uri, abandon=_open)

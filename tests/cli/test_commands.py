@@ -45,7 +45,7 @@ def test_plugins_list_as_a_document(harness: Harness) -> None:
     for row in rows.values():
         assert row["status"] == "ok"
         assert row["reason"] == ""
-        assert row["distribution"] == "harness"
+        assert row["distribution"] == "prompt-harness"
         assert row["version"]
         hook = {"blenders": "harness_register_blenders", "mlflow": "harness_run_event"}.get(row["name"])
         assert row["hooks"] == [hook or "harness_register_predictors"]

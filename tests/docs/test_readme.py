@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_command_of_the_readme_works(folder: Path) -> None:
-    (script,) = [block for block in blocks("python") if "hookimpl" in block]
+    (script,) = [block for block in blocks("python") if "@hookimpl" in block]
     assert len([line for line in script.splitlines() if line.strip()]) <= 16
     (folder / "my_plugin.py").write_text(script)
     asked = [command for block in blocks("sh") for command in commands(block)]
@@ -51,10 +53,22 @@ def test_every_command_of_the_readme_works(folder: Path) -> None:
         assert answer.code == 0, f"{' '.join(command)}\n{answer.err}"
 
 
+def test_the_scripts_in_python_run_one_after_the_other(folder: Path) -> None:
+    scripts = [block for block in blocks("python") if "import harness\n" in block]
+    assert len(scripts) == 3
+    assert len([line for line in scripts[0].splitlines() if line.strip()]) <= 12
+    for number, script in enumerate(scripts):
+        path = folder / f"script{number}.py"
+        path.write_text(script)
+        done = subprocess.run([sys.executable, path.name], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{script}\n{done.stderr}"
+        assert done.stdout
+
+
 def test_every_command_is_in_the_readme(harness: Harness) -> None:
     text = (ROOT / "README.md").read_text()
-    for group in ([], ["plugins"], ["data"]):
+    for group in ([], ["plugins"], ["data"], ["runs"]):
         listing = harness(*group, "--help").out.split("Commands:")[1]
         for name in re.findall(r"^  (\w+)", listing, flags=re.MULTILINE):
-            if name not in ("plugins", "data"):
+            if name not in ("plugins", "data", "runs"):
                 assert f"harness {' '.join([*group, name])}" in text, name

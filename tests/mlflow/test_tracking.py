@@ -226,7 +226,7 @@ def test_without_the_variable_mlflow_is_not_imported(kaggle: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("uri", "absent", "word"),
-    [("file:store", True, "pip install 'harness[mlflow]'"), ("nonsense://store", False, "nonsense")],
+    [("file:store", True, "pip install 'prompt-harness[mlflow]'"), ("nonsense://store", False, "nonsense")],
 )
 def test_a_store_that_cannot_be_used_costs_one_note(
     uri: str, absent: bool, word: str, kaggle: Path, tmp_path: Path, store: Store

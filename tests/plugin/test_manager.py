@@ -201,14 +201,16 @@ def test_a_predictor_and_a_blender_may_share_a_name(site: Path) -> None:
 
 
 REQUIREMENTS = {
-    "harness>=99": "it needs harness>=99, and this is harness",
-    "Harness ~= 0.0.1": "it needs Harness~=0.0.1",
-    "harness[efficientnet]<0.0.2": "it needs harness<0.0.2",
-    "harness >= soon": "a requirement that cannot be read: harness >= soon",
-    "harness": "",
-    "harness>=0.0.1,<99": "",
-    "harness>=99; extra == 'test'": "",
-    "harness>=99; python_version < '3'": "",
+    "prompt-harness>=99": "it needs prompt-harness>=99, and this is harness",
+    "Prompt.Harness ~= 0.0.1": "it needs Prompt.Harness~=0.0.1",
+    "prompt-harness[efficientnet]<0.0.2": "it needs prompt-harness<0.0.2",
+    "prompt-harness >= soon": "a requirement that cannot be read: prompt-harness >= soon",
+    "prompt-harness": "",
+    "harness>=0.1": "which is a stranger's; this harness is called prompt-harness",
+    "harness-tools": "",
+    "prompt_harness>=0.0.1,<99": "",
+    "prompt-harness>=99; extra == 'test'": "",
+    "prompt-harness>=99; python_version < '3'": "",
     "harness-of-another-kind>=99": "",
     "numpy>=99": "",  # an installer's business: what is missing shows when it is imported
 }

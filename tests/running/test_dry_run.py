@@ -21,7 +21,7 @@ def test_nothing_is_made_and_the_plan_is_told(kaggle: Path, tmp_path: Path, harn
     assert list((tmp_path / "cwd").iterdir()) == []
     assert document["dataset"]["rows"] == 16
     assert (document["folds"]["n_folds"], document["folds"]["threshold"]) == (5, 0.7)
-    assert document["folds"]["fold_hash"] is None
+    assert document["folds"]["fold_hash"]
     assert document["run_exists"] is False
     assert document["run_dir"].startswith("runs/")
     mean, ridge = document["members"]

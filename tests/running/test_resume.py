@@ -29,12 +29,17 @@ def arguments(data: Path, run_dir: Path, log: Path, *more: object) -> list[str]:
 
 def all_predictions(run_dir: Path) -> dict[str, np.ndarray]:
     run = RunFolder(run_dir)
-    test = run.document["test"]["fingerprint"]
+    assert run.document.test is not None
+    test = run.document.test.fingerprint
     return {
         key: values
         for name, member in run.members.items()
         for key, values in ((name, run.predictions(member)), (f"{name} test", run.test_predictions(member, test)))
     }
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
 
 
 def fits(log: Path) -> list[str]:
@@ -107,7 +112,9 @@ def test_a_test_set_added_later_is_predicted_from_the_saved_models(
     command = ("run", "--data", kaggle, "--plugin-file", SLOW, "--plugins", "slow", "--set", f"slow.log={log}")
     harness(*command, "--run-dir", run_dir)
     later = harness(*command, "--run-dir", run_dir, "--test", kaggle / "images", "--json")
-    assert later.json["computed"] == 5
+    assert (later.json["computed"], later.json["tested"], later.json["reused"]) == (0, 5, 0)
+    assert "5 of them only have the test set to predict" in later.err
+    assert "0 tasks computed, 5 more predicted the test set only" in later.err
     assert len(fits(log)) == 5, "no model was fitted again"
     fresh = harness(*command, "--run-dir", tmp_path / "other", "--test", kaggle / "images")
     assert fresh.code == 0
@@ -117,18 +124,19 @@ def test_a_test_set_added_later_is_predicted_from_the_saved_models(
 
 def test_workers_compute_the_very_same_numbers(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     serial = harness(*arguments(kaggle, tmp_path / "serial", tmp_path / "log"), "--json")
-    loky = harness(
-        *arguments(kaggle, tmp_path / "loky", tmp_path / "log2"), "--executor", "loky", "--jobs", 2, "--json"
-    )
-    assert loky.code == 0, loky.err
-    assert loky.json["computed"] == 9
+    command = arguments(kaggle, tmp_path / "parallel", tmp_path / "log2")
+    apart = {"HARNESS_TASKS": str(tmp_path / "tasks")}  # or it would take what is done already
+    parallel = harness(*command, "--executor", "loky", "--jobs", 2, "--json", env=apart)
+    assert parallel.code == 0, parallel.err
+    assert parallel.json["computed"] == 9
+    assert RunFolder(tmp_path / "parallel").document.config.executor == "parallel", "loky is its old name"
     assert len({line.split()[0] for line in fits(tmp_path / "log2")}) == 2, "two processes took part"
-    a, b = all_predictions(tmp_path / "serial"), all_predictions(tmp_path / "loky")
+    a, b = all_predictions(tmp_path / "serial"), all_predictions(tmp_path / "parallel")
     for key in ("mean", "mean test"):
         assert np.array_equal(a[key], b[key])
     for key in a:
         assert np.abs(a[key] - b[key]).max() < 1e-6, key
-    assert serial.json["fold_hash"] == loky.json["fold_hash"]
+    assert serial.json["fold_hash"] == parallel.json["fold_hash"]
 
 
 def test_a_folder_refuses_predictions_on_other_folds(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
@@ -155,10 +163,14 @@ def test_two_processes_cannot_work_in_one_folder(kaggle: Path, tmp_path: Path, h
 
     command = ("run", "--data", kaggle, "--plugins", "mean", "--run-dir", tmp_path / "run")
     assert harness(*command).code == 0
+    before = snapshot(tmp_path / "run")
     with FileLock(tmp_path / "run" / ".lock"):
         refused = harness(*command)
-    assert refused.code == 2
-    assert "another process" in refused.err
+        other = harness(*command, "--plugins", "mean,ridge", "--test", kaggle / "images", "--seed", 0)
+    for answer in (refused, other):
+        assert answer.code == 2
+        assert "another process" in answer.err
+    assert snapshot(tmp_path / "run") == before, "a command that is refused leaves the folder as it was"
 
 
 def test_run_json_says_how_the_numbers_came_about(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
@@ -166,7 +178,7 @@ def test_run_json_says_how_the_numbers_came_about(kaggle: Path, tmp_path: Path, 
     document = json.loads((tmp_path / "run" / "run.json").read_text())
     assert document["config"]["folds"] == 5
     assert document["config"]["group_threshold"] == 0.7
-    assert document["members"]["r"]["plugin"] == "ridge"
+    assert document["members"]["r"]["predictor"] == "ridge"
     assert document["members"]["r"]["config"]["alpha"] == 3.0
     assert document["folds"]["fold_hash"]
     assert document["folds"]["data_fingerprint"]

@@ -23,7 +23,7 @@ SMALL: dict[str, dict[str, Any] | None] = {
 
 def test_every_predictor_that_comes_with_the_harness_is_checked() -> None:
     manager = PluginManager()
-    own = {name for name in manager.predictors if manager.status_of(name).distribution == "harness"}
+    own = {name for name in manager.predictors if manager.status_of(name).distribution == "prompt-harness"}
     assert own == set(SMALL)
 
 

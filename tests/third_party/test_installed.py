@@ -97,7 +97,7 @@ def test_the_strangers_plugins_are_listed_with_what_they_bring(environment: Envi
     assert (forest["status"], forest["version"], forest["predictors"]) == ("ok", "1.4.2", ["forest"])
     assert (postcards["status"], postcards["version"]) == ("ok", "0.3")
     assert (postcards["datasets"], postcards["blenders"]) == (["postcards"], ["bootstrap-median"])
-    assert (found["mean"]["status"], found["mean"]["distribution"]) == ("ok", "harness")
+    assert (found["mean"]["status"], found["mean"]["distribution"]) == ("ok", "prompt-harness")
 
 
 def test_their_predictor_stands_on_the_leaderboard_beside_ours(environment: Environment, run_folder: Path) -> None:
@@ -184,7 +184,7 @@ def broken(environment: Environment) -> Iterator[Environment]:
         info = environment.site / f"{name.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
         metadata, points = info / "METADATA", info / "entry_points.txt"
-        needs = "harness>=99" if name == "b-newer" else "harness<99"
+        needs = "prompt-harness>=99" if name == "b-newer" else "prompt-harness<99"
         metadata.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {needs}\n")
         points.write_text(f"[harness.plugins]\n{name} = {module.stem}\n")
         module.write_text(source)
