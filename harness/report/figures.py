@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,20 +35,21 @@ class RunPart(RunFolder):
 
     Parameters
     ----------
-    path
-        The run's folder.
+    run
+        The run.
     names
         The members, in the order that they shall have.
     """
 
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        super().__init__(path)
+    def __init__(self, run: RunFolder, names: Sequence[str]) -> None:
+        super().__init__(run.path)
+        self._run = run
         self._names = names
 
     @property
     def document(self) -> RunDocument:
         """The content of ``run.json``, without the other members."""
-        document = super().document
+        document = self._run.document
         return document.model_copy(update={"members": {name: document.members[name] for name in self._names}})
 
 

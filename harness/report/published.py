@@ -69,7 +69,7 @@ def publish(
         raise InputError(f"{run.path}: no member has a prediction for every row yet; finish it with `harness run`")
     target = folder / f"{file_stem(board.dataset, data, facts.folds.split)}.json"
     settings = portable_settings(facts, members, data=data, predictors=predictors)
-    figures = score_again(RunPart(run.path, members), blenders)
+    figures = score_again(RunPart(run, members), blenders)
     document = PublishedDocument(
         dataset=figures.dataset,
         folds=figures.folds,

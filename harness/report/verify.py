@@ -205,7 +205,7 @@ def verify(
         blenders = [manager.blender(blend.method) for blend in document.blends]
     except InputError as error:
         raise InputError(f"{published.path}: a blend cannot be learned again: {error}") from error
-    found = score_again(RunPart(run.path, document.members), blenders)
+    found = score_again(RunPart(run, document.members), blenders)
     figures = [*_of_head(document, found, tolerance), *_of_rows(document, found, tolerance)]
     for blend, again in zip(document.blends, found.blends, strict=True):
         figures += _of_blend(blend, again, _Learned(found.problem, run.folds), tolerance)

@@ -1,4 +1,4 @@
-"""What the operands of a comparison mean, which rows they are paired on, and what is refused."""
+"""What the two sides of a comparison name, which rows they are paired on, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from harness.comparing import PairedComparisons
+from harness.comparing import compare as compare_sides
 from harness.ensemble.blend import evaluate, run_problem
 from harness.ensemble.blenders import BUILT_IN
-from harness.ensemble.contenders import Contest, compare_operands
 from harness.errors import InputError
 from harness.plugin import PluginManager
 from harness.scoring.cosine import group_interval, row_cosines
@@ -38,24 +39,24 @@ def make(folder: Path, seed: int = 3, **options: Any) -> RunFolder:
 
 
 def learn(run: RunFolder, method: str, names: list[str] = NAMES) -> dict[str, Any]:
-    result = evaluate(run_problem(run, names), BUILT_IN[method], run.rows.fold, run.rows.group)
-    document = result.document(None)
+    result = evaluate(run_problem(run, names), BUILT_IN[method], run.folds)
+    document = result.document()
     (run.path / "blend.json").write_text(json.dumps(document))
     return document
 
 
-def compare(a: object, b: object, run: RunFolder | None = None) -> Contest:
-    return compare_operands(str(a), str(b), run.path if run else None, lambda name: PluginManager().blender(name))
+def compare(a: object, b: object, run: RunFolder | None = None) -> PairedComparisons:
+    return compare_sides(str(a), str(b), run.path if run else None, lambda name: PluginManager().blender(name))
 
 
-def only(contest: Contest) -> dict[str, Any]:
-    (comparison,) = contest.comparisons
+def only(found: PairedComparisons) -> dict[str, Any]:
+    (comparison,) = found.comparisons
     return {key: value for key, value in comparison.document().items() if key not in ("a", "b")}
 
 
-def refusal(*operands: object) -> str:
+def refusal(*sides: object) -> str:
     with pytest.raises(InputError) as refused:
-        compare(*operands)
+        compare(*sides)
     return str(refused.value)
 
 
@@ -134,14 +135,14 @@ def test_two_whole_runs_compare_what_both_have(tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", {**views, "gap": views["knn"], "old": views["mean"]}, targets)
     two = write_run(tmp_path / "two", {"gap": views["knn"], "knn": views["ridge"], "new": views["mean"]}, targets)
     shutil.rmtree(next(two.path.glob("members/gap/all-*")))
-    contest = compare(one.path, two.path)
-    assert [(c.a, c.b) for c in contest.comparisons] == [("knn", "knn")]
-    assert contest.comparisons[0].difference == compare("knn", "ridge", one).comparisons[0].difference
-    assert sorted(contest.left_out) == ["gap", "mean", "new", "old", "ridge"]
-    assert contest.left_out["new"] == f"only {two.path} has it"
-    assert contest.left_out["old"] == f"only {one.path} has it"
-    assert "1 of its 1 tasks are not done" in contest.left_out["gap"]
-    document = contest.document()
+    found = compare(one.path, two.path)
+    assert [(c.a, c.b) for c in found.comparisons] == [("knn", "knn")]
+    assert found.comparisons[0].difference == compare("knn", "ridge", one).comparisons[0].difference
+    assert sorted(found.left_out) == ["gap", "mean", "new", "old", "ridge"]
+    assert found.left_out["new"] == f"only {two.path} has it"
+    assert found.left_out["old"] == f"only {one.path} has it"
+    assert "1 of its 1 tasks are not done" in found.left_out["gap"]
+    document = found.document()
     assert list(document) == ["a", "b", "run_a", "run_b", "comparisons", "left_out"]
     assert (document["a"], document["run_b"]) == (str(one.path), str(two.path))
     # A blend is compared where both have one.
@@ -172,7 +173,7 @@ def test_two_runs_with_nothing_complete_in_common_are_refused(tmp_path: Path) ->
             {"threshold": 0.8, "seed": 7, "fold_hash": "x"},
             ["--group-threshold is 0.7 and 0.8", "--seed is 0 and 7", "--group-threshold 0.7 --seed 0 --run-dir NEW"],
         ),
-        ({"split": "time", "fold_hash": "x"}, ["--split is group and time"]),
+        ({"split": "source", "fold_hash": "x"}, ["--split is group and source"]),
         ({"fold_hash": "x"}, ["the settings are the same, but not the version of the harness"]),
     ],
 )
@@ -180,8 +181,8 @@ def test_runs_on_other_rows_or_folds_are_refused_with_what_differs(
     tmp_path: Path, other: dict[str, Any], parts: list[str]
 ) -> None:
     one, two = make(tmp_path / "one"), make(tmp_path / "two", folds=other)
-    for operands in ((one.path, two.path), (f"{one.path}:knn", f"{two.path}:ridge")):
-        message = refusal(*operands)
+    for sides in ((one.path, two.path), (f"{one.path}:knn", f"{two.path}:ridge")):
+        message = refusal(*sides)
         assert [part for part in parts if part not in message] == [], message
         assert str(one.path) in message
         assert str(two.path) in message
@@ -203,7 +204,7 @@ def test_a_table_of_rows_that_was_changed_is_refused(tmp_path: Path) -> None:
         assert "one of them was changed" in refusal(one.path, two.path)
 
 
-# -- operands ------------------------------------------------------------------------------------
+# -- sides ---------------------------------------------------------------------------------------
 
 
 def test_a_name_stands_before_a_folder_and_a_path_after(in_tmp: Path) -> None:
@@ -238,9 +239,9 @@ def test_a_missing_member_and_its_mend_are_named(tmp_path: Path) -> None:
         compare("gap", "knn", run)
     learn(run, "uniform", ["knn", "open"])
     shutil.rmtree(run.path / "members" / "open")
-    for operand in ("open", "blend"):
+    for side in ("open", "blend"):
         with pytest.raises(InputError, match=r"member 'open' .* 1 of its 1 tasks are not done; give the command"):
-            compare("mean", operand, run)
+            compare("mean", side, run)
     # A member without weight is not missed, and a blend learned now goes without it, and says so.
     document = learn(run, "uniform", ["knn", "mean"])
     for weights in (document["weights"], *document["fold_weights"]):
@@ -272,14 +273,14 @@ def test_a_missing_member_and_its_mend_are_named(tmp_path: Path) -> None:
         ("", "knn", ["no member is called ''"]),
     ],
 )
-def test_operands_that_mean_nothing_are_refused(tmp_path: Path, a: str, b: str, parts: list[str]) -> None:
+def test_sides_that_mean_nothing_are_refused(tmp_path: Path, a: str, b: str, parts: list[str]) -> None:
     run = make(tmp_path / "run")
-    for operands in ([a, b], [b, a]):
+    for sides in ([a, b], [b, a]):
         with pytest.raises(InputError) as refused:
-            compare(*(text.replace("RUN", str(run.path)) for text in operands), run)
+            compare(*(text.replace("RUN", str(run.path)) for text in sides), run)
         message = str(refused.value).replace(str(run.path), "RUN")
         missing = [part for part in parts if part not in message]
-        if operands != [a, b]:  # the two are named in the order they were given
+        if sides != [a, b]:  # the two are named in the order they were given
             missing = [part for part in missing if not part.startswith(f"{a} and {b}")]
         assert missing == [], message
 
@@ -288,4 +289,4 @@ def test_without_any_run_a_path_and_a_name_are_refused_apart(in_tmp: Path) -> No
     assert "runs/gone:knn: there is no run here" in refusal("runs/gone:knn", "mean")
     assert "start one with `harness run`" in refusal("knn", "mean")
     with pytest.raises(InputError, match="--run-dir gone: there is no run here"):
-        compare_operands("a", "b", Path("gone"), lambda name: PluginManager().blender(name))
+        compare_sides("a", "b", Path("gone"), lambda name: PluginManager().blender(name))

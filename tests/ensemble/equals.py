@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness.ensemble.blend import evaluate
 from harness.ensemble.gram import blend_problem, score
 from harness.plugin import Blender, BlendProblem
+from tests.ensemble.problems import folds_of
 
 FOLDS = 5
 _FRESH = 20_000
@@ -63,13 +64,13 @@ def errors(blender: Blender, population: Equals, n: int, simulations: int, seed:
     """
     rng = np.random.default_rng(seed)
     fresh = population.draw(_FRESH, rng)
-    fold, groups = np.arange(n) % FOLDS, np.arange(n)
-    shares = np.bincount(fold) / n
+    folds = folds_of(np.arange(n) % FOLDS)
+    shares = np.bincount(folds.fold) / n
     fixed = blender.weights(population.draw(_ELSEWHERE, rng))
     nested, fitted = [], []
     for _ in range(simulations):
         sample = population.draw(n, rng)
-        result = evaluate(sample, blender, fold, groups)
+        result = evaluate(sample, blender, folds)
         ease = score(sample, fixed) - score(fresh, fixed)
         truth = [score(fresh, np.array(list(weights.values()))) for weights in result.fold_weights]
         nested.append(result.nested.mean - shares @ truth - ease)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 import harness.cli
 from harness.ensemble.blenders import BUILT_IN
-from harness.store.run import ALL_ROWS, RunFolder
+from harness.store.run import RunFolder
+from harness.store.schema import ALL_ROWS
 from tests.ensemble.problems import members, write_run
 
 METHODS = sorted(BUILT_IN)
@@ -147,8 +148,8 @@ def rename_a_row(run: RunFolder) -> None:
 def belong_to_one_fold(run: RunFolder) -> None:
     """Predictions of all rows, stored as those of fold 0."""
     document = run.document
-    document["members"]["m1"]["keys"] = {"0": "k"}
-    run.update(document)
+    moved = document.members["m1"].model_copy(update={"keys": {0: "k"}})
+    run.update(document.model_copy(update={"members": {**document.members, "m1": moved}}))
     run.task_folder("m1", ALL_ROWS, "k").rename(run.task_folder("m1", 0, "k"))
 
 

@@ -16,7 +16,7 @@ from harness.ensemble.greedy import GreedyBlender
 from harness.ensemble.simplex import OPTIMAL
 from harness.plugin import BlendProblem, BlendSolution, SolvingBlender
 from harness.scoring.cosine import row_cosines
-from tests.ensemble.problems import members, problem_of
+from tests.ensemble.problems import folds_of, members, problem_of
 
 cases = st.tuples(st.integers(20, 120), st.integers(1, 6), st.integers(0, 2**16))
 
@@ -108,8 +108,8 @@ def test_blenders_leave_the_problem_alone() -> None:
 
 def test_the_nested_score_uses_weights_learned_elsewhere() -> None:
     problem = problem_of(60, 5, 9)
-    fold, groups = np.arange(60) % 3, np.arange(60)
-    result = evaluate(problem, SimplexBlender(), fold, groups)
+    fold = np.arange(60) % 3
+    result = evaluate(problem, SimplexBlender(), folds_of(fold))
     by_hand = np.empty(60)
     for f in range(3):
         learned = SimplexBlender().weights(problem.take(fold != f))
@@ -130,9 +130,8 @@ def test_the_nested_score_of_members_without_skill_promises_nothing() -> None:
     for _ in range(40):
         targets = rng.normal(size=(40, 16)).astype(np.float32)
         views = [rng.normal(size=(40, 16)).astype(np.float32) for _ in range(6)]
-        result = evaluate(
-            blend_problem(list("abcdef"), views, targets), SimplexBlender(), np.arange(40) % 5, np.arange(40)
-        )
+        problem = blend_problem(list("abcdef"), views, targets)
+        result = evaluate(problem, SimplexBlender(), folds_of(np.arange(40) % 5))
         inside.append(result.score)
         nested.append(result.nested.mean)
     error = np.std(nested) / np.sqrt(len(nested))
@@ -162,16 +161,16 @@ class Boaster:
 
 
 def test_a_blender_that_claims_to_be_optimal_is_checked() -> None:
-    problem, fold = problem_of(80, 4, 5), np.arange(80) % 4
+    problem, folds = problem_of(80, 4, 5), folds_of(np.arange(80) % 4)
     assert isinstance(Boaster(), SolvingBlender)
-    boast = evaluate(problem, Boaster(), fold, np.arange(80))
+    boast = evaluate(problem, Boaster(), folds)
     assert (boast.starts, boast.agreeing) == (3, 3)
     assert boast.kkt_residual is not None
     assert boast.kkt_residual > OPTIMAL
-    honest = evaluate(problem, SimplexBlender(), fold, np.arange(80)).document(None)
+    honest = evaluate(problem, SimplexBlender(), folds).document(None)
     assert honest["kkt_residual"] <= OPTIMAL
     assert honest["starts"] == 7
-    assert evaluate(problem, GreedyBlender(), fold, np.arange(80)).kkt_residual is None
+    assert evaluate(problem, GreedyBlender(), folds).kkt_residual is None
 
 
 def test_weights_are_not_learned_from_rows_near_the_fold_they_are_scored_on() -> None:
@@ -179,10 +178,10 @@ def test_weights_are_not_learned_from_rows_near_the_fold_they_are_scored_on() ->
     fold = np.arange(80) % 4
     near = np.eye(4, dtype=bool)[fold]
     near[np.arange(80) % 5 == 0, 2] = True
-    blender, groups = BUILT_IN["nnls"], np.arange(80)
-    result = evaluate(problem, blender, fold, groups, near)
+    blender, folds = BUILT_IN["nnls"], folds_of(fold, near=near)
+    result = evaluate(problem, blender, folds)
     for f in range(4):
         apart = blender.weights(problem.take((fold != f) & ~near[:, f]))
         assert list(result.fold_weights[f].values()) == pytest.approx(apart.tolist())
-    assert result.fold_weights[2] != evaluate(problem, blender, fold, groups).fold_weights[2]
-    assert np.array_equal(nested_rows(problem, blender, fold, near), result.nested_rows)
+    assert result.fold_weights[2] != evaluate(problem, blender, folds_of(fold)).fold_weights[2]
+    assert np.array_equal(nested_rows(problem, blender, folds), result.nested_rows)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from harness.data.folds import Folds
 from harness.ensemble import contributions as module
 from harness.ensemble.blend import evaluate
 from harness.ensemble.blenders import BUILT_IN
@@ -19,7 +20,7 @@ from harness.ensemble.contributions import Contributions, contributions
 from harness.ensemble.gram import blend_problem
 from harness.plugin import BlendProblem
 from harness.scoring.cosine import group_interval
-from tests.ensemble.problems import members, problem_of
+from tests.ensemble.problems import folds_of, members, problem_of
 
 FAST = ["simplex", "greedy", "nnls", "uniform", "best"]
 
@@ -30,16 +31,16 @@ def of(views: Sequence[NDArray[np.float32]], targets: NDArray[np.float32]) -> Bl
 
 def brought(problem: BlendProblem, method: str = "simplex", **options: int) -> Contributions:
     """Of rows in four folds and groups of two."""
-    return contributions(problem, BUILT_IN[method], *layout(problem), **options)
+    return contributions(problem, BUILT_IN[method], layout(problem), **options)
 
 
-def layout(problem: BlendProblem) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def layout(problem: BlendProblem) -> Folds:
     n = np.arange(len(problem.agreement))
-    return n % 4, n // 8 * 4 + n % 4
+    return folds_of(n % 4, n // 8 * 4 + n % 4)
 
 
 def nested(problem: BlendProblem, method: str) -> float:
-    return evaluate(problem, BUILT_IN[method], *layout(problem)).nested.mean
+    return evaluate(problem, BUILT_IN[method], layout(problem)).nested.mean
 
 
 # -- Shapley values ------------------------------------------------------------------------------
@@ -136,8 +137,7 @@ def test_progress_counts_the_coalitions(exact_members: int, most: int) -> None:
     contributions(
         problem_of(20, 5, 0),
         BUILT_IN["uniform"],
-        np.arange(20) % 2,
-        np.arange(20),
+        folds_of(np.arange(20) % 2),
         exact_members=exact_members,
         circles=2,
         progress=lambda done, total: seen.append((done, total)),
@@ -163,7 +163,7 @@ class Watching:
 def test_a_coalition_is_learned_without_the_fold_it_is_scored_on() -> None:
     problem, watching = problem_of(24, 3, 0), Watching()
     fold, groups = np.arange(24) % 3, np.arange(24) + 100
-    contributions(problem, watching, fold, groups)
+    contributions(problem, watching, folds_of(fold, groups))
     assert len(watching.seen) == 3 * 7, "once a coalition and fold: nothing is blended twice"
     for shown in watching.seen:
         assert shown.groups is not None
@@ -229,7 +229,7 @@ def test_one_member_brought_all_and_one_group_has_no_interval() -> None:
     assert document["exact"] is True
     assert alone.needless == alone.harmful == []
     problem = problem_of(30, 2, 0)
-    together = contributions(problem, BUILT_IN["best"], np.arange(30) % 3, np.zeros(30, dtype=np.int64))
+    together = contributions(problem, BUILT_IN["best"], folds_of(np.arange(30) % 3, np.zeros(30, dtype=np.int64)))
     for loss in together.document()["leave_one_out"].values():
         assert isinstance(loss["mean"], float)
         assert (loss["ci_low"], loss["ci_high"], loss["includes_zero"]) == (None, None, None)

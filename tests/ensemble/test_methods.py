@@ -19,7 +19,7 @@ from harness.ensemble.least_squares import NnlsBlender
 from harness.ensemble.signed import SignedBlender
 from harness.ensemble.simplex import OPTIMAL, SimplexBlender, kkt_residual, project_to_simplex
 from harness.plugin import BlendProblem, PluginManager
-from tests.ensemble.problems import members, problem_of
+from tests.ensemble.problems import folds_of, members, problem_of
 
 cases = st.tuples(st.integers(2, 120), st.integers(1, 6), st.integers(0, 2**16))
 METHODS = sorted(BUILT_IN)
@@ -178,9 +178,7 @@ def test_signed_takes_an_error_away_that_simplex_cannot() -> None:
     targets, error = rng.normal(size=(2, 300, 32))
     views = [targets + error + 0.3 * rng.normal(size=(300, 32)), error + 0.3 * rng.normal(size=(300, 32))]
     result = {
-        name: evaluate(
-            of([v.astype(np.float32) for v in views], targets), BUILT_IN[name], np.arange(300) % 5, np.arange(300)
-        )
+        name: evaluate(of([v.astype(np.float32) for v in views], targets), BUILT_IN[name], folds_of(np.arange(300) % 5))
         for name in ("simplex", "signed")
     }
     assert result["signed"].weights["m1"] < -0.2
@@ -199,11 +197,11 @@ def test_signed_is_in_sample_never_worse_than_simplex(case: tuple[int, int, int]
 def test_signed_chooses_its_penalty_without_the_fold_it_is_scored_on() -> None:
     n, fold = 80, np.arange(80) % 4
     views, targets = members(n, 4, 11)
-    clean = evaluate(of(views, targets), SignedBlender(), fold, np.arange(n))
+    clean = evaluate(of(views, targets), SignedBlender(), folds_of(fold))
     poisoned = [view.copy() for view in views]
     poisoned[0][fold == 2] = -targets[fold == 2]
     poisoned[1][fold == 2] = targets[fold == 2]
-    dirty = evaluate(of(poisoned, targets), SignedBlender(), fold, np.arange(n))
+    dirty = evaluate(of(poisoned, targets), SignedBlender(), folds_of(fold))
     assert dirty.fold_weights[2] == clean.fold_weights[2]
     for f in (0, 1, 3):
         assert dirty.fold_weights[f] != clean.fold_weights[f], "the poison must be strong enough to be seen"

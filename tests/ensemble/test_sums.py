@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from harness.ensemble.blend import run_problem
 from harness.ensemble.gram import blend_problem
 from harness.errors import InputError
-from harness.store.run import ALL_ROWS, RunFolder
+from harness.store.run import RunFolder
+from harness.store.schema import ALL_ROWS
 from tests.ensemble.problems import members, problem_of, write_run
 
 

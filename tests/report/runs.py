@@ -10,7 +10,7 @@ from typing import Any
 from harness.plugin import PluginManager
 from harness.report.published import publish
 from harness.report.reading import Published, read_published
-from harness.running.config import RunConfig, resolve_config
+from harness.running.config import resolve_config
 from harness.running.plan import plan_run
 from harness.running.session import carry_out
 from harness.store.run import RunFolder
@@ -35,7 +35,7 @@ def make_run(request: dict[str, Any], run_dir: str) -> RunFolder:
     """Carry a request out in this process."""
     plan = plan_run(resolve_config({**request, "run_dir": run_dir}), PluginManager())
     assert not carry_out(plan, lambda event: None).failed
-    return plan.bench.run
+    return plan.run
 
 
 def publish_run(run: RunFolder, folder: Path, data: str = "pictures") -> Published:
@@ -47,7 +47,6 @@ def publish_run(run: RunFolder, folder: Path, data: str = "pictures") -> Publish
         data=data,
         blenders=list(manager.blenders.values()),
         predictors=manager.predictors,
-        defaults=RunConfig().model_dump(mode="json"),
     )
     return read_published(written.document)
 

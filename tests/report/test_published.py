@@ -21,7 +21,10 @@ from harness.report.markdown import markdown
 from harness.report.published import file_stem
 from harness.report.recipe import is_absolute, run_command
 from harness.running.config import parse_settings
+from harness.store.config import RunConfig
+from harness.store.published import PublishedDocument
 from harness.store.run import RunFolder
+from harness.store.schema import RunDocument
 from tests.report.conftest import Shelf
 from tests.report.runs import leaves, publish_run
 
@@ -58,8 +61,8 @@ def test_every_key_that_is_published_here_is_described(path: Path) -> None:
 
 def test_every_key_that_is_published_is_described(shelf: Shelf) -> None:
     known = described("The document")
-    assert undescribed(shelf.published.data, known) == []
-    stranger = json.loads(json.dumps(shelf.published.data))
+    assert undescribed(json.loads(shelf.published.path.read_text()), known) == []
+    stranger = json.loads(shelf.published.path.read_text())
     stranger["blends"][0]["gain"]["stranger"] = 1
     assert undescribed(stranger, known) == ["blends[].gain.stranger"]
 
@@ -67,7 +70,7 @@ def test_every_key_that_is_published_is_described(shelf: Shelf) -> None:
 def test_nothing_is_nan_and_nothing_is_a_path_of_this_machine(shelf: Shelf) -> None:
     text = shelf.published.path.read_text() + shelf.published.path.with_suffix(".md").read_text()
     assert str(shelf.root) not in text
-    for path, value in leaves(shelf.published.data):
+    for path, value in leaves(json.loads(shelf.published.path.read_text())):
         assert not (isinstance(value, float) and math.isnan(value)), path
         assert not (isinstance(value, str) and is_absolute(value)), path
 
@@ -118,7 +121,7 @@ def check_table(document: dict[str, Any], text: str) -> None:
 
 
 def test_the_table_holds_each_figure_of_the_document(shelf: Shelf) -> None:
-    document = shelf.published.data
+    document = shelf.published.document.document()
     text = shelf.published.path.with_suffix(".md").read_text()
     check_table(document, text)
     assert "sd|14" in tables(text)[0][0], "a pipe in a name breaks no row"
@@ -130,14 +133,14 @@ def test_the_table_holds_each_figure_of_the_document(shelf: Shelf) -> None:
 
 
 def test_warnings_and_the_unranked_are_said(shelf: Shelf) -> None:
-    document = json.loads(json.dumps(shelf.published.data))
+    document = shelf.published.document.document()
     document["dataset"]["synthetic"] = document["rows"][0]["out_of_domain"] = True
     document["incomplete"] = {"late": "1 of 3 folds are missing"}
     document["folds"]["split"] = "source"
     document["folds"]["purged"] = [1, 2, 0]
     for row in document["rows"]:
         row["slices"] = {f"s{i}": 0.5 for i in range(7)}
-    text = markdown(document)
+    text = markdown(PublishedDocument.parse(document, "document"))
     check_table(document, text)
     for words in (
         *("mean nothing for Stable Diffusion", "\\* The bundled tiny weights", "by source", "3 training rows purged"),
@@ -173,7 +176,7 @@ def test_every_table_here_has_its_document() -> None:
 
 
 def test_the_blends_keep_their_promises(shelf: Shelf) -> None:
-    check_blends(shelf.published.data)
+    check_blends(shelf.published.document.document())
 
 
 def test_the_digest_depends_on_ids_and_values_and_not_on_the_order() -> None:
@@ -191,7 +194,7 @@ def test_the_digest_depends_on_ids_and_values_and_not_on_the_order() -> None:
 
 
 def test_the_command_says_what_the_members_depend_on(shelf: Shelf) -> None:
-    words = shlex.split(shelf.published.data["commands"]["run"])
+    words = shlex.split(shelf.published.document.commands.run)
     assert words[:2] == ["harness", "run"]
     told = dict(zip(words[2::2], words[3::2], strict=True))
     assert told == {
@@ -216,7 +219,7 @@ SCALARS = st.one_of(
 
 @given(value=st.one_of(SCALARS, st.lists(SCALARS, max_size=3)))
 def test_options_are_quoted_so_that_they_are_read_back(value: Any) -> None:
-    words = shlex.split(run_command({"data": "x", "set": {"a.b": {"rate": value}}, "plugin_files": ["p q.py"]}))
+    words = shlex.split(run_command(RunConfig(data="x", set={"a.b": {"rate": value}}, plugin_files=("p q.py",))))
     assert words[-2:] == ["--plugin-file", "p q.py"]
     assert parse_settings([words[words.index("--set") + 1]]) == {"a.b": {"rate": value}}
 
@@ -249,23 +252,23 @@ class Altered(RunFolder):
         self._changes = changes
 
     @property
-    def document(self) -> dict[str, Any]:
-        document = super().document
+    def document(self) -> RunDocument:
+        document = super().document.document()
         for path, value in self._changes.items():
             *parts, last = path.split("__")
             inner = document
             for part in parts:
                 inner = inner[part]
             inner[last] = value
-        return document
+        return RunDocument.parse(document, "run.json")
 
 
 def test_folds_by_source_get_a_file_and_a_title_of_their_own(shelf: Shelf, tmp_path: Path) -> None:
     run = Altered(shelf.run, folds__split="source", config__split="source")
     published = publish_run(run, tmp_path)
     assert published.path.name == "pictures-by-source.json"
-    assert "--split source" in published.data["commands"]["run"]
-    assert published.data["folds"]["split"] == "source"
+    assert "--split source" in published.document.commands.run
+    assert published.document.folds.split == "source"
 
 
 @pytest.mark.parametrize(
@@ -285,13 +288,13 @@ def test_paths_of_this_machine_are_refused(
 
 
 def test_a_member_with_rows_missing_is_listed_and_not_ranked(shelf: Shelf, tmp_path: Path) -> None:
-    members = shelf.run.document["members"]
+    members = shelf.run.document.document()["members"]
     late = {**members["near"], "keys": {**members["near"]["keys"], "2": "unknown"}}
     published = publish_run(Altered(shelf.run, members__near=late), tmp_path)
-    assert published.data["incomplete"] == {"near": "1 of 3 folds are missing"}
-    assert sorted(row["plugin"] for row in published.data["rows"]) == ["knn", "mean"]
-    assert list(published.data["blends"][0]["weights"]) == ["mean", "knn"]
-    assert "near" not in published.data["commands"]["run"]
+    assert published.document.incomplete == {"near": "1 of 3 folds are missing"}
+    assert sorted(row.plugin for row in published.document.rows) == ["knn", "mean"]
+    assert list(published.document.blends[0].weights) == ["mean", "knn"]
+    assert "near" not in published.document.commands.run
     nothing = {name: {**spec, "keys": {"0": "unknown"}} for name, spec in members.items()}
     with pytest.raises(InputError, match="no member has a prediction for every row"):
         publish_run(Altered(shelf.run, members=nothing), tmp_path / "none")
@@ -301,12 +304,12 @@ def test_options_are_said_in_full_where_the_predictor_is_not_installed(shelf: Sh
     from harness.report.recipe import portable_settings
 
     predictors = {name: cls for name, cls in PluginManager().predictors.items() if name != "knn"}
-    settings = portable_settings(shelf.run, ["knn"], data="pictures", predictors=predictors, defaults={})
-    assert settings["set"]["knn"] == shelf.run.members["knn"].config
+    settings = portable_settings(shelf.run.document, ["knn"], data="pictures", predictors=predictors)
+    assert settings.set["knn"] == shelf.run.members["knn"].config
 
 
 def test_publishing_again_replaces_the_files(shelf: Shelf, tmp_path: Path) -> None:
     first = publish_run(shelf.run, tmp_path)
     again = publish_run(shelf.run, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures.json", "pictures.md"]
-    assert {**first.data, "published": ""} == {**again.data, "published": ""}
+    assert first.document.model_copy(update={"published": ""}) == again.document.model_copy(update={"published": ""})

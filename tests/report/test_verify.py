@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from harness.errors import InputError
 from harness.plugin import PluginManager
@@ -17,6 +18,8 @@ from harness.report.reading import Published, published_in, read_published
 from harness.report.verify import EXACT, Verification, check_versions, lacks, matching_run, verify
 from harness.scoring.leaderboard import leaderboard
 from harness.store.run import RunFolder
+from harness.store.schema import RunDocument
+from tests.ensemble.problems import members, write_run
 from tests.report.conftest import Shelf
 from tests.report.runs import publish_run
 
@@ -34,6 +37,12 @@ def edited(published: Published, folder: Path, edit: Edit) -> Published:
 
 def copied(run: RunFolder, folder: Path) -> RunFolder:
     return RunFolder(Path(shutil.copytree(run.path, folder)))
+
+
+def change(run: RunFolder, edit: Callable[[dict[str, Any]], Any]) -> None:
+    document = run.document.document()
+    edit(document)
+    run.update(RunDocument.parse(document, "run.json"))
 
 
 def check(published: Published, run: RunFolder, tolerance: float | None = None) -> Verification:
@@ -96,7 +105,7 @@ EDITS: dict[str, tuple[Edit, list[str]]] = {
 @pytest.mark.parametrize("fault", EDITS)
 def test_a_figure_that_was_tampered_with_is_named(shelf: Shelf, tmp_path: Path, fault: str) -> None:
     edit, parts = EDITS[fault]
-    ranks = [row["plugin"] for row in shelf.published.data["rows"]]
+    ranks = [row.plugin for row in shelf.published.document.rows]
     found = check(edited(shelf.published, tmp_path, edit), shelf.run)
     assert found.state == "differs"
     assert named(found) == [part.format(*ranks) for part in parts]
@@ -161,7 +170,7 @@ def test_other_versions_or_machines_get_the_wider_tolerance_and_no_digests(shelf
     found = check(published, shelf.run)
     assert (found.state, found.tolerance) == ("verified", 5e-3)
     strict = check(published, shelf.run, tolerance=EXACT)
-    first = published.data["rows"][0]["plugin"]
+    first = published.document.rows[0].plugin
     assert named(strict) == [f"{first}: score", f"{first}: predictions_sha256", "simplex: starts_agreeing"]
 
     def more_memory(document: dict[str, Any]) -> None:
@@ -184,11 +193,11 @@ def test_other_versions_or_machines_get_the_wider_tolerance_and_no_digests(shelf
 def test_a_later_member_that_leads_changes_nothing(shelf: Shelf, tmp_path: Path) -> None:
     run = copied(shelf.run, tmp_path / "run")
     document = run.document
-    document["members"]["oracle"] = document["members"]["mean"]
+    oracle = document.members["mean"].model_copy(update={"name": "oracle"})
     for fold, key in run.members["mean"].keys.items():
         task = Path(shutil.copytree(run.task_folder("mean", fold, key), run.task_folder("oracle", fold, key)))
         np.save(task / "predictions.npy", run.targets[run.rows.fold == fold])
-    run.update(document)
+    run.update(document.model_copy(update={"members": {**document.members, "oracle": oracle}}))
     assert leaderboard(run).rows[0].plugin == "oracle"
     assert lacks(run, shelf.published) == ""
     assert named(check(shelf.published, run)) == []
@@ -196,19 +205,15 @@ def test_a_later_member_that_leads_changes_nothing(shelf: Shelf, tmp_path: Path)
 
 def test_a_run_that_is_another_is_not_taken(shelf: Shelf, tmp_path: Path) -> None:
     run = copied(shelf.run, tmp_path / "run")
-    document = run.document
     task = run.task_folder("mean", 1, run.members["mean"].keys[1])
     task.rename(task.with_name("elsewhere"))
     assert "'mean' is not finished" in lacks(run, shelf.published)
-    document["members"]["knn"]["keys"]["0"] = "other"
-    run.update(document)
+    change(run, lambda d: d["members"]["knn"]["keys"].update({"0": "other"}))
     task.with_name("elsewhere").rename(task)
     assert "'knn' has another configuration or version" in lacks(run, shelf.published)
-    document["members"].pop("knn")
-    run.update(document)
+    change(run, lambda d: d["members"].pop("knn"))
     assert "no member 'knn'" in lacks(run, shelf.published)
-    document["folds"]["fold_hash"] = "other"
-    run.update(document)
+    change(run, lambda d: d["folds"].update(fold_hash="other"))
     assert "its folds are others" in lacks(run, shelf.published)
     assert matching_run(shelf.published, [run]) is None
 
@@ -228,8 +233,11 @@ def test_other_versions_of_a_predictor_are_refused(shelf: Shelf, tmp_path: Path)
 
 
 WRONG: dict[str, tuple[Callable[[str], str], list[str]]] = {
-    "cut off": (lambda text: text[: len(text) // 2], ["it is damaged", "not JSON"]),
-    "NaN": (lambda text: text.replace('"score": 0.', '"score": NaN, "was": 0.', 1), ["it is damaged", "NaN"]),
+    "cut off": (lambda text: text[: len(text) // 2], ["it is not JSON", "publish it anew"]),
+    "NaN": (
+        lambda text: text.replace('"score": 0.', '"score": NaN, "was": 0.', 1),
+        ["rows.0.score", "NaN", "publish it anew"],
+    ),
     "another document": (lambda text: '{"dataset": "x", "rows": []}', ["no published leaderboard", "--publish"]),
     "a list": (lambda text: "[]", ["no published leaderboard"]),
     "a later schema": (lambda text: text.replace('"schema": 1', '"schema": 2'), ["later version", "schema 2"]),
@@ -238,11 +246,13 @@ WRONG: dict[str, tuple[Callable[[str], str], list[str]]] = {
         ["rows.0.score"],
     ),
     "no members": (lambda text: json.dumps({**json.loads(text), "rows": []}), ["rows", "at least 1"]),
+    "a text for the folds": (lambda text: text.replace('"purged": [', '"purged": "x", "was": [', 1), ["folds.purged"]),
+    "an option that is none": (lambda text: text.replace('"preset": ', '"pre": ', 1), ["config.pre"]),
     "a member less": (
         lambda text: json.dumps({**json.loads(text), "rows": json.loads(text)["rows"][1:]}),
         ["its rows"],
     ),
-    "an older schema": (lambda text: text.replace('"schema": 1', '"schema": 0'), ["it is damaged", "schema"]),
+    "an older schema": (lambda text: text.replace('"schema": 1', '"schema": 0'), ["'schema'", "publish it anew"]),
 }
 
 
@@ -261,3 +271,46 @@ def test_where_nothing_is_published(tmp_path: Path) -> None:
         published_in(tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):
         published_in(tmp_path / "gone")
+
+
+# -- weights of a fold are judged on the rows that they were learned on -----------------------------
+
+
+def noisy_run(folder: Path, n_folds: int, near: NDArray[np.bool_] | None = None) -> RunFolder:
+    """A run of two members of which each has its weight, over 60 rows."""
+    views, targets = members(60, 2, 3, dim=384)
+    return write_run(folder, {"one": views[0], "two": views[1]}, targets, n_folds=n_folds, near=near)
+
+
+def verification_of(run: RunFolder, folder: Path, edit: Edit) -> list[str]:
+    published = publish_run(run, folder / "published", data="made")
+    return named(check(edited(published, folder, edit), run, EXACT))
+
+
+def test_two_folds_are_judged_each_on_the_other(tmp_path: Path) -> None:
+    """Without a fold there is one fold left, in which no weights could be learned, but any can be scored."""
+    run = noisy_run(tmp_path / "run", 2)
+
+    def swap(document: dict[str, Any]) -> None:
+        weights = blend(document, "nnls")["fold_weights"][1]
+        weights["one"], weights["two"] = weights["two"], weights["one"]
+
+    assert verification_of(run, tmp_path, swap) == ["nnls: fold_weights[1].one", "nnls: fold_weights[1].two"]
+
+
+def test_rows_that_a_fold_must_not_learn_from_do_not_judge_its_weights(tmp_path: Path) -> None:
+    """The two members differ in rows near fold 0 only, so that any weights without it are an optimum."""
+    fold = np.arange(60) % 4
+    near = np.eye(4, dtype=bool)[fold]
+    near[fold == 1, 0] = True
+    views, targets = members(60, 2, 3, dim=384)
+    views[1] = np.where((fold == 1)[:, None], views[1], views[0])
+    run = write_run(tmp_path / "run", {"one": views[0], "two": views[1]}, targets, near=near)
+
+    def share(document: dict[str, Any], without: int) -> None:
+        weights = blend(document, "uniform")["fold_weights"][without]
+        weights["one"], weights["two"] = weights["one"] + 0.2, weights["two"] - 0.2
+
+    assert verification_of(run, tmp_path, lambda d: share(d, 0)) == []
+    shared = verification_of(run, tmp_path, lambda d: share(d, 2))
+    assert shared == ["uniform: fold_weights[2].one", "uniform: fold_weights[2].two"]

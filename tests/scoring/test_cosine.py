@@ -61,8 +61,8 @@ def test_many_groups_are_drawn_in_batches(monkeypatch: pytest.MonkeyPatch) -> No
 def test_one_group_has_a_mean_and_no_interval() -> None:
     interval = group_interval(np.array([1.0, 3.0]), np.array([4, 4]))
     assert interval.mean == 2.0
-    assert np.isnan(interval.low)
-    assert np.isnan(interval.high)
+    assert (interval.low, interval.high, interval.ends, interval.excludes_zero) == (None, None, None, False)
+    assert interval.facts().model_dump() == {"mean": 2.0, "ci_low": None, "ci_high": None}
 
 
 @pytest.mark.parametrize("value", [0.7, -0.1, 0.0, 1.0])
@@ -107,7 +107,7 @@ def test_the_interval_moves_and_grows_with_the_values(seed: int, scale: float, s
 
 def test_a_missing_value_gives_no_interval_and_no_warning() -> None:
     interval = group_interval(np.array([1.0, np.nan, 2.0]), np.arange(3))
-    assert np.isnan([interval.mean, interval.low, interval.high]).all()
+    assert (np.isnan(interval.mean), interval.low, interval.high) == (True, None, None)
 
 
 def test_slices_are_means_by_source() -> None:

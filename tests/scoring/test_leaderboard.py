@@ -37,10 +37,10 @@ def test_each_row_is_paired_with_the_leader(tmp_path: Path) -> None:
     assert (second.tied_with_leader, last.tied_with_leader) == (True, False)
     cosines = {name: row_cosines(values, targets) for name, values in views.items()}
     for row in (second, last):
-        assert row.behind_leader == group_interval(cosines["best"] - cosines[row.plugin], run.rows.group)
+        assert row.behind_leader == group_interval(cosines["best"] - cosines[row.plugin], run.rows.group).facts()
         assert row.behind_leader.mean == pytest.approx(first.score - row.score)
     assert second.behind_leader is not None
-    assert second.behind_leader.low <= 0.0 <= second.behind_leader.high
+    assert second.behind_leader.ci_low <= 0.0 <= second.behind_leader.ci_high
 
 
 def test_the_document_and_the_mark(tmp_path: Path, harness: Harness) -> None:
