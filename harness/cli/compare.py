@@ -9,9 +9,7 @@ import typer
 from harness.cli.options import Json, PluginFiles, RunDir
 
 if TYPE_CHECKING:
-    from harness.ensemble.contenders import Contest
-    from harness.scoring.compare import Comparison
-    from harness.scoring.cosine import Interval
+    from harness.comparing import PairedComparison, PairedComparisons
 
 _MOST_SLICES = 12
 
@@ -35,30 +33,30 @@ def compare(
     Out-of-fold scores, paired by row: the difference with its 95 % interval, the rows won, and slices by source.
     """
     from harness.cli.render import print_json
-    from harness.ensemble.contenders import compare_operands
+    from harness.comparing import compare as compare_sides
     from harness.plugin import Blender, PluginManager
 
     def find_blender(name: str) -> Blender:
         return PluginManager(plugin_file or ()).blender(name)
 
-    contest = compare_operands(a, b, run_dir, find_blender)
+    found = compare_sides(a, b, run_dir, find_blender)
     if json:
-        print_json(contest.document())
+        print_json(found.document())
     else:
-        _show(contest)
-    _note(contest)
+        _show(found)
+    _note(found)
 
 
-def _show(contest: Contest) -> None:
-    from harness.cli.render import figure, print_table, print_text
+def _show(found: PairedComparisons) -> None:
+    from harness.cli.render import figure, print_table, print_text, signed_span
 
-    comparisons = contest.comparisons
+    comparisons = found.comparisons
     rows, groups = comparisons[0].n, comparisons[0].groups
-    if contest.a.run is contest.b.run:
-        title = f"{contest.a.run.path}: out-of-fold mean cosine, {rows} rows in {groups} groups"
+    if found.a.run is found.b.run:
+        title = f"{found.a.run.path}: out-of-fold mean cosine, {rows} rows in {groups} groups"
     else:
-        print_text(f"A  {contest.a.run.path}")
-        print_text(f"B  {contest.b.run.path}")
+        print_text(f"A  {found.a.run.path}")
+        print_text(f"B  {found.b.run.path}")
         title = f"out-of-fold mean cosine, {rows} rows in {groups} groups"
     same = all(c.a == c.b for c in comparisons)
     print_table(
@@ -70,7 +68,7 @@ def _show(contest: Contest) -> None:
                 figure(c.score_a),
                 figure(c.score_b),
                 f"{c.difference.mean:+.4f}",
-                _span(c.difference),
+                signed_span(c.difference.low, c.difference.high),
                 f"{100 * c.won:.0f}/{100 * c.lost:.0f} %",
                 "the same" if c.tied == 1.0 else c.verdict,
             ]
@@ -83,40 +81,41 @@ def _show(contest: Contest) -> None:
         _show_slices(comparisons[0])
 
 
-def _show_slices(comparison: Comparison) -> None:
-    from harness.cli.render import print_table
-    from harness.scoring.compare import verdict
+def _show_slices(comparison: PairedComparison) -> None:
+    from harness.cli.render import print_table, signed_span
+    from harness.comparing.paired import verdict
 
     print_table(
         "",
         ["source", "rows", "A − B", "95 % interval", ""],
         [
-            [source, str(s.n), f"{s.difference.mean:+.4f}", _span(s.difference), verdict(s.difference)]
+            [
+                source,
+                str(s.n),
+                f"{s.difference.mean:+.4f}",
+                signed_span(s.difference.low, s.difference.high),
+                verdict(s.difference),
+            ]
             for source, s in comparison.slices.items()
         ],
         left=["source"],
     )
 
 
-def _span(interval: Interval) -> str:
-    known = interval.low == interval.low
-    return f"{interval.low:+.4f} … {interval.high:+.4f}" if known else "-"
-
-
-def _note(contest: Contest) -> None:
+def _note(found: PairedComparisons) -> None:
     from harness.cli.render import note
 
-    comparisons = contest.comparisons
+    comparisons = found.comparisons
     note(_in_words(comparisons[0]) if len(comparisons) == 1 else _of_many(comparisons))
     if len(comparisons) == 1 and len(comparisons[0].slices) > _MOST_SLICES:
         note(f"{len(comparisons[0].slices)} sources: their slices are in --json")
-    for text in contest.notes:
+    for text in found.notes:
         note(text)
-    for name, reason in contest.left_out.items():
+    for name, reason in found.left_out.items():
         note(f"{name} is left out: {reason}")
 
 
-def _in_words(comparison: Comparison) -> str:
+def _in_words(comparison: PairedComparison) -> str:
     if comparison.tied == 1.0:
         return "A and B have the same score on every row"
     return {
@@ -127,7 +126,7 @@ def _in_words(comparison: Comparison) -> str:
     }[comparison.verdict]
 
 
-def _of_many(comparisons: list[Comparison]) -> str:
+def _of_many(comparisons: list[PairedComparison]) -> str:
     told = sum(c.excludes_zero for c in comparisons)
     return (
         f"{told} of {len(comparisons)} are told apart; each interval stands alone, so of twenty pairs that are equally "

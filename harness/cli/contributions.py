@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def show_contributions(result: BlendResult, brought: Contributions) -> None:
 
 def _rows(result: BlendResult, brought: Contributions) -> list[list[str]]:
     """Return a row a member, that with the greatest Shapley value first."""
-    from harness.cli.render import figure
+    from harness.cli.render import figure, signed_span
 
     rows = []
     for i in brought.shapley.argsort(kind="stable")[::-1]:
@@ -48,7 +49,7 @@ def _rows(result: BlendResult, brought: Contributions) -> list[list[str]]:
         if brought.leave_one_out is not None:
             interval = brought.leave_one_out[i]
             loss = f"{interval.mean:+.4f}"
-            ends = "-" if interval.low != interval.low else f"{interval.low:+.4f} … {interval.high:+.4f}"
+            ends = signed_span(interval.low, interval.high)
         rows.append([name, f"{result.weights[name]:.3f}", value, loss, ends])
     return rows
 
@@ -63,7 +64,7 @@ def _show_pairs(title: str, members: tuple[str, ...], matrix: NDArray[np.float64
     from harness.cli.render import print_table
 
     rows = [
-        [name, *("-" if value != value else f"{value:.3f}" for value in values)]
+        [name, *("-" if isnan(value) else f"{value:.3f}" for value in values)]
         for name, values in zip(members, matrix.tolist(), strict=True)
     ]
     print_table(title, ["", *members], rows, left=[""])

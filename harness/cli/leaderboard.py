@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.cli.options import Json, RunDir
-
-if TYPE_CHECKING:
-    from harness.report.published import Written
-    from harness.store.run import RunFolder
 
 
 def leaderboard(
@@ -58,7 +54,7 @@ def leaderboard(
 
     Out-of-fold mean cosine, with 95 % intervals and slices by source.
     """
-    from harness.cli.render import note, print_beside, print_json, print_leaderboard
+    from harness.cli.render import note, print_json, print_leaderboard, print_split_comparison
     from harness.errors import InputError
     from harness.store.run import RunFolder, newest_run
 
@@ -74,45 +70,21 @@ def leaderboard(
     for given, name in ((path, "PATH"), (tolerance, "--tolerance")):
         if given is not None:
             raise InputError(f"{name} {given}: it goes with --verify; add that, or name a run with --run-dir")
+    from harness.comparing import compare_splits
     from harness.scoring.leaderboard import leaderboard as score_run
+    from harness.workbench.publishing import publish_run
 
     run = RunFolder(run_dir) if run_dir else newest_run()
-    written = _publish(run, publish) if publish is not None else None
+    written = publish_run(run, publish) if publish is not None else None
     board = score_run(run)
-    other = None
-    if beside is not None:
-        from harness.scoring.beside import beside as score_beside
-
-        other = score_beside(run, RunFolder(beside))
+    other = compare_splits(run, RunFolder(beside)) if beside is not None else None
     if json:
         print_json(board.document() | ({} if other is None else {"beside": other.document()}))
     else:
         print_leaderboard(board)
         if other is not None:
-            print_beside(other)
+            print_split_comparison(other)
     if written is not None:
         if written.replaced_other_data:
             note(f"{written.document} was of other data with the same name, and is replaced")
         note(f"wrote {written.document} and {written.table}; check it with: harness leaderboard --verify")
-
-
-def _publish(run: RunFolder, folder: Path) -> Written:
-    from harness.data.opening import portable_name
-    from harness.errors import InputError
-    from harness.plugin import PluginManager
-    from harness.report.published import publish
-    from harness.running.config import RunConfig
-
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--publish {folder}: it is a file; name a folder")
-    document = run.document
-    data = portable_name(document["config"]["data"], document["dataset"]["location"])
-    manager = PluginManager([Path(file) for file in document["config"]["plugin_files"]])
-    return publish(
-        run,
-        folder,
-        data=data,
-        blenders=list(manager.blenders.values()),
-        predictors=manager.predictors,
-        defaults=RunConfig().model_dump(mode="json"),
-    )

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.running.preview import MemberPreview, Preview
-    from harness.scoring.beside import Beside
+    from harness.comparing import SplitComparison
     from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
 TIED = "≈"
@@ -81,9 +80,19 @@ def _escape(cell: str) -> str:
     return escape(cell)
 
 
-def figure(value: float) -> str:
-    """Write a score: four decimals."""
-    return "-" if value != value else f"{value:.4f}"
+def figure(value: float | None) -> str:
+    """Write a score: four decimals; what does not exist is a dash."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """Write an interval."""
+    return "-" if low is None or high is None else f"{low:.4f} … {high:.4f}"
+
+
+def signed_span(low: float | None, high: float | None) -> str:
+    """Write the interval of a difference."""
+    return "-" if low is None or high is None else f"{low:+.4f} … {high:+.4f}"
 
 
 def amount(value: float) -> str:
@@ -99,53 +108,6 @@ def memory(count: float) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def print_preview(preview: Preview) -> None:
-    """Print what a run would do, a line a member, and what its plugins could not tell."""
-    inputs, config = preview.inputs, preview.inputs.config
-    dataset, test = inputs.dataset, inputs.test
-    folds = preview.fold_hash or "not made yet"
-    state = "goes on" if inputs.run.exists else "new"
-    for label, text in (
-        ("data", f"{dataset.location}: {len(dataset)} rows ({dataset.layout}), {inputs.identity['data_fingerprint']}"),
-        ("folds", f"{config.folds}, prompts with a cosine of {inputs.threshold:g} or more held together ({folds})"),
-        ("test set", "none" if test is None else f"{test.location}: {len(test)} rows"),
-        ("device", preview.device),
-        ("executor", config.executor),
-        ("run folder", f"{inputs.run.path} ({state})"),
-    ):
-        print_text(f"{label:<11}{text}")
-    print_text()
-    columns = ["plugin", "version", "weights", "to do", "done", "trainable", "parameters", "memory"]
-    print_table("", columns, [_preview_row(member) for member in preview.members], left=["plugin", "weights"])
-    needs = [member.needs for member in preview.members]
-    if any(need.memory is not None for need in needs):
-        note(f"memory: an estimate of one task's peak on {preview.device}, beside what the process takes by itself")
-    if any(need.parameters is None or need.memory is None for need in needs):
-        note("?: not known before the weights are fetched, or the plugin does not say")
-    for member in preview.members:
-        if member.problem:
-            note(f"{member.member.name} could not say what it needs: {member.problem}")
-    if any(member.member.out_of_domain for member in preview.members):
-        note("* tiny weights: they have only ever seen synthetic scenes, and this data is something else")
-    note("dry run: nothing was written")
-
-
-def _preview_row(preview: MemberPreview) -> list[str]:
-    member, needs = preview.member, preview.needs
-    name = member.name if member.name == member.plugin else f"{member.name} ({member.plugin})"
-    only_test = f" (+ {len(preview.only_test)} test)" if preview.only_test else ""
-    return [
-        f"{name} *" if member.out_of_domain else name,
-        member.version,
-        ", ".join(needs.models) or "-",
-        f"{len(preview.todo)}{only_test}",
-        str(len(preview.reused)),
-        "?" if needs.parameters is None else amount(needs.parameters.trainable),
-        "?" if needs.parameters is None else amount(needs.parameters.total),
-        "?" if needs.memory is None else memory(needs.memory),
-    ]
-
-
 def _behind(row: LeaderboardRow) -> str:
     """Write how far a member is behind the leader, marked where these rows cannot tell it from none."""
     if row.behind_leader is None:
@@ -159,9 +121,9 @@ def print_leaderboard(board: Leaderboard) -> None:
     shown = sources if len(sources) <= 6 else []
     rows = [
         [
-            f"{row.plugin} *" if row.out_of_domain else row.plugin,
+            row.plugin + " *" * row.out_of_domain + " †" * row.imported,
             figure(row.score),
-            f"{figure(row.ci_low)} … {figure(row.ci_high)}",
+            span(row.ci_low, row.ci_high),
             _behind(row),
             *(figure(row.slices[source]) for source in shown),
             f"{row.fit_seconds:.1f}",
@@ -192,6 +154,10 @@ def print_leaderboard(board: Leaderboard) -> None:
             "* tiny weights: they have only ever seen synthetic scenes, and this data is something else; "
             "for real work take --preset reference, or another backbone with --set"
         )
+    if any(row.imported for row in board.rows):
+        note(
+            "† its predictions were made elsewhere: whether it learned from the rows it is scored on cannot be checked"
+        )
     if board.synthetic:
         note(f"{board.dataset} is synthetic: scores on it mean nothing for Stable Diffusion")
     if len(sources) > len(shown):
@@ -200,7 +166,7 @@ def print_leaderboard(board: Leaderboard) -> None:
         note(f"{name} is not ranked: {reason}")
 
 
-def print_beside(beside: Beside) -> None:
+def print_split_comparison(found: SplitComparison) -> None:
     """Print what other folds of the same data make of each member."""
     rows = [
         [
@@ -208,12 +174,12 @@ def print_beside(beside: Beside) -> None:
             figure(row.score_a),
             figure(row.score_b),
             f"{row.difference.mean:+.4f}",
-            f"{row.difference.low:+.4f} … {row.difference.high:+.4f}",
+            signed_span(row.difference.low, row.difference.high),
         ]
-        for row in beside.rows
+        for row in found.rows
     ]
-    title = f"{beside.folds} ({beside.run_dir}) beside {beside.other_folds} ({beside.other_dir})"
-    columns = ["plugin", beside.folds, beside.other_folds, "difference", "95 % interval"]
+    title = f"{found.folds} ({found.run_dir}) beside {found.other_folds} ({found.other_dir})"
+    columns = ["plugin", found.folds, found.other_folds, "difference", "95 % interval"]
     print_table(title, columns, rows, left=["plugin"])
-    for name, reason in beside.left_out.items():
+    for name, reason in found.left_out.items():
         note(f"{name} is not among them: {reason}")

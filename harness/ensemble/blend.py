@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.ensemble.cache import keep_problem, stored_problem
+from harness.ensemble.cache import keep_problem, kept_problem
 from harness.ensemble.gram import blend_problem, row_scores, score
+from harness.ensemble.learned import learned_blend
 from harness.ensemble.simplex import kkt_residual
-from harness.ensemble.stored import stored_blend
 from harness.errors import HarnessError, InputError
 from harness.plugin import BlendSolution, SolvingBlender
 from harness.plugin.manager import unknown_name
 from harness.scoring.cosine import Interval, group_interval
 from harness.store.run import RunFolder
+from harness.store.schema import BestSingle, BlendDocument
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from harness.data.folds import Folds
     from harness.plugin import Blender, BlendProblem
+    from harness.store.schema import ContributionFacts
 
 
 @dataclass(frozen=True)
@@ -66,27 +69,33 @@ class BlendResult:
     agreeing: int | None = None
     nested_rows: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
-    def document(self, submission: str | None, excluded: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the JSON document of ``harness ensemble``; ``excluded`` are the members left out by name."""
+    def facts(
+        self,
+        submission: str | None = None,
+        excluded: Sequence[str] = (),
+        contributions: ContributionFacts | None = None,
+    ) -> BlendDocument:
+        """Return what ``blend.json`` says of it; ``excluded`` are the members left out by name."""
+        return BlendDocument(
+            method=self.method,
+            weights=self.weights,
+            score=self.score,
+            nested_score=self.nested.mean,
+            nested_ci=(self.nested.low, self.nested.high),
+            best_single=BestSingle(plugin=self.best_single[0], score=self.best_single[1]),
+            gain=self.gain.facts(),
+            fold_weights=self.fold_weights,
+            kkt_residual=self.kkt_residual,
+            starts=self.starts,
+            starts_agreeing=self.agreeing,
+            excluded=list(excluded),
+            submission=submission,
+            contributions=contributions,
+        )
 
-        def end(value: float) -> float | None:
-            return None if np.isnan(value) else value
-
-        return {
-            "method": self.method,
-            "weights": self.weights,
-            "score": self.score,
-            "nested_score": self.nested.mean,
-            "nested_ci": [end(self.nested.low), end(self.nested.high)],
-            "best_single": {"plugin": self.best_single[0], "score": self.best_single[1]},
-            "gain": {"mean": self.gain.mean, "ci_low": end(self.gain.low), "ci_high": end(self.gain.high)},
-            "fold_weights": self.fold_weights,
-            "kkt_residual": self.kkt_residual,
-            "starts": self.starts,
-            "starts_agreeing": self.agreeing,
-            "excluded": list(excluded),
-            "submission": submission,
-        }
+    def document(self, submission: str | None = None, excluded: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the JSON document of ``harness ensemble``."""
+        return self.facts(submission, excluded).document()
 
 
 def choose_members(
@@ -135,10 +144,10 @@ def run_problem(run: RunFolder, members: Sequence[str]) -> BlendProblem:
         If a member has rows missing or without a direction (named, with the mend), or a target has none.
     """
     specs = {name: run.members[name] for name in members}
-    known = stored_problem(run, specs)
+    known = kept_problem(run, specs)
     if known is not None:
         return known
-    sources = {name: run.stored(spec) for name, spec in specs.items()}
+    sources = {name: run.prediction_rows(spec) for name, spec in specs.items()}
     for name, source in sources.items():
         if source.missing:
             raise InputError(
@@ -168,46 +177,36 @@ def _refuse_rows_without_direction(run: RunFolder, problem: BlendProblem) -> Non
     )
 
 
-def evaluate(
-    problem: BlendProblem,
-    blender: Blender,
-    fold: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    near: NDArray[np.bool_] | None = None,
-) -> BlendResult:
+def evaluate(problem: BlendProblem, blender: Blender, folds: Folds) -> BlendResult:
     """Learn weights on all rows, and once without each fold for the nested estimate.
 
     Parameters
     ----------
-    fold, groups
-        Fold and group of each of the n rows, shape (n,). The blender sees the groups of the rows it learns on.
-    near
-        Which rows each fold must not learn from, shape (n, F), as in training the predictors (``RunFolder.near``): near
-        prompts, and all rows of a source that is held out. None: those of the fold itself only.
+    problem
+        Of all n rows, in the order of ``folds``.
+    folds
+        The folds of the run: without a fold means on its ``training_rows``, those that the predictors of the fold
+        learned from. The blender sees the groups of the rows it learns on.
 
     Raises
     ------
     InputError
         If all rows lie in one fold: nothing is left to learn weights on without it.
     """
-    if len(np.unique(fold)) < 2:
-        raise InputError(
-            f"all {len(fold)} rows of the run lie in one fold, so no weights can be learned without the rows they are "
-            "scored on; repeat `harness run` on more data, or with a higher --group-threshold"
-        )
-    problem = replace(problem, groups=groups)
+    problem = replace(problem, groups=folds.group)
+    _refuse_one_fold(folds)
     weights, residual, solution = _learned(blender, problem)
-    nested, fold_weights, residuals = _nested(problem, blender, fold, near)
+    nested, fold_weights, residuals = _nested(problem, blender, folds)
     singles = problem.agreement.mean(axis=0)
     best = int(singles.argmax())
     return BlendResult(
         method=blender.name,
         weights=_named(problem.members, weights),
         score=score(problem, weights),
-        nested=group_interval(nested, groups),
+        nested=group_interval(nested, folds.group),
         fold_weights=fold_weights,
         best_single=(problem.members[best], float(singles[best])),
-        gain=group_interval(nested - problem.agreement[:, best], groups),
+        gain=group_interval(nested - problem.agreement[:, best], folds.group),
         kkt_residual=None if solution is None else max(residual, *residuals),
         starts=None if solution is None else solution.starts,
         agreeing=None if solution is None else solution.agreeing,
@@ -215,31 +214,32 @@ def evaluate(
     )
 
 
-def nested_rows(
-    problem: BlendProblem, blender: Blender, fold: NDArray[np.int64], near: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
+def nested_rows(problem: BlendProblem, blender: Blender, folds: Folds) -> NDArray[np.float64]:
     """Return the cosine of each row's blend with its target, shape (n,), by weights learned without the row's fold.
 
-    Parameters
-    ----------
-    problem
-        With its groups, where the blender is to see them.
-    fold, near
-        Fold of each row, shape (n,), and which rows a fold must not learn from, shape (n, F), as ``evaluate`` has them.
+    Parameters and errors are those of ``evaluate``.
     """
-    return _nested(problem, blender, fold, near)[0]
+    _refuse_one_fold(folds)
+    return _nested(replace(problem, groups=folds.group), blender, folds)[0]
+
+
+def _refuse_one_fold(folds: Folds) -> None:
+    if len(np.unique(folds.fold)) < 2:
+        raise InputError(
+            f"all {len(folds.fold)} rows of the run lie in one fold, so no weights can be learned without the rows "
+            "they are scored on; repeat `harness run` on more data, or with a higher --group-threshold"
+        )
 
 
 def _nested(
-    problem: BlendProblem, blender: Blender, fold: NDArray[np.int64], near: NDArray[np.bool_] | None
+    problem: BlendProblem, blender: Blender, folds: Folds
 ) -> tuple[NDArray[np.float64], list[dict[str, float]], list[float]]:
     """Return the nested row scores, and of each fold the weights learned without it and their KKT residual."""
-    rows = np.empty(len(fold))
+    rows = np.empty(len(folds.fold))
     fold_weights, residuals = [], []
-    for f in np.unique(fold):
-        held = fold == f
-        apart = ~held if near is None else ~held & ~near[:, f]
-        learned, residual, _ = _learned(blender, problem.take(apart))
+    for f in range(folds.n_folds):
+        held = folds.held_rows(f)
+        learned, residual, _ = _learned(blender, problem.take(folds.training_rows(f)))
         rows[held] = row_scores(problem.take(held), learned)
         fold_weights.append(_named(problem.members, learned))
         residuals.append(residual)
@@ -276,13 +276,13 @@ def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float
     InputError
         If a member's prediction of a test row is all zeros or not finite.
     """
-    test = run.document["test"]
+    test = run.document.test
     if test is None:
         return None
     members = run.members
 
     def predicted(name: str) -> NDArray[np.float32]:
-        values = run.test_predictions(members[name], test["fingerprint"])
+        values = run.test_predictions(members[name], test.fingerprint)
         bad = ~np.isfinite(values).all(axis=1) | (np.abs(values).max(axis=1) == 0.0)
         if bad.any():
             raise InputError(
@@ -336,18 +336,18 @@ def weights_of(run: RunFolder, members: Sequence[str]) -> tuple[dict[str, float]
     InputError
         If the file with the learned weights is damaged.
     """
-    blend = stored_blend(run)
+    blend = learned_blend(run)
     if blend is None:
         note = "the blend weighs all members the same: learn its weights with `harness ensemble --optimize`"
         return dict.fromkeys(members, 1.0 / len(members)), [note]
-    stored = {**dict.fromkeys(blend.excluded, 0.0), **blend.weights}
-    weights = {name: stored[name] for name in members if stored.get(name)}
+    learned = {**dict.fromkeys(blend.excluded, 0.0), **blend.weights}
+    weights = {name: learned[name] for name in members if learned.get(name)}
     notes = [
         f"the blend goes without '{name}', which has the weight {weight:.3f}"
-        for name, weight in stored.items()
+        for name, weight in learned.items()
         if weight and name not in members
     ]
-    later = [name for name in members if name not in stored]
+    later = [name for name in members if name not in learned]
     if later:
         notes.append(
             f"the blend knows no weight of {', '.join(later)}: learn weights again with `harness ensemble --optimize`"

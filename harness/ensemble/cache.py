@@ -8,21 +8,24 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.errors import InputError
 from harness.plugin import BlendProblem
-from harness.store.atomic import new_folder, write_json
+from harness.store.atomic import new_folder
+from harness.store.schema import GramMembers
 
 if TYPE_CHECKING:
-    from harness.store.run import MemberSpec, RunFolder
+    from harness.store.run import RunFolder
+    from harness.store.schema import Member
 
-_LAYOUT = 1
-"""Raised when the files below would be read otherwise; part of every key."""
+Identity = dict[int, tuple[str, int, int]]
+"""What a member's predictions are: of each of its tasks the key, and size and time of the file."""
 
 
-def stored_problem(run: RunFolder, members: Mapping[str, MemberSpec]) -> BlendProblem | None:
+def kept_problem(run: RunFolder, members: Mapping[str, Member]) -> BlendProblem | None:
     """Return the sums of some members if they were kept before, alone or among others; None if not."""
     wanted = _identities(run, members)
     for entry in _entries(run):
@@ -42,10 +45,11 @@ def stored_problem(run: RunFolder, members: Mapping[str, MemberSpec]) -> BlendPr
     return None
 
 
-def keep_problem(run: RunFolder, members: Mapping[str, MemberSpec], problem: BlendProblem) -> BlendProblem:
+def keep_problem(run: RunFolder, members: Mapping[str, Member], problem: BlendProblem) -> BlendProblem:
     """Keep the sums of some members, in place of entries that say less, and return them with the run's groups."""
     identities = _identities(run, members)
-    digest = hashlib.sha256(json.dumps([_LAYOUT, identities], sort_keys=True).encode()).hexdigest()
+    document = GramMembers(members=identities)
+    digest = hashlib.sha256(json.dumps(document.document(), sort_keys=True).encode()).hexdigest()
     entry = run.path / "gram" / digest[:12]
     if entry.is_dir() and not _read(entry):
         shutil.rmtree(entry)
@@ -53,7 +57,7 @@ def keep_problem(run: RunFolder, members: Mapping[str, MemberSpec], problem: Ble
         with new_folder(entry) as half:
             np.save(half / "agreement.npy", problem.agreement, allow_pickle=False)
             np.save(half / "pairs.npy", problem.pairs, allow_pickle=False)
-            write_json(half / "members.json", {"layout": _LAYOUT, "members": identities})
+            document.write(half / "members.json")
     for other in _entries(run):
         if other != entry and all(identities.get(name) == told for name, told in _read(other).items()):
             shutil.rmtree(other, ignore_errors=True)
@@ -64,27 +68,27 @@ def _entries(run: RunFolder) -> list[Path]:
     return sorted(path.parent for path in (run.path / "gram").glob("[!.]*/members.json"))
 
 
-def _read(entry: Path) -> dict[str, Any]:
+def _read(entry: Path) -> dict[str, Identity]:
     """Return the identities of an entry's members; none where it was written by another layout, or is damaged."""
     try:
-        document = json.loads((entry / "members.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return GramMembers.read(entry / "members.json").members
+    except (InputError, FileNotFoundError):
         return {}
-    return dict(document["members"]) if document.get("layout") == _LAYOUT else {}
 
 
-def _identities(run: RunFolder, members: Mapping[str, MemberSpec]) -> dict[str, Any]:
+def _identities(run: RunFolder, members: Mapping[str, Member]) -> dict[str, Identity]:
     """Say what each member's predictions are: the keys of its tasks, and the state of their files.
 
     The files' size and time are in it so that predictions that were replaced by hand are not answered from memory.
     """
-    return {name: {str(f): _identity(run, member, f) for f in sorted(member.keys)} for name, member in members.items()}
+    return {
+        name: {f: _identity(run, name, f, key) for f, key in member.keys.items()} for name, member in members.items()
+    }
 
 
-def _identity(run: RunFolder, member: MemberSpec, fold: int) -> list[Any]:
-    key = member.keys[fold]
-    path = run.task_folder(member.name, fold, key) / "predictions.npy"
+def _identity(run: RunFolder, member: str, fold: int, key: str) -> tuple[str, int, int]:
+    path = run.task_folder(member, fold, key) / "predictions.npy"
     if not path.is_file():
-        return [key, None]
+        return key, 0, 0
     state = path.stat()
-    return [key, state.st_size, state.st_mtime_ns]
+    return key, state.st_size, state.st_mtime_ns

@@ -15,7 +15,7 @@ circles, which are independent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import comb, isnan
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,12 @@ import numpy as np
 from harness.ensemble.blend import nested_rows
 from harness.ensemble.simplex import AGREEING
 from harness.scoring.cosine import Interval, group_interval
+from harness.store.schema import ContributionFacts, LossFacts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from harness.data.folds import Folds
     from harness.plugin import Blender, BlendProblem
 
 EXACT_MEMBERS = 8
@@ -77,29 +79,33 @@ class Contributions:
     @property
     def harmful(self) -> list[str]:
         """The members whose leave-one-out interval lies below 0: the blend does better without them."""
-        return [name for name, loss in self._losses() if loss.high < 0.0 and not includes_zero(loss)]
+        return [name for name, loss in self._losses() if loss.ends and loss.ends[1] < -AGREEING]
 
     def _losses(self) -> list[tuple[str, Interval]]:
         return [] if self.leave_one_out is None else list(zip(self.members, self.leave_one_out, strict=True))
 
-    def document(self) -> dict[str, Any]:
-        """Return the value of ``contributions`` in the JSON document of ``harness ensemble``; null for any NaN."""
+    def facts(self) -> ContributionFacts:
+        """Return what ``blend.json`` says of it."""
         k = len(self.members)
         errors = [None] * k if self.shapley_error is None else self.shapley_error.tolist()
         losses = [None] * k if self.leave_one_out is None else [_loss(loss) for loss in self.leave_one_out]
-        return {
-            "shapley": dict(zip(self.members, self.shapley.tolist(), strict=True)),
-            "shapley_error": dict(zip(self.members, errors, strict=True)),
-            "exact": self.permutations is None,
-            "permutations": self.permutations,
-            "leave_one_out": dict(zip(self.members, losses, strict=True)),
-            "error_correlation": self._named(self.error_correlation),
-            "prediction_cosine": self._named(self.prediction_cosine),
-        }
+        return ContributionFacts(
+            shapley=dict(zip(self.members, self.shapley.tolist(), strict=True)),
+            shapley_error=dict(zip(self.members, errors, strict=True)),
+            exact=self.permutations is None,
+            permutations=self.permutations,
+            leave_one_out=dict(zip(self.members, losses, strict=True)),
+            error_correlation=self._named(self.error_correlation),
+            prediction_cosine=self._named(self.prediction_cosine),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the value of ``contributions`` in the JSON document of ``harness ensemble``."""
+        return self.facts().model_dump(mode="json")
 
     def _named(self, matrix: NDArray[np.float64]) -> dict[str, dict[str, float | None]]:
         return {
-            name: {other: _known(value) for other, value in zip(self.members, row, strict=True)}
+            name: {other: None if isnan(value) else value for other, value in zip(self.members, row, strict=True)}
             for name, row in zip(self.members, matrix.tolist(), strict=True)
         }
 
@@ -109,29 +115,18 @@ def includes_zero(loss: Interval) -> bool | None:
 
     Searches that end within 1e-6 of each other have found the same, so an interval that comes as near to 0 includes it.
     """
-    return None if isnan(loss.low) else loss.low <= AGREEING and loss.high >= -AGREEING
+    return None if loss.ends is None else loss.ends[0] <= AGREEING and loss.ends[1] >= -AGREEING
 
 
-def _loss(loss: Interval) -> dict[str, float | bool | None]:
-    return {
-        "mean": loss.mean,
-        "ci_low": _known(loss.low),
-        "ci_high": _known(loss.high),
-        "includes_zero": includes_zero(loss),
-    }
-
-
-def _known(value: float) -> float | None:
-    return None if isnan(value) else value
+def _loss(loss: Interval) -> LossFacts:
+    return LossFacts(**loss.facts().model_dump(), includes_zero=includes_zero(loss))
 
 
 def contributions(
     problem: BlendProblem,
     blender: Blender,
-    fold: NDArray[np.int64],
-    groups: NDArray[np.int64],
+    folds: Folds,
     *,
-    near: NDArray[np.bool_] | None = None,
     exact_members: int = EXACT_MEMBERS,
     circles: int = CIRCLES,
     seed: int = 0,
@@ -141,10 +136,8 @@ def contributions(
 
     Parameters
     ----------
-    fold, groups
-        Fold and group of each of the n rows, shape (n,). The blender sees the groups of the rows it learns on.
-    near
-        Which rows each fold must not learn from, shape (n, F), as ``evaluate`` has it.
+    problem, blender, folds
+        As ``evaluate`` has them.
     exact_members
         With more members than these, Shapley values are sampled.
     circles
@@ -154,19 +147,18 @@ def contributions(
     progress
         Called with the coalitions blended so far and in all.
     """
-    problem = replace(problem, groups=groups)
     k = len(problem.members)
     drawn = None if k <= exact_members else _draw(k, circles, seed)
     wanted = set(range(1, 2**k)) if drawn is None else {mask for order in _orders(drawn) for mask in _before(order)[1:]}
     values, rows, everyone = {0: 0.0}, {}, 2**k - 1
     for done, mask in enumerate(sorted(wanted)):
         progress(done, len(wanted))
-        nested = nested_rows(problem.restrict([i for i in range(k) if mask >> i & 1]), blender, fold, near)
+        nested = nested_rows(problem.restrict([i for i in range(k) if mask >> i & 1]), blender, folds)
         values[mask] = float(nested.mean())
         if mask.bit_count() >= k - 1:
             rows[mask] = nested
     progress(len(wanted), len(wanted))
-    losses = (group_interval(rows[everyone] - rows[everyone ^ 1 << i], groups) for i in range(k) if k > 1)
+    losses = (group_interval(rows[everyone] - rows[everyone ^ 1 << i], folds.group) for i in range(k) if k > 1)
     shapley, error = (_exact(values, k), None) if drawn is None else _sampled(values, drawn)
     return Contributions(
         members=tuple(problem.members),

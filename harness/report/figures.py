@@ -3,114 +3,138 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.ensemble.blend import evaluate, run_problem
-from harness.scoring.leaderboard import leaderboard
-from harness.store.run import ALL_ROWS
+from harness.scoring.leaderboard import LeaderboardRow, leaderboard
+from harness.store.published import (
+    PublishedBlend,
+    PublishedDataset,
+    PublishedFolds,
+    PublishedRow,
+    ScoredMember,
+    task_keys,
+)
+from harness.store.run import RunFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.plugin import Blender, BlendProblem
-    from harness.scoring.leaderboard import Leaderboard
-    from harness.store.run import MemberSpec, RunFolder
+    from harness.store.schema import RunDocument
 
-ALL = "all"
-"""What the one task of an untrained predictor is called where a trained one has the number of a fold."""
 _DIGEST_ROWS = 4096
+
+
+class RunPart(RunFolder):
+    """A run as if it had only some of its members: others would change who leads.
+
+    Parameters
+    ----------
+    path
+        The run's folder.
+    names
+        The members, in the order that they shall have.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        super().__init__(path)
+        self._names = names
+
+    @property
+    def document(self) -> RunDocument:
+        """The content of ``run.json``, without the other members."""
+        document = super().document
+        return document.model_copy(update={"members": {name: document.members[name] for name in self._names}})
 
 
 @dataclass(frozen=True)
 class Figures:
-    """All that a published document says of a run's results, as JSON values.
+    """All that a published document says of a run's results.
 
     Parameters
     ----------
-    head
-        ``dataset`` and ``folds``.
+    dataset, folds
+        What was predicted, and what was held out together.
     rows, blends
-        One document a member, best first, and one a blending method.
+        One a member, best first, and one a blending method.
     problem
         What the blends were learned from.
     """
 
-    head: dict[str, Any]
-    rows: list[dict[str, Any]]
-    blends: list[dict[str, Any]]
+    dataset: PublishedDataset
+    folds: PublishedFolds
+    rows: list[PublishedRow]
+    blends: list[PublishedBlend]
     problem: BlendProblem
 
 
-def score_again(
-    run: RunFolder, members: Sequence[str], blenders: Iterable[Blender], board: Leaderboard | None = None
-) -> Figures:
-    """Compute every figure of a published document from a run's stored predictions.
+def score_again(run: RunFolder, blenders: Iterable[Blender]) -> Figures:
+    """Compute every figure of a published document from the stored predictions of a run's members.
 
-    Parameters
-    ----------
-    members
-        Names of complete members, in the order that the blends take them.
-    board
-        The run's leaderboard, if it is at hand.
+    Raises
+    ------
+    InputError
+        If a member of the run has rows without a prediction.
     """
-    board = board or leaderboard(run)
-    specs = run.members
-    rows = [
-        {**row, **_about(run, specs[row["plugin"]])} for row in board.document()["rows"] if row["plugin"] in members
-    ]
-    problem = run_problem(run, members)
-    blends = []
-    for blender in blenders:
-        blend = evaluate(problem, blender, run.rows.fold, run.rows.group, run.near).document(None)
-        blends.append({key: value for key, value in blend.items() if key not in ("submission", "excluded")})
-    return Figures(_head(run, board), _plain(rows), _plain(blends), problem)
+    document = run.document
+    problem = run_problem(run, list(document.members))
+    blends = [evaluate(problem, blender, run.folds).facts() for blender in blenders]
+    return Figures(
+        dataset=_dataset(document),
+        folds=_folds(document),
+        rows=[_published(run, document, row) for row in leaderboard(run).rows],
+        blends=[
+            PublishedBlend.model_validate(blend.model_dump(include=set(PublishedBlend.model_fields)))
+            for blend in blends
+        ],
+        problem=problem,
+    )
 
 
-def split_of(facts: Mapping[str, Any]) -> str:
-    """Return what the folds of a run keep apart: ``group`` (also where the run does not say), or ``source``."""
-    return str(facts["folds"].get("split", "group"))
+def _dataset(document: RunDocument) -> PublishedDataset:
+    data = document.dataset
+    return PublishedDataset(
+        name=data.name,
+        layout=data.layout,
+        fingerprint=document.folds.data_fingerprint,
+        rows=data.rows,
+        groups=document.folds.groups,
+        synthetic=data.synthetic,
+    )
 
 
-def _head(run: RunFolder, board: Leaderboard) -> dict[str, Any]:
-    facts = run.document
-    folds = facts["folds"]
-    return {
-        "dataset": {
-            "name": board.dataset,
-            "layout": facts["dataset"]["layout"],
-            "fingerprint": board.data_fingerprint,
-            "rows": facts["dataset"]["rows"],
-            "groups": folds["groups"],
-            "synthetic": board.synthetic,
-        },
-        "folds": {
-            "number": len(folds["held_out"]),
-            "threshold": folds["threshold"],
-            "seed": folds["seed"],
-            "split": split_of(facts),
-            "hash": folds["fold_hash"],
-            "encoder": folds["encoder"],
-            "held_out": folds["held_out"],
-            "purged": folds["purged"],
-            "recall": folds["recall"],
-        },
-    }
+def _folds(document: RunDocument) -> PublishedFolds:
+    folds = document.folds
+    return PublishedFolds(
+        number=len(folds.held_out),
+        threshold=folds.threshold,
+        seed=folds.seed,
+        split=folds.split,
+        hash=folds.fold_hash,
+        encoder=folds.encoder,
+        held_out=folds.held_out,
+        purged=folds.purged,
+        recall=folds.recall,
+    )
 
 
-def _about(run: RunFolder, member: MemberSpec) -> dict[str, Any]:
-    return {
-        "predictor": member.plugin,
-        "distribution": member.distribution,
-        "trainable": member.trainable,
-        "config": member.config,
-        "keys": {ALL if fold == ALL_ROWS else str(fold): key for fold, key in sorted(member.keys.items())},
-        "predictions_sha256": predictions_digest(run.predictions(member), run.rows.ids),
-    }
+def _published(run: RunFolder, document: RunDocument, row: LeaderboardRow) -> PublishedRow:
+    member = document.members[row.plugin]
+    return PublishedRow(
+        **row.model_dump(include=set(ScoredMember.model_fields)),
+        predictor=member.predictor,
+        distribution=member.distribution,
+        trainable=member.trainable,
+        config=member.config,
+        keys=task_keys(document, row.plugin),
+        predictions_sha256=predictions_digest(run.predictions(member), run.rows.ids),
+    )
 
 
 def predictions_digest(predictions: NDArray[np.float32], ids: Sequence[str]) -> str:
@@ -129,14 +153,3 @@ def predictions_digest(predictions: NDArray[np.float32], ids: Sequence[str]) -> 
         block = np.asarray(predictions[order[start : start + _DIGEST_ROWS]], dtype="<f4")
         total.update(np.ascontiguousarray(block).tobytes())
     return total.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Turn a document into what JSON has: no NaN (null), no NumPy numbers."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from harness.store.published import PublishedBlend, PublishedCommands, PublishedDocument, PublishedRow
 
 MOST_SOURCES = 6
 """With more sources than this, their slices stand in the JSON document only."""
@@ -14,7 +15,7 @@ _OUT_OF_DOMAIN = (
 )
 
 
-def markdown(document: Mapping[str, Any]) -> str:
+def markdown(document: PublishedDocument) -> str:
     """Lay a published document out as Markdown: members, blends, weights, and the commands that make them again."""
     sections = [
         f"# Leaderboard: {_title(document)}",
@@ -24,119 +25,119 @@ def markdown(document: Mapping[str, Any]) -> str:
         _members(document),
         *_beside_members(document),
         "## Blends",
-        _blend_words(document["blends"]),
-        _blends(document["blends"]),
+        _blend_words(document.blends),
+        _blends(document.blends),
         "Weights, learned on all rows:",
-        _weights(document["blends"]),
+        _weights(document.blends),
         "## The same again",
-        _commands(document["commands"]),
+        _commands(document.commands),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _title(document: Mapping[str, Any]) -> str:
-    by = ", by source" if document["folds"]["split"] == "source" else ""
-    return f"`{document['config']['data']}`{by}"
+def _title(document: PublishedDocument) -> str:
+    by = ", by source" if document.folds.split == "source" else ""
+    return f"`{document.config.data}`{by}"
 
 
-def _about(document: Mapping[str, Any]) -> str:
-    data, folds, machine = document["dataset"], document["folds"], document["machine"]
-    apart = f"prompts with a cosine of {folds['threshold']:g} or more are never on both sides of a fold"
-    if folds["split"] == "source":
+def _about(document: PublishedDocument) -> str:
+    data, folds, machine = document.dataset, document.folds, document.machine
+    apart = f"prompts with a cosine of {folds.threshold:g} or more are never on both sides of a fold"
+    if folds.split == "source":
         apart = f"a fold holds out whole sources, and {apart}"
-    purged = sum(folds["purged"])
+    purged = sum(folds.purged)
     also = f" ({purged} training rows purged, summed over the folds)" if purged else ""
-    exact = "" if folds["recall"] == 1.0 else f" The search found {folds['recall']:.1%} of the near prompts, not all."
+    exact = "" if folds.recall == 1.0 else f" The search found {folds.recall:.1%} of the near prompts, not all."
     return (
-        f"{data['rows']} rows in {data['groups']} groups (fingerprint `{data['fingerprint']}`), {folds['number']} "
-        f"folds (`{folds['hash']}`, seed {folds['seed']}): {apart}{also}.{exact} Scores are out-of-fold mean cosines "
+        f"{data.rows} rows in {data.groups} groups (fingerprint `{data.fingerprint}`), {folds.number} "
+        f"folds (`{folds.hash}`, seed {folds.seed}): {apart}{also}.{exact} Scores are out-of-fold mean cosines "
         "with the MiniLM embeddings of the prompts; 95 % intervals come from a bootstrap over groups. "
-        f"Made {document['created'][:10]} with harness {document['versions'].get('harness')} on "
-        f"{machine.get('system')} {machine.get('processor')}, {machine.get('cores')} cores."
+        f"Made {document.created[:10]} with harness {document.versions.get('harness')} on "
+        f"{machine.system} {machine.processor}, {machine.cores} cores."
     )
 
 
-def _warnings(document: Mapping[str, Any]) -> list[str]:
-    found = [_SYNTHETIC] if document["dataset"]["synthetic"] else []
-    return found + ([_OUT_OF_DOMAIN] if any(row["out_of_domain"] for row in document["rows"]) else [])
+def _warnings(document: PublishedDocument) -> list[str]:
+    found = [_SYNTHETIC] if document.dataset.synthetic else []
+    return found + ([_OUT_OF_DOMAIN] if any(row.out_of_domain for row in document.rows) else [])
 
 
-def _members(document: Mapping[str, Any]) -> str:
-    rows = document["rows"]
-    sources = sorted({source for row in rows for source in row["slices"]})
+def _members(document: PublishedDocument) -> str:
+    rows = document.rows
+    sources = sorted({source for row in rows for source in row.slices})
     shown = sources if len(sources) <= MOST_SOURCES else []
     columns = ["rank", "plugin", "score", "95 % interval", "behind the first", *shown]
     columns += ["fit s/fold", "images/s", "trainable", "version"]
     return _table(columns, [[str(i), *_member(row, shown)] for i, row in enumerate(rows, start=1)], left=["plugin"])
 
 
-def _member(row: Mapping[str, Any], sources: Sequence[str]) -> list[str]:
-    name = f"`{row['plugin']}`" if row["plugin"] == row["predictor"] else f"`{row['plugin']}` ({row['predictor']})"
+def _member(row: PublishedRow, sources: Sequence[str]) -> list[str]:
+    name = f"`{row.plugin}`" if row.plugin == row.predictor else f"`{row.plugin}` ({row.predictor})"
     return [
-        f"{name} \\*" if row["out_of_domain"] else name,
-        _figure(row["score"]),
-        _interval(row["ci_low"], row["ci_high"]),
+        f"{name} \\*" if row.out_of_domain else name,
+        _figure(row.score),
+        _interval(row.ci_low, row.ci_high),
         _behind(row),
-        *(_figure(row["slices"].get(source)) for source in sources),
-        f"{row['fit_seconds']:.1f}",
-        f"{row['images_per_second']:.{1 if row['images_per_second'] < 100 else 0}f}",
-        str(row["trainable_parameters"]),
-        row["version"],
+        *(_figure(row.slices.get(source)) for source in sources),
+        f"{row.fit_seconds:.1f}",
+        f"{row.images_per_second:.{1 if row.images_per_second < 100 else 0}f}",
+        str(row.trainable_parameters),
+        row.version,
     ]
 
 
-def _behind(row: Mapping[str, Any]) -> str:
-    behind = row["behind_leader"]
-    return "" if behind is None else ("≈ " if row["tied_with_leader"] else "") + _figure(behind["mean"])
+def _behind(row: PublishedRow) -> str:
+    behind = row.behind_leader
+    return "" if behind is None else ("≈ " if row.tied_with_leader else "") + _figure(behind.mean)
 
 
-def _beside_members(document: Mapping[str, Any]) -> list[str]:
-    sources = {source for row in document["rows"] for source in row["slices"]}
+def _beside_members(document: PublishedDocument) -> list[str]:
+    sources = {source for row in document.rows for source in row.slices}
     more = f"Scores on each of the {len(sources)} sources are in the JSON document."
-    tied = any(row["tied_with_leader"] for row in document["rows"])
+    tied = any(row.tied_with_leader for row in document.rows)
     return (
         [_TIED] * tied
         + [more] * (len(sources) > MOST_SOURCES)
-        + [f"Not ranked: `{name}`, {reason}." for name, reason in document["incomplete"].items()]
+        + [f"Not ranked: `{name}`, {reason}." for name, reason in document.incomplete.items()]
     )
 
 
-def _blend_words(blends: Sequence[Mapping[str, Any]]) -> str:
-    best = blends[0]["best_single"]
+def _blend_words(blends: Sequence[PublishedBlend]) -> str:
+    best = blends[0].best_single
     return (
         "Nested is what to expect: the mean over rows whose fold took no part in learning the weights. Fitted is the "
         "score on the rows the weights were learned on. The gain is nested minus the best single member "
-        f"(`{best['plugin']}`, {_figure(best['score'])}), paired. The KKT residual is 0 where no small change of the "
+        f"(`{best.plugin}`, {_figure(best.score)}), paired. The KKT residual is 0 where no small change of the "
         "weights helps; only a method that claims to be optimal has one."
     )
 
 
-def _blends(blends: Sequence[Mapping[str, Any]]) -> str:
+def _blends(blends: Sequence[PublishedBlend]) -> str:
     columns = ["method", "fitted", "nested", "95 % interval", "gain", "95 % interval", "KKT residual"]
     return _table(columns, [_blend(blend) for blend in blends], left=["method"])
 
 
-def _blend(blend: Mapping[str, Any]) -> list[str]:
-    gain, residual = blend["gain"], blend["kkt_residual"]
+def _blend(blend: PublishedBlend) -> list[str]:
+    gain, residual = blend.gain, blend.kkt_residual
     return [
-        f"`{blend['method']}`",
-        _figure(blend["score"]),
-        _figure(blend["nested_score"]),
-        _interval(*blend["nested_ci"]),
-        _gain(gain["mean"]),
-        "–" if gain["ci_low"] is None else f"{_gain(gain['ci_low'])} … {_gain(gain['ci_high'])}",
+        f"`{blend.method}`",
+        _figure(blend.score),
+        _figure(blend.nested_score),
+        _interval(*blend.nested_ci),
+        _gain(gain.mean),
+        "–" if gain.ci_low is None or gain.ci_high is None else f"{_gain(gain.ci_low)} … {_gain(gain.ci_high)}",
         "–" if residual is None else f"{residual:.0e}",
     ]
 
 
-def _weights(blends: Sequence[Mapping[str, Any]]) -> str:
-    members = list(blends[0]["weights"])
-    rows = [[f"`{member}`", *(f"{blend['weights'][member]:.3f}" for blend in blends)] for member in members]
-    return _table(["member", *(blend["method"] for blend in blends)], rows, left=["member"])
+def _weights(blends: Sequence[PublishedBlend]) -> str:
+    members = list(blends[0].weights)
+    rows = [[f"`{member}`", *(f"{blend.weights[member]:.3f}" for blend in blends)] for member in members]
+    return _table(["member", *(blend.method for blend in blends)], rows, left=["member"])
 
 
-def _commands(commands: Mapping[str, str]) -> str:
-    lines = "\n".join(commands[name] for name in ("run", "ensemble", "verify"))
+def _commands(commands: PublishedCommands) -> str:
+    lines = "\n".join([commands.run, commands.ensemble, commands.verify])
     return (
         "The first computes the members, the second the blends; the third compares a run with the JSON document beside "
         f"this file, which holds every figure in full.\n\n```sh\n{lines}\n```"

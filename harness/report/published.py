@@ -7,20 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import InputError
-from harness.report.figures import score_again, split_of
+from harness.report.figures import RunPart, score_again
 from harness.report.markdown import markdown
-from harness.report.reading import SCHEMA, read_published
+from harness.report.reading import read_published
 from harness.report.recipe import portable_settings, run_command
 from harness.scoring.leaderboard import leaderboard
-from harness.store.atomic import write_file, write_json
+from harness.store.atomic import write_file
+from harness.store.published import PublishedCommands, PublishedDocument
 
 if TYPE_CHECKING:
     from harness.plugin import Blender, Predictor
-    from harness.report.figures import Figures
-    from harness.scoring.leaderboard import Leaderboard
     from harness.store.run import RunFolder
 
 
@@ -40,9 +39,10 @@ def publish(
     data: str,
     blenders: Sequence[Blender],
     predictors: Mapping[str, type[Predictor]],
-    defaults: Mapping[str, Any],
 ) -> Written:
     """Write the leaderboard of a run, and every blend of its members, for others to read and check.
+
+    Members whose predictions were made elsewhere are listed and not ranked: nobody could compute them again.
 
     Parameters
     ----------
@@ -52,49 +52,48 @@ def publish(
         What names the data set on any machine.
     blenders
         The methods to publish.
-    predictors, defaults
-        Installed predictors by name, and every option of a run with its default.
+    predictors
+        Installed predictors by name.
 
     Raises
     ------
     InputError
         If no member has a prediction for every row, or a setting is an absolute path.
     """
+    facts = run.document
     board = leaderboard(run)
-    if not board.rows:
+    imported = {name: "its predictions were made elsewhere" for name, m in facts.members.items() if m.imported}
+    ranked = {row.plugin for row in board.rows if row.plugin not in imported}
+    members = [name for name in facts.members if name in ranked]
+    if not members:
         raise InputError(f"{run.path}: no member has a prediction for every row yet; finish it with `harness run`")
-    target = folder / f"{file_stem(board.dataset, data, split_of(run.document))}.json"
-    ranked = {row.plugin for row in board.rows}
-    members = [name for name in run.members if name in ranked]
-    settings = portable_settings(run, members, data=data, predictors=predictors, defaults=defaults)
-    document = _document(run, score_again(run, members, blenders, board), settings, board, target)
+    target = folder / f"{file_stem(board.dataset, data, facts.folds.split)}.json"
+    settings = portable_settings(facts, members, data=data, predictors=predictors)
+    figures = score_again(RunPart(run.path, members), blenders)
+    document = PublishedDocument(
+        dataset=figures.dataset,
+        folds=figures.folds,
+        config=settings,
+        commands=PublishedCommands(
+            run=run_command(settings),
+            ensemble="harness ensemble --optimize --method all",
+            verify=f"harness leaderboard --verify {shlex.quote(_portable(target))}",
+        ),
+        versions=facts.versions,
+        git_commit=facts.git_commit,
+        machine=facts.machine,
+        created=facts.created,
+        published=datetime.now().astimezone().isoformat(timespec="seconds"),
+        rows=figures.rows,
+        incomplete={**board.incomplete, **imported},
+        blends=figures.blends,
+    )
     other = _is_of_other_data(target, board.data_fingerprint)
     table = target.with_suffix(".md")
     text = markdown(document)
-    write_json(target, document)
+    document.write(target)
     write_file(table, lambda stream: stream.write(text.encode()))
     return Written(target, table, other)
-
-
-def _document(
-    run: RunFolder, figures: Figures, settings: dict[str, Any], board: Leaderboard, target: Path
-) -> dict[str, Any]:
-    facts = run.document
-    return {
-        "schema": SCHEMA,
-        **figures.head,
-        "config": settings,
-        "commands": {
-            "run": run_command(settings),
-            "ensemble": "harness ensemble --optimize --method all",
-            "verify": f"harness leaderboard --verify {shlex.quote(_portable(target))}",
-        },
-        **{key: facts[key] for key in ("versions", "git_commit", "machine", "created")},
-        "published": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "rows": figures.rows,
-        "incomplete": board.incomplete,
-        "blends": figures.blends,
-    }
 
 
 def file_stem(dataset: str, data: str, split: str) -> str:
@@ -126,4 +125,4 @@ def _is_of_other_data(path: Path, fingerprint: str) -> bool:
         before = read_published(path)
     except InputError:  # what is damaged is replaced
         return False
-    return bool(before.data["dataset"]["fingerprint"] != fingerprint)
+    return before.document.dataset.fingerprint != fingerprint

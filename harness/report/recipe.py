@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from harness.errors import InputError
+from harness.store.config import RunConfig
+from harness.store.published import said_options
 
 if TYPE_CHECKING:
     from harness.plugin import Predictor
-    from harness.store.run import MemberSpec, RunFolder
+    from harness.store.schema import Member, RunDocument
 
 _CHANGES_NO_FIGURE = {"test", "run_dir", "executor", "jobs", "task_timeout", "task_memory", "workers", "encoder"}
 """Options that belong to a machine or to a submission. (Any ``encoder`` must be the official file.)"""
@@ -23,19 +25,16 @@ _ABSOLUTE = re.compile(r"(?:^|[:/=])/|^~|(?:^|:)[A-Za-z]:\\|\\\\")
 
 
 def portable_settings(
-    run: RunFolder,
-    members: Sequence[str],
-    *,
-    data: str,
-    predictors: Mapping[str, type[Predictor]],
-    defaults: Mapping[str, Any],
-) -> dict[str, Any]:
+    document: RunDocument, members: Sequence[str], *, data: str, predictors: Mapping[str, type[Predictor]]
+) -> RunConfig:
     """Return what ``harness run`` has to be told to compute some members of a run again.
 
-    They are read from the members themselves, since a folder can hold those of several commands.
+    It is read from the members themselves, since a folder can hold those of several commands.
 
     Parameters
     ----------
+    document
+        ``run.json``.
     members
         Names of members of the run, in the order they shall have.
     data
@@ -43,55 +42,52 @@ def portable_settings(
     predictors
         Installed predictors by name: options that are their preset's are left out. Of one that is not installed
         in that version, all options are said.
-    defaults
-        Every option of a run with its default.
 
     Returns
     -------
-    dict
-        Keys are options of ``harness run`` (``group_threshold`` for ``--group-threshold``).
+    RunConfig
+        Set are only the options that have to be told.
 
     Raises
     ------
     InputError
         If an option or a plugin is an absolute path, which means nothing on another machine.
     """
-    document = run.document
-    asked, folds = document["config"], document["folds"]
-    specs = [run.members[name] for name in members]
-    preset = asked["preset"]
-    options = {spec.name: _beyond_preset(spec, predictors.get(spec.plugin), preset) for spec in specs}
-    chosen: dict[str, Any] = {
+    asked, folds = document.config, document.folds
+    chosen = [document.members[name] for name in members]
+    options = {m.name: _beyond_preset(m, predictors.get(m.predictor), asked.preset) for m in chosen}
+    values = {
+        **asked.model_dump(exclude=_CHANGES_NO_FIGURE),
         "data": data,
-        "plugins": [spec.name if spec.name == spec.plugin else f"{spec.name}={spec.plugin}" for spec in specs],
-        "preset": preset,
-        "folds": folds["n_folds"],
-        "group_threshold": folds["threshold"],
-        "seed": folds["seed"],
+        "plugins": [m.name if m.name == m.predictor else f"{m.name}={m.predictor}" for m in chosen],
+        "folds": folds.n_folds,
+        "group_threshold": folds.threshold,
+        "seed": folds.seed,
+        "split": folds.split,
         "set": {name: told for name, told in options.items() if told},
-        "plugin_files": _plugin_files(asked.get("plugin_files", ()), specs),
+        "plugin_files": _plugin_files(asked.plugin_files, chosen),
     }
-    for key, value in asked.items():
-        if key not in _CHANGES_NO_FIGURE:
-            chosen.setdefault(key, value)
-    settings = {k: v for k, v in chosen.items() if k in _ALWAYS_SAID or (v and v != defaults.get(k))}
+    defaults = RunConfig().model_dump()
+    settings = RunConfig.model_validate(
+        {key: value for key, value in values.items() if key in _ALWAYS_SAID or (value and value != defaults[key])}
+    )
     _refuse_absolute(settings)
     return settings
 
 
-def _beyond_preset(spec: MemberSpec, cls: type[Predictor] | None, preset: str) -> dict[str, Any]:
-    if cls is None or cls.version != spec.version:
-        return dict(spec.config)
+def _beyond_preset(member: Member, cls: type[Predictor] | None, preset: str) -> dict[str, Any]:
+    if cls is None or cls.version != member.version:
+        return dict(member.config)
     try:
         start = cls.Config.model_validate(dict(cls.presets.get(preset, {}))).model_dump(mode="json")
     except ValidationError:  # an option without a default: nothing can be left out
-        return dict(spec.config)
-    return {key: value for key, value in spec.config.items() if key not in start or start[key] != value}
+        return dict(member.config)
+    return {key: value for key, value in member.config.items() if key not in start or start[key] != value}
 
 
-def _plugin_files(asked: Sequence[str], specs: Sequence[MemberSpec]) -> list[str]:
+def _plugin_files(asked: Sequence[str], members: Sequence[Member]) -> list[str]:
     """Return the single-file plugins of a run; members of earlier commands name theirs as their distribution."""
-    files = [*asked, *(spec.distribution for spec in specs if spec.distribution.endswith(".py"))]
+    files = [*asked, *(member.distribution for member in members if member.distribution.endswith(".py"))]
     return [PurePath(file).as_posix() for file in dict.fromkeys(files)]
 
 
@@ -100,14 +96,14 @@ def is_absolute(text: str) -> bool:
     return bool(_ABSOLUTE.search(re.sub(r"\w+://", "", text)))
 
 
-def _refuse_absolute(settings: Mapping[str, Any]) -> None:
-    for file in settings.get("plugin_files", ()):
+def _refuse_absolute(settings: RunConfig) -> None:
+    for file in settings.plugin_files:
         if is_absolute(file):
             raise InputError(
                 f"the plugin {file} is named by an absolute path, which nobody else has; repeat the run with a "
                 "relative --plugin-file (nothing is computed again), and publish then"
             )
-    for member, options in settings.get("set", {}).items():
+    for member, options in settings.set.items():
         for key, value in options.items():
             if isinstance(value, str) and is_absolute(value):
                 raise InputError(
@@ -116,22 +112,20 @@ def _refuse_absolute(settings: Mapping[str, Any]) -> None:
                 )
 
 
-def run_command(settings: Mapping[str, Any]) -> str:
-    """Word settings as one command line, quoted for a shell."""
+def run_command(settings: RunConfig) -> str:
+    """Word the options that a configuration names as one command line, quoted for a shell."""
     words = ["harness", "run"]
-    for key, value in settings.items():
-        switch = f"--{key.replace('_', '-').removesuffix('s') if key == 'plugin_files' else key.replace('_', '-')}"
+    for key, value in said_options(settings).items():
+        switch = f"--{key.replace('_', '-')}"
         if key == "set":
             for member, options in value.items():
                 for option, setting in options.items():
                     words += [switch, f"{member}.{option}={_yaml(setting)}"]
         elif key == "plugins":
             words += [switch, ",".join(value)]
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list):
             for item in value:
-                words += [switch, str(item)]
-        elif isinstance(value, bool):
-            words += [switch] if value else []
+                words += [switch.removesuffix("s"), str(item)]
         else:
             words += [switch, str(value)]
     return shlex.join(words)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness.ensemble.blend import evaluate
+from harness.ensemble.gram import score
 from harness.errors import InputError
-from harness.report.figures import ALL, Figures, score_again
+from harness.report.figures import Figures, RunPart, score_again
 from harness.report.recipe import run_command
-from harness.store.run import ALL_ROWS, RunFolder
+from harness.store.published import task_keys
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
-    from harness.plugin import Blender, BlendProblem, PluginManager
+    from harness.data.folds import Folds
+    from harness.plugin import BlendProblem, PluginManager
     from harness.report.reading import Published
+    from harness.store.published import PublishedBlend, PublishedDocument
+    from harness.store.run import RunFolder
+    from harness.store.schema import RunDocument
 
 EXACT = 1e-6
 """How far a score may be off where versions and machine are those of the publication: there, training repeats itself
@@ -112,7 +116,7 @@ class Verification:
         """Return its part of the JSON document of ``harness leaderboard --verify``."""
         return {
             "file": str(self.published.path),
-            "dataset": self.published.data["dataset"]["name"],
+            "dataset": self.published.document.dataset.name,
             "state": self.state,
             "reason": self.reason or None,
             "run_dir": None if self.run is None else str(self.run),
@@ -125,32 +129,18 @@ class Verification:
 # -- which run -----------------------------------------------------------------------------------
 
 
-class _Part(RunFolder):
-    """A run as if it had only the members that were published: others would change who leads."""
-
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        super().__init__(path)
-        self._names = names
-
-    @property
-    def document(self) -> dict[str, Any]:
-        document = super().document
-        return {**document, "members": {name: document["members"][name] for name in self._names}}
-
-
 def lacks(run: RunFolder, published: Published) -> str:
     """Return why a run cannot be what was published; empty if it can: the same folds, members and keys."""
-    if run.document["folds"]["fold_hash"] != published.data["folds"]["hash"]:
+    facts = run.document
+    if facts.folds.fold_hash != published.document.folds.hash:
         return "its folds are others"
-    members = run.members
-    for row in published.data["rows"]:
-        name = row["plugin"]
-        if name not in members:
+    for row in published.document.rows:
+        name = row.plugin
+        if name not in facts.members:
             return f"it has no member '{name}'"
-        keys = {ALL if fold == ALL_ROWS else str(fold): key for fold, key in members[name].keys.items()}
-        if keys != row["keys"]:
+        if task_keys(facts, name) != row.keys:
             return f"its member '{name}' has another configuration or version"
-        if len(run.records(members[name])) < len(keys):
+        if len(run.records(facts.members[name])) < len(row.keys):
             return f"its member '{name}' is not finished"
     return ""
 
@@ -168,15 +158,15 @@ def check_versions(published: Published, manager: PluginManager) -> None:
     InputError
         If a predictor is not installed, or in another version.
     """
-    for row in published.data["rows"]:
+    for row in published.document.rows:
         try:
-            version = manager.predictor(row["predictor"]).version
+            version = manager.predictor(row.predictor).version
         except InputError as error:
-            raise InputError(f"{published.path}: '{row['plugin']}' cannot be computed again: {error}") from error
-        if version != row["version"]:
+            raise InputError(f"{published.path}: '{row.plugin}' cannot be computed again: {error}") from error
+        if version != row.version:
             raise InputError(
-                f"{published.path}: '{row['plugin']}' was published with version {row['version']} of the predictor "
-                f"{row['predictor']}, and version {version} is installed ({row['distribution']} brought the former); "
+                f"{published.path}: '{row.plugin}' was published with version {row.version} of the predictor "
+                f"{row.predictor}, and version {version} is installed ({row.distribution} brought the former); "
                 "install that, or publish anew"
             )
 
@@ -208,47 +198,42 @@ def verify(
     InputError
         If a blending method is not installed.
     """
-    data = published.data
+    document = published.document
     if tolerance is None:
-        tolerance = EXACT if _same_place(data, run.document) else ELSEWHERE
-    part = _Part(run.path, published.members)
+        tolerance = EXACT if _same_place(document, run.document) else ELSEWHERE
     try:
-        blenders = [manager.blender(blend["method"]) for blend in data["blends"]]
+        blenders = [manager.blender(blend.method) for blend in document.blends]
     except InputError as error:
         raise InputError(f"{published.path}: a blend cannot be learned again: {error}") from error
-    found = score_again(part, published.members, blenders)
-    figures = [*_of_head(data, found, tolerance), *_of_rows(data, found, tolerance)]
-    for blend, again, blender in zip(data["blends"], found.blends, blenders, strict=True):
-        figures += _of_blend(blend, again, _Weighing(found.problem, blender, part), tolerance)
+    found = score_again(RunPart(run.path, document.members), blenders)
+    figures = [*_of_head(document, found, tolerance), *_of_rows(document, found, tolerance)]
+    for blend, again in zip(document.blends, found.blends, strict=True):
+        figures += _of_blend(blend, again, _Learned(found.problem, run.folds), tolerance)
     return Verification(published, run.path, recomputed, tolerance, figures)
 
 
-def _same_place(data: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+def _same_place(document: PublishedDocument, facts: RunDocument) -> bool:
     """Whether versions and machine are those of the publication. How much memory it has changes no figure."""
-
-    def machine(document: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in document["machine"].items() if key != "memory_bytes"}
-
-    return bool(data["versions"] == facts["versions"]) and machine(data) == machine(facts)
+    here = facts.machine.model_copy(update={"memory_bytes": document.machine.memory_bytes})
+    return document.versions == facts.versions and document.machine == here
 
 
-def _of_head(data: Mapping[str, Any], found: Figures, tolerance: float) -> Iterator[Figure]:
-    for part in ("dataset", "folds"):
-        for name, value in data[part].items():
-            if part == "dataset" and name in _PLACES:
-                continue
-            yield from _compared("", f"{part}.{name}", value, found.head[part].get(name), tolerance)
-    yield from _compared("", "commands.run", data["commands"]["run"], run_command(data["config"]), tolerance)
+def _of_head(document: PublishedDocument, found: Figures, tolerance: float) -> Iterator[Figure]:
+    for part, published, again in (
+        ("dataset", document.dataset.model_dump(mode="json", exclude=_PLACES), found.dataset.model_dump(mode="json")),
+        ("folds", document.folds.model_dump(mode="json"), found.folds.model_dump(mode="json")),
+    ):
+        for name, value in published.items():
+            yield from _compared("", f"{part}.{name}", value, again[name], tolerance)
+    yield from _compared("", "commands.run", document.commands.run, run_command(document.config), tolerance)
 
 
-def _of_rows(data: Mapping[str, Any], found: Figures, tolerance: float) -> Iterator[Figure]:
-    again = {row["plugin"]: row for row in found.rows}
-    ranks = [row["plugin"] for row in data["rows"]], list(again)
-    yield from _compared("", "order", *ranks, tolerance)
-    for row in data["rows"]:
-        for name, value in row.items():
-            if name not in _TIMED | _NAMES:
-                yield from _compared(row["plugin"], name, value, again[row["plugin"]].get(name), tolerance)
+def _of_rows(document: PublishedDocument, found: Figures, tolerance: float) -> Iterator[Figure]:
+    again = {row.plugin: row.model_dump(mode="json") for row in found.rows}
+    yield from _compared("", "order", [row.plugin for row in document.rows], list(again), tolerance)
+    for row in document.rows:
+        for name, value in row.model_dump(mode="json", exclude=_TIMED | _NAMES).items():
+            yield from _compared(row.plugin, name, value, again[row.plugin][name], tolerance)
 
 
 def _compared(row: str, name: str, published: Any, found: Any, tolerance: float) -> Iterator[Figure]:
@@ -280,54 +265,33 @@ def _is_number(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class _Weighing:
-    """The problem that a blend's weights were learned on, for looking at other weights."""
+class _Learned:
+    """What a blend's weights were learned on, for looking at other weights."""
 
     problem: BlendProblem
-    blender: Blender
-    run: RunFolder
+    folds: Folds
 
     def score(self, weights: Mapping[str, float], without: int | None = None) -> float:
-        """Return the mean cosine of given weights on all rows, or on those outside a fold."""
-        fold, group = self.run.rows.fold, self.run.rows.group
-        kept: NDArray[np.bool_] = np.ones(len(fold), dtype=bool) if without is None else fold != without
-        given = _Given(np.array([weights[name] for name in self.problem.members]))
-        return evaluate(self.problem.take(kept), given, fold[kept], group[kept]).score
+        """Return the mean cosine of given weights on the rows that they were learned on: all, or without a fold."""
+        problem = self.problem if without is None else self.problem.take(self.folds.training_rows(without))
+        return score(problem, np.array([weights[name] for name in problem.members]))
 
 
-class _Given:
-    """A blender that has learned already."""
-
-    name = "given"
-    summary = "weights as given"
-
-    def __init__(self, weights: NDArray[np.float64]) -> None:
-        self._weights = weights
-
-    def weights(self, problem: BlendProblem) -> NDArray[np.float64]:
-        """Return them."""
-        return self._weights
-
-
-def _of_blend(
-    blend: Mapping[str, Any], again: Mapping[str, Any], weighing: _Weighing, tolerance: float
-) -> Iterator[Figure]:
-    method = str(blend["method"])
-    for name, value in blend.items():
-        if name not in _NAMES | {"weights", "fold_weights", "best_single"}:
-            yield from _compared(method, name, value, again.get(name), tolerance)
-    single, single_again = blend["best_single"], again["best_single"]
-    yield from _compared(method, "best_single.score", single["score"], single_again["score"], tolerance)
+def _of_blend(blend: PublishedBlend, again: PublishedBlend, learned: _Learned, tolerance: float) -> Iterator[Figure]:
+    method, skipped = blend.method, _NAMES | {"weights", "fold_weights", "best_single"}
+    values = again.model_dump(mode="json")
+    for name, value in blend.model_dump(mode="json", exclude=skipped).items():
+        yield from _compared(method, name, value, values[name], tolerance)
+    single, single_again = blend.best_single, again.best_single
+    yield from _compared(method, "best_single.score", single.score, single_again.score, tolerance)
     if tolerance <= EXACT:
-        yield from _compared(method, "best_single.plugin", single["plugin"], single_again["plugin"], tolerance)
-    yield from _of_weights(method, "weights", blend["weights"], again["weights"], weighing, tolerance)
-    folds = np.unique(weighing.run.rows.fold).tolist()
-    if len(blend["fold_weights"]) != len(folds):
-        yield Figure(method, "fold_weights", len(blend["fold_weights"]), len(folds), None, "differs")
+        yield from _compared(method, "best_single.plugin", single.plugin, single_again.plugin, tolerance)
+    yield from _of_weights(method, "weights", blend.weights, again.weights, learned, tolerance)
+    if len(blend.fold_weights) != len(again.fold_weights):
+        yield Figure(method, "fold_weights", len(blend.fold_weights), len(again.fold_weights), None, "differs")
         return
-    pairs = zip(folds, blend["fold_weights"], again["fold_weights"], strict=True)
-    for fold, value, found in pairs:
-        yield from _of_weights(method, f"fold_weights[{fold}]", value, found, weighing, tolerance, fold)
+    for fold, (value, found) in enumerate(zip(blend.fold_weights, again.fold_weights, strict=True)):
+        yield from _of_weights(method, f"fold_weights[{fold}]", value, found, learned, tolerance, fold)
 
 
 def _of_weights(
@@ -335,7 +299,7 @@ def _of_weights(
     name: str,
     published: Mapping[str, float],
     found: Mapping[str, float],
-    weighing: _Weighing,
+    learned: _Learned,
     tolerance: float,
     without: int | None = None,
 ) -> Iterator[Figure]:
@@ -345,7 +309,7 @@ def _of_weights(
         return
     off = {member for member in found if not abs(found[member] - published[member]) <= WEIGHT}
     if off and any(published.values()):
-        apart = abs(weighing.score(published, without) - weighing.score(found, without))
+        apart = abs(learned.score(published, without) - learned.score(found, without))
         length = abs(sum(published.values()) - sum(found.values()))
         if apart <= (SAME_OPTIMUM if tolerance <= EXACT else tolerance) and length <= WEIGHT:
             off = set()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from harness.store.schema import IntervalFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,21 +28,25 @@ _ROUNDING = 1e-12  # relative: below it, a difference is not one
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the ends of its 95 % interval; both ends are NaN where it does not exist."""
+    """A mean and the ends of its 95 % interval; both ends are None where it does not exist."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Lower and upper end, or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
     @property
     def excludes_zero(self) -> bool:
         """Whether the interval lies wholly on one side of 0; an interval that does not exist shows nothing."""
-        return self.low > 0.0 or self.high < 0.0
+        return self.ends is not None and (self.ends[0] > 0.0 or self.ends[1] < 0.0)
 
-    def document(self) -> dict[str, float | None]:
-        """Return ``{mean, ci_low, ci_high}`` for a JSON document; ends that do not exist are null."""
-        ends = [None if math.isnan(end) else end for end in (self.low, self.high)]
-        return {"mean": self.mean, "ci_low": ends[0], "ci_high": ends[1]}
+    def facts(self) -> IntervalFacts:
+        """Return it as a part of a document."""
+        return IntervalFacts(mean=self.mean, ci_low=self.low, ci_high=self.high)
 
 
 def row_cosines(predictions: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -80,15 +85,16 @@ def group_interval(values: NDArray[np.float64], groups: NDArray[np.int64], seed:
     Returns
     -------
     Interval
-        Both ends are the mean where every group has the same, and NaN with one group: there is nothing to draw.
+        Both ends are the mean where every group has the same, and None with one group (there is nothing to draw) or
+        where a value is missing.
     """
     _, member = np.unique(groups, return_inverse=True)
     sums = np.bincount(member, weights=values)
     sizes = np.bincount(member).astype(np.float64)
     mean = float(sums.sum() / sizes.sum())
     count = len(sizes)
-    if count < 2:
-        return Interval(mean, float("nan"), float("nan"))
+    if count < 2 or not np.isfinite(mean):
+        return Interval(mean)
     excess = sums - mean * sizes
     if np.abs(excess).max() <= _ROUNDING * np.abs(sums).max():
         return Interval(mean, mean, mean)

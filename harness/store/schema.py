@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,7 +25,7 @@ ALL_ROWS = -1
 class Part(BaseModel):
     """A part of a document. A key that a later version added is passed over."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class Document(Part):
@@ -62,7 +62,7 @@ class Document(Part):
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: it cannot be read ({error}); {cls.MEND}") from error
         try:
-            content = json.loads(text, parse_constant=_refuse_constant)
+            content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: it is not JSON ({error}); {cls.MEND}") from error
         return cls.parse(content, str(path))
@@ -92,10 +92,6 @@ class Document(Part):
     def document(self) -> dict[str, Any]:
         """Return what the file holds, as JSON values."""
         return {**self.model_dump(mode="json", by_alias=True), "schema": self.SCHEMA}
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _short(value: Any) -> str:
@@ -277,7 +273,8 @@ class TaskFailure(Document):
 
 # -- blend.json, gram/ ---------------------------------------------------------------------------
 
-Weights = dict[str, float]
+Weight = Annotated[float, Field(strict=True)]
+Weights = dict[str, Weight]
 
 
 class BestSingle(Part):
@@ -295,10 +292,30 @@ class IntervalFacts(Part):
     ci_high: float | None = Field(None, description="Upper end.")
 
 
-class BlendDocument(Document):
-    """``blend.json``: the weights last learned. Also what ``harness ensemble --json`` prints."""
+class LossFacts(IntervalFacts):
+    """What the nested score of a blend loses when it is learned without a member."""
 
-    MEND: ClassVar[str] = "write it anew with `harness ensemble --optimize`"
+    includes_zero: bool | None = Field(None, description="Whether the interval includes 0, within 1e-6.")
+
+
+class ContributionFacts(Part):
+    """What each member brought to a blend; keys are members."""
+
+    shapley: dict[str, float] = Field(description="Shapley values; they sum to the nested score.")
+    shapley_error: dict[str, float | None] = Field(description="Standard error of each; null where exact.")
+    exact: bool = Field(description="Whether every coalition was blended.")
+    permutations: int | None = Field(description="How many permutations they were sampled from; null where exact.")
+    leave_one_out: dict[str, LossFacts | None] = Field(description="The loss without it; null for an only member.")
+    error_correlation: dict[str, dict[str, float | None]] = Field(
+        description="Correlation over rows of two members' errors; null where one errs the same on every row."
+    )
+    prediction_cosine: dict[str, dict[str, float | None]] = Field(
+        description="Mean over rows of the cosine between two members' predictions."
+    )
+
+
+class BlendFacts(Part):
+    """Learned weights and what they give."""
 
     method: str = Field(description="Name of the blending method.")
     weights: Weights = Field(description="Weight of each member, learned on all rows.")
@@ -311,9 +328,25 @@ class BlendDocument(Document):
     kkt_residual: float | None = Field(None, description="0 where no small change of the weights helps.")
     starts: int | None = Field(None, description="From how many points the weights were searched.")
     starts_agreeing: int | None = Field(None, description="How many of them ended on the same score.")
+
+
+class BlendDocument(BlendFacts, Document):
+    """``blend.json``: the weights last learned. Also what ``harness ensemble --json`` prints."""
+
+    MEND: ClassVar[str] = "write it anew with `harness ensemble --optimize`"
+
     excluded: list[str] = Field(default_factory=list, description="Members left out by name.")
     submission: str | None = Field(None, description="The submission written with these weights.")
-    contributions: dict[str, Any] | None = Field(None, description="What each member brought, where it was asked for.")
+    contributions: ContributionFacts | None = Field(
+        None, description="What each member brought; the key is there only where that was asked for."
+    )
+
+    def document(self) -> dict[str, Any]:
+        """Return what the file holds, as JSON values."""
+        document = super().document()
+        if self.contributions is None:
+            del document["contributions"]
+        return document
 
 
 class GramMembers(Document):
@@ -322,6 +355,6 @@ class GramMembers(Document):
     MEND: ClassVar[str] = "remove the folder it lies in: it is made anew"
 
     layout: Literal[1] = Field(1, description="How the arrays beside it are laid out.")
-    members: dict[str, dict[int, tuple[str, int | None, int | None]]] = Field(
-        description="For each member and fold: the task's key, and size and time of its predictions' file."
+    members: dict[str, dict[int, tuple[str, int, int]]] = Field(
+        description="For each member and fold: the task's key, and size and time (ns) of its predictions' file."
     )

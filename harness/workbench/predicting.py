@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.ensemble.blend import combine, weights_of
-from harness.ensemble.stored import stored_blend
+from harness.ensemble.learned import learned_blend
 from harness.running.nearest import nearest_prompts
 from harness.running.predicting import Predictions, Progress, open_images, predict_images
 from harness.store.run import BLEND, RunFolder
@@ -44,7 +44,7 @@ def predict(
         For a file that is no image, a damaged blend, or if no member can be asked.
     """
     _ = run.document  # before the images: without a run they need not be read
-    stored_blend(run)  # nor with a damaged blend
+    learned_blend(run)  # nor with a damaged blend
     found = predict_images(run, manager, open_images(images), device=device, top=top, progress=progress)
     if found.embeddings:
         weights, notes = weights_of(run, list(found.embeddings))

@@ -26,7 +26,7 @@ class SliceDifference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """A against B, paired by row.
 
     Parameters
@@ -68,7 +68,7 @@ class Comparison:
         return verdict(self.difference)
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document, which ``harness/scoring/README.md`` describes."""
+        """Return the JSON document, which ``harness/comparing/README.md`` describes."""
         return {
             "a": self.a,
             "b": self.b,
@@ -76,7 +76,7 @@ class Comparison:
             "groups": self.groups,
             "score_a": self.score_a,
             "score_b": self.score_b,
-            "difference": self.difference.document(),
+            "difference": self.difference.facts().model_dump(),
             "excludes_zero": self.excludes_zero,
             "verdict": self.verdict,
             "won": self.won,
@@ -87,17 +87,17 @@ class Comparison:
 
 
 def _slice_document(part: SliceDifference) -> dict[str, float | None]:
-    interval = part.difference.document()
-    return {"n": part.n, "difference": interval["mean"], "ci_low": interval["ci_low"], "ci_high": interval["ci_high"]}
+    interval = part.difference
+    return {"n": part.n, "difference": interval.mean, "ci_low": interval.low, "ci_high": interval.high}
 
 
 def verdict(difference: Interval) -> str:
     """Say what the interval of a − b shows: that A or B is better, that it is open, or that nothing can be shown."""
-    if np.isnan(difference.low):
+    if difference.ends is None:
         return "not shown"
     if not difference.excludes_zero:
         return "not told apart"
-    return "A is better" if difference.low > 0.0 else "B is better"
+    return "A is better" if difference.ends[0] > 0.0 else "B is better"
 
 
 def compare_rows(
@@ -107,7 +107,7 @@ def compare_rows(
     scores_b: NDArray[np.float64],
     groups: NDArray[np.int64],
     sources: Sequence[str] | None = None,
-) -> Comparison:
+) -> PairedComparison:
     """Compare two vectors of row scores.
 
     The pairing takes out what makes a row hard for both, so that the interval of the difference is mostly far
@@ -120,7 +120,7 @@ def compare_rows(
     scores_a, scores_b
         Score of each on each of the same n rows, shape (n,), finite.
     groups
-        Group of each row, shape (n,). With one group only there is no interval (its ends are NaN).
+        Group of each row, shape (n,). With one group only there is no interval (its ends are None).
     sources
         Source of each row, n of them, or None.
 
@@ -136,7 +136,7 @@ def compare_rows(
         raise ValueError("a score is not finite")
     n = len(difference)
     won, lost = int((difference > TIE).sum()), int((difference < -TIE).sum())
-    return Comparison(
+    return PairedComparison(
         a=a,
         b=b,
         n=n,

@@ -1,4 +1,4 @@
-"""What an operand of ``harness compare`` means, decided by what exists: a name in a run, or the folder of a run."""
+"""What the two sides of a comparison name, decided by what exists: a name in a run, or the folder of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEARN = f"{BLEND}:"
 
 
 @dataclass(frozen=True)
-class Operand:
+class Side:
     """A run and what is meant in it.
 
     Parameters
@@ -32,8 +32,8 @@ class Operand:
     name: str | None
 
 
-def find_operand(text: str, run_dir: Path | None, notes: list[str]) -> Operand:
-    """Find out what an operand means; what is both a name and a folder is the name.
+def find_side(text: str, run_dir: Path | None, notes: list[str]) -> Side:
+    """Find out what a side means; what is both a name and a folder is the name.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def find_operand(text: str, run_dir: Path | None, notes: list[str]) -> Operand:
     run_dir
         The run that bare names stand in. None: the one used last.
     notes
-        Gets a sentence where the operand was both.
+        Gets a sentence where the side was both.
 
     Raises
     ------
@@ -61,9 +61,9 @@ def find_operand(text: str, run_dir: Path | None, notes: list[str]) -> Operand:
         default = newest_run()  # says that there is none, and where it was looked for
     if place is not None:
         notes.append(f"{text} is taken as the name in {default.path}; the run folder of that name is ./{text}")
-    operand = Operand(text, default, text)
-    _check_name(operand)
-    return operand
+    side = Side(text, default, text)
+    _check_name(side)
+    return side
 
 
 def names(run: RunFolder) -> list[str]:
@@ -85,13 +85,13 @@ def _default_run(run_dir: Path | None) -> RunFolder | None:
     return run
 
 
-def _in_a_folder(text: str) -> Operand | None:
+def _in_a_folder(text: str) -> Side | None:
     """Return the meaning of a path, or of a path with a name; the path may itself hold colons."""
     ends = [len(text), *(at for at, letter in enumerate(text) if letter == ":")]
     for end in ends:
         run = RunFolder(Path(text[:end]))
         if end and run.exists:
-            return Operand(text, run, None if end == len(text) else text[end + 1 :])
+            return Side(text, run, None if end == len(text) else text[end + 1 :])
     return None
 
 
@@ -99,15 +99,15 @@ def _stands_in(run: RunFolder, name: str) -> bool:
     return name in names(run) or name.startswith(LEARN)
 
 
-def _check_name(operand: Operand) -> None:
-    """Raise ``InputError`` unless the operand's name stands in its run."""
-    run, name = operand.run, operand.name or ""
+def _check_name(side: Side) -> None:
+    """Raise ``InputError`` unless the side's name stands in its run."""
+    run, name = side.run, side.name or ""
     if _stands_in(run, name):
         return
     if name == BLEND:
         raise InputError(
-            f"{operand.text}: no blend was learned in {run.path} (no blend.json); learn one with `harness ensemble "
-            f"--optimize --run-dir {run.path}`, or name a method: {operand.text}:simplex"
+            f"{side.text}: no blend was learned in {run.path} (no blend.json); learn one with `harness ensemble "
+            f"--optimize --run-dir {run.path}`, or name a method: {side.text}:simplex"
         )
-    where = f"{name} is no run folder, and " if operand.text == name else f"{operand.text}: "
+    where = f"{name} is no run folder, and " if side.text == name else f"{side.text}: "
     raise InputError(where + unknown_name("member", name, [*run.members, BLEND], say_names(run)))

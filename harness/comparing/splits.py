@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.comparing.paired import PairedComparison, compare_rows
 from harness.errors import InputError
-from harness.scoring.compare import Comparison, compare_rows
 from harness.scoring.cosine import row_cosines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.store.run import MemberSpec, RunFolder
+    from harness.store.run import RunFolder
+    from harness.store.schema import FoldFacts
 
 
 @dataclass(frozen=True)
-class Beside:
+class SplitComparison:
     """Members of a run and of another on the same rows, each held out in both, but by other folds.
 
     Parameters
     ----------
+    run_dir, other_dir
+        The runs' folders.
     folds, other_folds
         What the folds of each hold out, in words.
     rows
@@ -35,11 +38,11 @@ class Beside:
     other_dir: str
     folds: str
     other_folds: str
-    rows: list[Comparison]
+    rows: list[PairedComparison]
     left_out: dict[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document, which ``harness/scoring/README.md`` describes."""
+        """Return the JSON document, which ``harness/comparing/README.md`` describes."""
         return {
             "run_dir": self.run_dir,
             "other_dir": self.other_dir,
@@ -50,7 +53,7 @@ class Beside:
         }
 
 
-def beside(run: RunFolder, other: RunFolder) -> Beside:
+def compare_splits(run: RunFolder, other: RunFolder) -> SplitComparison:
     """Score the members that two runs on the same data have in common.
 
     Every row was held out in both, so the difference is paired by row. Groups are those of ``run``.
@@ -60,12 +63,15 @@ def beside(run: RunFolder, other: RunFolder) -> Beside:
     InputError
         If the runs are of other data or other targets, or have no finished member in common.
     """
-    ours, theirs = run.document["folds"], other.document["folds"]
-    for key, what in (("data_fingerprint", "data"), ("encoder", "prompt encoder")):
-        if ours[key] != theirs[key]:
+    ours, theirs = run.document.folds, other.document.folds
+    for mine, its, what in (
+        (ours.data_fingerprint, theirs.data_fingerprint, "data"),
+        (ours.encoder, theirs.encoder, "prompt encoder"),
+    ):
+        if mine != its:
             raise InputError(
-                f"--beside {other.path}: its {what} is {theirs[key]} and that of {run.path} is {ours[key]}; scores can "
-                "stand beside each other only on the same rows and targets"
+                f"--beside {other.path}: its {what} is {its} and that of {run.path} is {mine}; scores can stand beside "
+                "each other only on the same rows and targets"
             )
     numbers = {row_id: i for i, row_id in enumerate(other.rows.ids)}
     order = np.array([numbers[row_id] for row_id in run.rows.ids])
@@ -75,40 +81,34 @@ def beside(run: RunFolder, other: RunFolder) -> Beside:
         if reason:
             left_out[name] = reason
             continue
-        rows.append(
-            compare_rows(
-                name, name, _cosines(run, name), _cosines(other, name)[order], run.rows.group, run.rows.sources
-            )
-        )
+        one, two = _cosines(run, name), _cosines(other, name)[order]
+        rows.append(compare_rows(name, name, one, two, run.rows.group, run.rows.sources))
     if not rows:
         reasons = "".join(f"\n  - {name}: {reason}" for name, reason in left_out.items())
         raise InputError(f"--beside {other.path}: it has no member in common with {run.path}{reasons}")
     rows.sort(key=lambda row: (-row.score_a, row.a))
-    return Beside(str(run.path), str(other.path), _held_out(ours), _held_out(theirs), rows, left_out)
+    return SplitComparison(str(run.path), str(other.path), _held_out(ours), _held_out(theirs), rows, left_out)
 
 
-def _held_out(folds: dict[str, Any]) -> str:
-    count = len(folds["held_out"])
-    if folds.get("split", "group") == "group":
+def _held_out(folds: FoldFacts) -> str:
+    count = len(folds.held_out)
+    if folds.split == "group":
         return f"{count} folds of groups"
-    return f"{count} folds of sources" + (" crossed with groups" if folds.get("crossed") else "")
+    return f"{count} folds of sources" + (" crossed with groups" if folds.crossed else "")
 
 
 def _why_not(run: RunFolder, other: RunFolder, name: str) -> str:
-    """Return why a member cannot stand beside its namesake, or nothing."""
+    """Return why a member cannot be compared with its namesake, or nothing."""
     for folder in (run, other):
         if name not in folder.members:
             return f"{folder.path} has no such member"
-        missing = folder.stored(folder.members[name]).missing
+        missing = folder.prediction_rows(folder.members[name]).missing
         if missing:
             return f"{folder.path} has no prediction for {missing} rows; finish it with `harness run`"
-    if _identity(run.members[name]) != _identity(other.members[name]):
+    one, two = run.members[name], other.members[name]
+    if (one.predictor, one.version, one.config) != (two.predictor, two.version, two.config):
         return "the two runs gave it another predictor, version or options"
     return ""
-
-
-def _identity(member: MemberSpec) -> tuple[str, str, dict[str, Any]]:
-    return member.plugin, member.version, member.config
 
 
 def _cosines(run: RunFolder, name: str) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Members and blends of runs against each other, row by row."""
+"""Two members or blends, or all that two runs share, against each other on the same rows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.ensemble.blend import evaluate, run_problem
+from harness.comparing.paired import PairedComparison, compare_rows
+from harness.comparing.sides import LEARN, Side, find_side, names, say_names
+from harness.ensemble.blend import nested_rows, run_problem
 from harness.ensemble.gram import row_scores
-from harness.ensemble.operands import LEARN, Operand, find_operand, names, say_names
-from harness.ensemble.stored import stored_blend
+from harness.ensemble.learned import learned_blend
 from harness.errors import InputError
-from harness.scoring.compare import Comparison, compare_rows
+from harness.plugin import PluginManager
 from harness.scoring.cosine import row_cosines
 from harness.store.run import BLEND, RunFolder
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.plugin import Blender
+    from harness.store.schema import FoldFacts
 
 _MOST_NAMES = 8
 
@@ -31,13 +33,13 @@ class IncompleteError(InputError):
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Comparisons of what two operands name.
+class PairedComparisons:
+    """Comparisons of what two sides name.
 
     Parameters
     ----------
     a, b
-        The operands.
+        The two sides.
     comparisons
         One, or one for each name that two whole runs share.
     left_out
@@ -46,14 +48,14 @@ class Contest:
         What a user should know, in sentences.
     """
 
-    a: Operand
-    b: Operand
-    comparisons: list[Comparison]
+    a: Side
+    b: Side
+    comparisons: list[PairedComparison]
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document, which ``harness/scoring/README.md`` describes."""
+        """Return the JSON document, which ``harness/comparing/README.md`` describes."""
         return {
             "a": self.a.text,
             "b": self.b.text,
@@ -64,8 +66,10 @@ class Contest:
         }
 
 
-def compare_operands(a: str, b: str, run_dir: Path | None, find_blender: Callable[[str], Blender]) -> Contest:
-    """Compare what two operands name, paired by row.
+def compare(
+    a: str, b: str, run_dir: Path | None = None, find_blender: Callable[[str], Blender] | None = None
+) -> PairedComparisons:
+    """Compare what two sides name, paired by row.
 
     Parameters
     ----------
@@ -77,16 +81,17 @@ def compare_operands(a: str, b: str, run_dir: Path | None, find_blender: Callabl
     run_dir
         The run that bare names stand in. None: the one used last.
     find_blender
-        Returns a blending method by name.
+        Returns a blending method by name. None: those that are installed.
 
     Raises
     ------
     InputError
-        If an operand names nothing, the same thing as the other, or something incomplete; or if the two runs were
+        If a side names nothing, the same thing as the other, or something incomplete; or if the two runs were
         not made on the same rows and folds.
     """
+    find_blender = find_blender or PluginManager().blender
     notes: list[str] = []
-    one, two = (find_operand(text, run_dir, notes) for text in (a, b))
+    one, two = (find_side(text, run_dir, notes) for text in (a, b))
     if (one.name is None) != (two.name is None):
         whole, part = (one, two) if one.name is None else (two, one)
         raise InputError(
@@ -101,19 +106,19 @@ def compare_operands(a: str, b: str, run_dir: Path | None, find_blender: Callabl
     order = _order(one.run, two.run)
     rows = one.run.rows
 
-    def compare(name_a: str, name_b: str) -> Comparison:
+    def pair(name_a: str, name_b: str) -> PairedComparison:
         scores_a = _scores(one.run, name_a, find_blender, notes)
         scores_b = _scores(two.run, name_b, find_blender, notes)[order]
         return compare_rows(name_a, name_b, scores_a, scores_b, rows.group, rows.sources)
 
     if one.name is not None and two.name is not None:
-        return Contest(one, two, [compare(one.name, two.name)], notes=notes)
-    return Contest(one, two, *_compare_all(one.run, two.run, compare), notes=notes)
+        return PairedComparisons(one, two, [pair(one.name, two.name)], notes=notes)
+    return PairedComparisons(one, two, *_compare_all(one.run, two.run, pair), notes=notes)
 
 
 def _compare_all(
-    a: RunFolder, b: RunFolder, compare: Callable[[str, str], Comparison]
-) -> tuple[list[Comparison], dict[str, str]]:
+    a: RunFolder, b: RunFolder, pair: Callable[[str, str], PairedComparison]
+) -> tuple[list[PairedComparison], dict[str, str]]:
     """Compare every name that two runs share; one that a run lacks, or has in part, gets the reason."""
     names_a, names_b = names(a), names(b)
     left_out = {name: f"only {a.path} has it" for name in names_a if name not in names_b}
@@ -122,7 +127,7 @@ def _compare_all(
     for name in names_a:
         if name in names_b:
             try:
-                comparisons.append(compare(name, name))
+                comparisons.append(pair(name, name))
             except IncompleteError as error:
                 left_out[name] = str(error)
     if not comparisons:
@@ -133,8 +138,6 @@ def _compare_all(
 
 # -- the same rows -------------------------------------------------------------------------------
 
-_MUST_AGREE = ("data_fingerprint", "encoder", "fold_hash")
-"""What makes rows, targets and held-out sets the same. Other settings may differ where they lead to the same folds."""
 _SETTINGS = {
     "data_fingerprint": "the data fingerprint",
     "encoder": "the encoder",
@@ -143,6 +146,12 @@ _SETTINGS = {
     "split": "--split",
     "seed": "--seed",
 }
+"""What folds are made with, as a user calls it."""
+
+
+def _pairable(a: FoldFacts, b: FoldFacts) -> bool:
+    """Whether rows, targets and held-out sets are the same; settings may differ where they lead to the same folds."""
+    return (a.data_fingerprint, a.encoder, a.fold_hash) == (b.data_fingerprint, b.encoder, b.fold_hash)
 
 
 def _order(a: RunFolder, b: RunFolder) -> NDArray[np.int64]:
@@ -155,9 +164,8 @@ def _order(a: RunFolder, b: RunFolder) -> NDArray[np.int64]:
     """
     if a is b:
         return np.arange(len(a.rows.ids))
-    folds_a, folds_b = ({"split": "group", **run.document["folds"]} for run in (a, b))
-    if any(folds_a.get(key) != folds_b.get(key) for key in _MUST_AGREE):
-        raise InputError(_say_difference(a, b, folds_a, folds_b))
+    if not _pairable(a.document.folds, b.document.folds):
+        raise InputError(_say_difference(a, b))
     index = {row_id: i for i, row_id in enumerate(b.rows.ids)}
     order = np.array([index.get(row_id, -1) for row_id in a.rows.ids], dtype=np.int64)
     if len(order) != len(index) or (order < 0).any() or (b.rows.group[order] != a.rows.group).any():
@@ -168,10 +176,11 @@ def _order(a: RunFolder, b: RunFolder) -> NDArray[np.int64]:
     return order
 
 
-def _say_difference(a: RunFolder, b: RunFolder, folds_a: dict[str, Any], folds_b: dict[str, Any]) -> str:
-    differ = [key for key in _SETTINGS if folds_a.get(key) != folds_b.get(key)]
-    said = ", ".join(f"{_SETTINGS[key]} is {folds_a.get(key)} and {folds_b.get(key)}" for key in differ)
-    options = "".join(f" {_SETTINGS[key]} {folds_a[key]}" for key in differ if _SETTINGS[key].startswith("--"))
+def _say_difference(a: RunFolder, b: RunFolder) -> str:
+    one, two = (run.document.folds.model_dump(include=set(_SETTINGS)) for run in (a, b))
+    differ = [key for key in _SETTINGS if one[key] != two[key]]
+    said = ", ".join(f"{_SETTINGS[key]} is {one[key]} and {two[key]}" for key in differ)
+    options = "".join(f" {_SETTINGS[key]} {one[key]}" for key in differ if _SETTINGS[key].startswith("--"))
     data = " on the data of the first," if "data_fingerprint" in differ else ""
     return (
         f"{a.path} and {b.path} cannot be paired, for they were not made on the same rows and folds: "
@@ -191,10 +200,10 @@ def _scores(run: RunFolder, name: str, find_blender: Callable[[str], Blender], n
     IncompleteError
         If a row has none.
     InputError
-        If the stored weights are damaged, or the blending method is unknown.
+        If the weights last learned are damaged, or the blending method is unknown.
     """
     if name == BLEND:
-        return _stored_scores(run, notes)
+        return _last_learned_scores(run, notes)
     if name.startswith(LEARN):
         return _learned_scores(run, name, find_blender, notes)
     _refuse_unfinished(run, [name])
@@ -223,16 +232,16 @@ def _refuse_unfinished(run: RunFolder, members: Sequence[str]) -> None:
             )
 
 
-def _stored_scores(run: RunFolder, notes: list[str]) -> NDArray[np.float64]:
-    """Blend each row with the stored weights that were learned without its fold."""
-    blend = stored_blend(run)
+def _last_learned_scores(run: RunFolder, notes: list[str]) -> NDArray[np.float64]:
+    """Blend each row with the weights last learned, those that were learned without its fold."""
+    blend = learned_blend(run)
     assert blend is not None, "its file was there when the name was looked up"
     members = [name for name in blend.weights if any(weights[name] for weights in blend.fold_weights)]
     _refuse_unfinished(run, members)
-    problem, fold = run_problem(run, members), run.rows.fold
-    scores = np.empty(len(fold))
-    for f, weights in zip(np.unique(fold), blend.fold_weights, strict=True):
-        held = fold == f
+    problem, folds = run_problem(run, members), run.folds
+    scores = np.empty(len(folds.fold))
+    for f, weights in enumerate(blend.fold_weights):
+        held = folds.held_rows(f)
         scores[held] = row_scores(problem.take(held), np.array([weights[name] for name in members]))
     _note_blend(run, BLEND, blend.method, members, notes)
     return scores
@@ -250,8 +259,7 @@ def _learned_scores(
     members = [member for member in run.members if member not in unfinished]
     if not members:
         raise IncompleteError(f"{run.path}: no member is complete; give the command of the run again")
-    rows = run.rows
-    scores = evaluate(run_problem(run, members), blender, rows.fold, rows.group, run.near).nested_rows
+    scores = nested_rows(run_problem(run, members), blender, run.folds)
     _note_blend(run, name, blender.name, members, notes)
     notes += [f"{name} goes without '{member}': {reason}" for member, reason in unfinished.items()]
     return scores

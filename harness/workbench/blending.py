@@ -1,0 +1,158 @@
+"""Blending the members of a run: weights, what to expect of them, the submission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.ensemble.blend import blend_test, choose_members, evaluate, run_problem
+from harness.ensemble.blenders import DEFAULT
+from harness.ensemble.contributions import contributions as contributions_of
+from harness.ensemble.simplex import OPTIMAL
+from harness.errors import InputError
+from harness.submission.write import write_submission
+
+if TYPE_CHECKING:
+    from harness.ensemble.blend import BlendResult
+    from harness.ensemble.contributions import Contributions
+    from harness.plugin import Blender, PluginManager
+    from harness.store.run import RunFolder
+    from harness.store.schema import BlendDocument
+
+ALL = "all"
+"""The word for every method side by side."""
+
+
+@dataclass(frozen=True)
+class Blending:
+    """What was learned, and what was written.
+
+    Parameters
+    ----------
+    run
+        The run.
+    results
+        One a method. The first is that of the weights that are kept and submitted.
+    excluded
+        Members left out by name.
+    submission
+        The file that was written; None if none was.
+    contributions
+        What each member brought to the first; None if that was not asked for.
+    """
+
+    run: RunFolder
+    results: list[BlendResult]
+    excluded: list[str]
+    submission: Path | None = None
+    contributions: Contributions | None = None
+
+    @property
+    def chosen(self) -> BlendResult:
+        """The result whose weights are kept and submitted."""
+        return self.results[0]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of any of the blends, in sentences."""
+        notes = []
+        if len(self.chosen.weights) == 1:
+            notes.append(f"there is nothing to blend: '{next(iter(self.chosen.weights))}' is the only member")
+        for result in self.results:
+            if result.kkt_residual is not None and not result.kkt_residual <= OPTIMAL:
+                notes.append(
+                    f"{result.method}: these weights are not optimal to {OPTIMAL:g} (KKT residual "
+                    f"{result.kkt_residual:.1e}); others might score a little better"
+                )
+        return notes
+
+    def documents(self) -> list[BlendDocument]:
+        """Return one document a method; the first is the run's ``blend.json``."""
+        first = self.chosen.facts(
+            None if self.submission is None else str(self.submission),
+            self.excluded,
+            None if self.contributions is None else self.contributions.facts(),
+        )
+        return [first, *(result.facts(excluded=self.excluded) for result in self.results[1:])]
+
+
+def blend_run(
+    run: RunFolder,
+    manager: PluginManager,
+    *,
+    method: str = DEFAULT,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    submit: bool = False,
+    out: Path | None = None,
+    contributions: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Blending:
+    """Learn the weights of a blend and keep them as the run's ``blend.json``.
+
+    Parameters
+    ----------
+    method
+        Name of a blending method; ``all``: every one, of which the weights of ``simplex`` are kept.
+    include, exclude
+        Only these members; not these. None: all.
+    submit
+        Whether to write the submission, where the run has a test set.
+    out
+        Its file. None: ``submission.csv`` in the run's folder.
+    contributions
+        Whether to say what each member brought: seconds to minutes.
+    progress
+        Told of that: blends of some members so far, and in all.
+
+    Raises
+    ------
+    InputError
+        If there is no such method or member, a member has rows without a prediction, or ``out`` is given and the run
+        has no test set.
+    """
+    blenders = _methods(manager, method)
+    if out is not None and run.document.test is None:
+        raise InputError(
+            f"--out {out}: the run {run.path} has no test set to write; repeat `harness run` with --test IMAGES"
+        )
+    members = choose_members(run, include, exclude)
+    problem, folds = run_problem(run, members), run.folds
+    blending = Blending(
+        run,
+        [evaluate(problem, blender, folds) for blender in blenders],
+        excluded=[name for name in run.members if name not in members],
+    )
+    if submit:
+        blending = replace(blending, submission=_submit(run, blending.chosen, out))
+    _keep(blending)
+    if contributions:  # The blend is kept before this, as its submission is: this may take minutes.
+        blending = replace(blending, contributions=contributions_of(problem, blenders[0], folds, progress=progress))
+        _keep(blending)
+    return blending
+
+
+def _methods(manager: PluginManager, method: str) -> list[Blender]:
+    """Return the methods asked for; the one whose weights are kept comes first."""
+    try:
+        if method != ALL:
+            return [manager.blender(method)]
+        first = manager.blender(DEFAULT)
+    except InputError as error:
+        raise InputError(f"--method {method}: {error}") from error
+    return [first, *(blender for name, blender in manager.blenders.items() if name != DEFAULT)]
+
+
+def _submit(run: RunFolder, result: BlendResult, out: Path | None) -> Path | None:
+    predictions = blend_test(run, result.weights)
+    if predictions is None:
+        return None
+    target = out or run.path / "submission.csv"
+    write_submission(target, run.test_ids, predictions)
+    return target
+
+
+def _keep(blending: Blending) -> None:
+    blending.documents()[0].write(blending.run.path / "blend.json")
