@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness.ensemble.contenders import Contest, compare_operands
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.ensemble.blend import evaluate, run_problem
 from harness.ensemble.blenders import BUILT_IN
-from harness.ensemble.contenders import Contest, compare_operands
 from harness.errors import InputError
 from harness.plugin import PluginManager
 from harness.scoring.cosine import group_interval, row_cosines

@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from harness.scoring.compare import compare_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness.scoring.compare import compare_rows
 from harness.scoring.cosine import Interval, group_interval
 
 Scores = NDArray[np.float64]
