@@ -127,7 +127,7 @@ def print_leaderboard(board: Leaderboard) -> None:
             _behind(row),
             *(figure(row.slices[source]) for source in shown),
             f"{row.fit_seconds:.1f}",
-            amount(row.images_per_second),
+            "-" if row.imported else amount(row.images_per_second),
             amount(row.trainable_parameters),
             row.version,
         ]

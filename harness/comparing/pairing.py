@@ -17,6 +17,7 @@ from harness.ensemble.learned import learned_blend
 from harness.errors import InputError
 from harness.plugin import PluginManager
 from harness.scoring.cosine import row_cosines
+from harness.scoring.tables import Table, shown, span
 from harness.store.run import BLEND, RunFolder
 
 if TYPE_CHECKING:
@@ -64,6 +65,32 @@ class PairedComparisons:
             "comparisons": [comparison.document() for comparison in self.comparisons],
             "left_out": self.left_out,
         }
+
+    def table(self) -> Table:
+        """Lay the comparisons out, with what a reader should know."""
+        first = self.comparisons[0]
+        rows = [
+            [
+                c.a,
+                c.b,
+                shown(c.score_a),
+                shown(c.score_b),
+                shown(c.difference.mean, True),
+                span(c.difference.low, c.difference.high, True),
+                c.verdict,
+            ]
+            for c in self.comparisons
+        ]
+        title = f"out-of-fold mean cosine, paired over {first.n} rows in {first.groups} groups"
+        left_out = [f"{name} is left out: {reason}" for name, reason in self.left_out.items()]
+        columns = ["A", "B", "A scores", "B scores", "A − B", "95 % interval", ""]
+        return Table(title, columns, rows, [*self.notes, *left_out])
+
+    def __str__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
 
 def compare(

@@ -33,7 +33,8 @@ class RunEvent:
         The task, for the ``task_*`` and ``progress`` kinds; fold -1 means "all rows" (an untrained predictor).
     details
         ``run_started``: ``config``, the resolved configuration; ``run``, the content of ``run.json``; ``todo``,
-        ``only_test`` (of them), ``reused`` and ``shared`` (done in other runs), numbers of tasks. ``task_finished`` and ``task_reused``: the fields of ``record.json`` (none if a
+        ``only_test`` (of them), ``reused`` and ``shared`` (done in other runs), numbers of tasks.
+        ``task_finished`` and ``task_reused``: the fields of ``record.json`` (none if a
         reused task's record is gone). ``test_predicted``, of a task that was done but for the test set: ``seconds``.
         ``task_failed``: ``reason``, ``traceback``, and ``input_fault``, true if the
         input was wrong and the run stops. ``progress``: ``label``, ``done``, ``total``. ``run_finished``:

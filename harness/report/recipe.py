@@ -118,7 +118,7 @@ def run_command(settings: RunConfig) -> str:
     for key, value in said_options(settings).items():
         switch = f"--{key.replace('_', '-')}"
         if key == "set":
-            for member, options in value.items():
+            for member, options in settings.set.items():  # as Python has them: JSON knows no infinity
                 for option, setting in options.items():
                     words += [switch, f"{member}.{option}={_yaml(setting)}"]
         elif key == "plugins":

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.scoring.cosine import group_interval, row_cosines, slice_means
+from harness.scoring.tables import Table, shown, span
 from harness.store.published import ScoredMember
 
 if TYPE_CHECKING:
@@ -46,6 +47,35 @@ class Leaderboard:
             "rows": [row.model_dump(mode="json") for row in self.rows],
             "incomplete": self.incomplete,
         }
+
+    def table(self) -> Table:
+        """Lay the leaderboard out, with what a reader should know."""
+        rows = [
+            [
+                row.plugin + " *" * row.out_of_domain + " †" * row.imported,
+                shown(row.score),
+                span(row.ci_low, row.ci_high),
+                "" if row.behind_leader is None else "≈ " * row.tied_with_leader + shown(row.behind_leader.mean),
+            ]
+            for row in self.rows
+        ]
+        told = {
+            "≈: these rows cannot tell it from the first": any(row.tied_with_leader for row in self.rows),
+            "*: tiny weights, which have only ever seen synthetic scenes": any(row.out_of_domain for row in self.rows),
+            "†: made elsewhere, so that no leak could be checked": any(row.imported for row in self.rows),
+            f"{self.dataset} is synthetic: scores on it mean nothing for Stable Diffusion": self.synthetic,
+        }
+        notes = [text for text, holds in told.items() if holds]
+        notes += [f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items()]
+        n, groups = (self.rows[0].n, self.rows[0].groups) if self.rows else (0, 0)
+        title = f"{self.dataset}: out-of-fold mean cosine, {n} rows in {groups} groups"
+        return Table(title, ["member", "score", "95 % interval", "behind"], rows, notes)
+
+    def __str__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
 
 
 def leaderboard(run: RunFolder) -> Leaderboard:
@@ -97,7 +127,7 @@ def _row(
         n=len(cosines),
         groups=len(np.unique(run.rows.group)),
         fit_seconds=round(sum(record.fit_seconds_cold or 0.0 for record in records) / len(records), 3),
-        images_per_second=round(len(cosines) / max(seconds, 1e-6), 2),
+        images_per_second=0.0 if member.imported else round(len(cosines) / max(seconds, 1e-6), 2),
         trainable_parameters=records[0].trainable_parameters,
         total_parameters=records[0].total_parameters,
         out_of_domain=member.out_of_domain,

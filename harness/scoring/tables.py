@@ -1,4 +1,4 @@
-"""Results as tables for Python: HTML in a notebook, plain text elsewhere. (The commands print with rich.)"""
+"""Results as tables for Python: HTML in a notebook, plain text elsewhere; the commands print with rich."""
 
 from __future__ import annotations
 

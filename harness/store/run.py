@@ -284,6 +284,12 @@ class RunFolder:
         for fold, key in member.keys.items():
             path = self.test_file(member.name, fold, key, fingerprint)
             if not path.is_file():
+                if member.imported:
+                    raise InputError(
+                        f"{self.path}: '{member.name}' has no predictions of the test set, and was made elsewhere; "
+                        f"take them in with `harness runs import {member.name} OOF TEST`, or leave it out with "
+                        f"`--exclude {member.name}`"
+                    )
                 raise InputError(
                     f"{self.path}: member '{member.name}' has not predicted the test set; run `harness run` again"
                 )

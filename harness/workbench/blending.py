@@ -60,6 +60,13 @@ class Blending:
         notes = []
         if len(self.chosen.weights) == 1:
             notes.append(f"there is nothing to blend: '{next(iter(self.chosen.weights))}' is the only member")
+        members = self.run.members
+        elsewhere = [name for name in self.chosen.weights if members[name].imported]
+        if elsewhere:
+            notes.append(
+                f"† made elsewhere: {', '.join(elsewhere)}; that they did not learn from the rows they are scored on "
+                "cannot be checked, and so neither can this score"
+            )
         for result in self.results:
             if result.kkt_residual is not None and not result.kkt_residual <= OPTIMAL:
                 notes.append(

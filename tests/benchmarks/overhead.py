@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from harness.running.bench import Bench
 from harness_baselines.ridge import RidgeConfig, RidgePredictor
 
 from harness.data.cache import CACHE_VARIABLE, DiskCache
 from harness.plugin import Context, PluginManager, TrainingData
-from harness.running.bench import Bench
 from harness.running.config import resolve_config
 from harness.running.plan import plan_run
 from harness.running.session import carry_out

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from harness.running.bench import load_folds
+
 from harness.store.run import RunFolder
 from tests.conftest import Harness, save_image
 
