@@ -114,4 +114,4 @@ def test_wrong_input_is_refused(tmp_path: Path, harness: Harness) -> None:
     refused(harness("compare", "bets", "far"), "did you mean best?", "far, best, near")
     refused(harness("compare", "best", "other:best"), "--seed is 0 and 3", "harness run --seed 0 --run-dir NEW")
     (cwd / "runs" / "one" / "blend.json").write_text("[]")
-    refused(harness("compare", "best", "blend"), "blend.json: it must be a mapping", "harness ensemble --optimize")
+    refused(harness("compare", "best", "blend"), "blend.json: 'the whole': ", "harness ensemble --optimize")

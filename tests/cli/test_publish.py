@@ -185,7 +185,7 @@ def test_data_given_by_an_absolute_path_needs_a_name(place: Place) -> None:
         ("--verify --tolerance nan", ["--tolerance nan"]),
         ("--verify gone", ["gone: there is no such file or folder"]),
         ("--verify photos", ["no published leaderboard here"]),
-        ("--verify photos/prompts.csv", ["it is damaged", "not JSON"]),
+        ("--verify photos/prompts.csv", ["it is not JSON", "publish it anew"]),
         ("--publish photos/prompts.csv", ["it is a file"]),
         ("--publish out --run-dir gone", ["there is no run here"]),
     ],

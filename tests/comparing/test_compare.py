@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness.ensemble.contenders import Contest, compare_operands
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

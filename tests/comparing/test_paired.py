@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from harness.scoring.compare import compare_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

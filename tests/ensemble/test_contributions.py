@@ -179,7 +179,7 @@ def test_a_coalition_is_learned_without_the_fold_it_is_scored_on() -> None:
 def test_the_loss_without_a_member_is_paired_by_row() -> None:
     views, targets = members(80, 3, 5)
     problem = of(views, targets)
-    _, groups = layout(problem)
+    groups = layout(problem).group
     result = brought(problem, "uniform")
     assert result.leave_one_out is not None
     unit = [v / np.linalg.norm(v.astype(np.float64), axis=1, keepdims=True) for v in (*views, targets)]
