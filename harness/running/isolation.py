@@ -68,8 +68,6 @@ class _TaskWorkers:
             outcome = self._lost(worker, reply) if isinstance(reply, End) else self._heard(worker, reply)
             if outcome is not None:
                 yield outcome
-        for worker in self._group.workers:
-            worker.stop()
 
     def _hand_out(self) -> None:
         while len(self._group.workers) < min(self._jobs, len(self._waiting) + len(self._at_work)):
@@ -99,6 +97,8 @@ class _TaskWorkers:
             task = self._waiting[0]
         if kind == "failed" or self._bloated(worker):
             self._group.dismiss(worker)
+        elif not self._waiting:
+            worker.stop()  # so that it has ended by the time the command has told what came out
         return Outcome(task, **reply)
 
     def _bloated(self, worker: WorkerProcess) -> bool:
