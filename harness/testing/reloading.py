@@ -1,23 +1,23 @@
-"""Loads saved models in a new process and predicts: ``python -m harness.testing.reloading JOB ROWS MODEL ...``."""
+"""Loads saved models in a new process and predicts there."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.testing.records import Broken
-from harness.testing.watching import listing
+from harness.process import Connection, End, WorkerGroup
+from harness.testing.observing import listing
+from harness.testing.records import ContractError
+from harness.testing.subject import Job, Subject, unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from harness.testing.bench import Bench
 
 
 @dataclass(frozen=True)
@@ -32,54 +32,47 @@ class Reloaded:
         What the predictor predicted that saved the moved model.
     written
         Files of the moved model that changed while it was loaded.
-    said
+    reason
         What the process ended with, if it failed.
     """
 
     folder: Path
     wanted: NDArray[np.float64]
     written: list[str]
-    said: str
+    reason: str
 
     def rows(self, which: int) -> NDArray[np.float64]:
-        """Return what was predicted from a model. Raises ``Broken`` if that failed."""
-        from harness.testing.bench import unit
-
+        """Return what was predicted from a model. Raises ``ContractError`` if that failed."""
         path = self.folder / f"{which}.npy"
         if not path.is_file():
-            raise Broken(f"the new process ended with {self.said}")
+            raise ContractError(f"in the new process: {self.reason}")
         rows = np.load(path, allow_pickle=False)
         if rows.shape != self.wanted.shape:
-            raise Broken(f"shape {rows.shape} for {len(self.wanted)} images")
+            raise ContractError(f"shape {rows.shape} for {len(self.wanted)} images")
         return unit(rows)
 
 
-def reload_elsewhere(bench: Bench) -> Reloaded:
+@lru_cache(maxsize=1)
+def reloaded(subject: Subject) -> Reloaded:
     """Let a new process load a model from where it was saved, then one that was moved and made read-only."""
-    predictor = bench.fitted()
-    wanted = bench.rows(predictor, bench.data.held())
-    saved, folder = bench.new_folder("model"), bench.new_folder("reloaded")
+    predictor = subject.fitted()
+    wanted = subject.rows(predictor, subject.data.held())
+    saved, folder = subject.new_folder("model"), subject.new_folder("reloaded")
     predictor.save(saved)
-    moved = bench.work / f"moved-{saved.name}"
+    moved = subject.work / f"moved-{saved.name}"
     saved.rename(moved)
     shutil.rmtree(predictor.context.scratch)
     before = listing(moved)
     _set_modes(moved, 0o555, 0o444)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "harness.testing.reloading"]
-            + [str(path) for path in (bench.work / "job.json", folder, bench.life.model, moved)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with WorkerGroup() as group:
+            group.start(predict_from_models, subject.job, folder, [subject.lifetime.model, moved])
+            _, reply = group.receive()
     finally:
         _set_modes(moved, 0o755, 0o644)
     after = listing(moved)  # an administrator may write whatever the mode is
     written = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    said = next(reversed(done.stderr.strip().splitlines()), f"exit status {done.returncode}")
-    return Reloaded(folder, wanted, written, said)
+    return Reloaded(folder, wanted, written, reply.reason if isinstance(reply, End) else reply)
 
 
 def _set_modes(folder: Path, folders: int, files: int) -> None:
@@ -87,17 +80,15 @@ def _set_modes(folder: Path, folders: int, files: int) -> None:
         path.chmod(folders if path.is_dir() else files)
 
 
-def main() -> None:
-    """Do what the module says."""
-    from harness.testing.worker import open_job
-
-    job, folder, *models = map(Path, sys.argv[1:])
-    bench = open_job(job, folder)
-    for which, model in enumerate(models):
-        predictor = bench.build()
-        predictor.load(model)
-        np.save(folder / f"{which}.npy", np.asarray(predictor.predict(bench.data.held())), allow_pickle=False)
-
-
-if __name__ == "__main__":
-    main()
+def predict_from_models(connection: Connection, job: Job, folder: Path, models: Sequence[Path]) -> None:
+    """Write what each model predicts into the folder, and reply what went wrong: nothing, if all was well."""
+    try:
+        subject = Subject(job, folder)
+        for which, model in enumerate(models):
+            predictor = subject.build()
+            predictor.load(model)
+            np.save(folder / f"{which}.npy", np.asarray(predictor.predict(subject.data.held())), allow_pickle=False)
+    except (Exception, SystemExit) as error:  # whatever a predictor raises is the finding
+        connection.reply(f"{type(error).__name__}: {error}")
+    else:
+        connection.reply("")

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -24,18 +17,24 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import HarnessError, InputError
 from harness.plugin import Predictor
 from harness.plugin.manager import unknown_name
+from harness.plugin.source import ClassSource
+from harness.process import End, Limits, WorkerGroup, WorkerProcess
+from harness.testing.check import Check, Kind
+from harness.testing.checking import do_checks
+from harness.testing.checks import CHECKS
 from harness.testing.data import KitData, make_data
-from harness.testing.records import CheckRecord, registered
-from harness.testing.source import ClassSource
+from harness.testing.records import CheckRecord
+from harness.testing.subject import Job
 
 PATIENCE = 600.0
 """Seconds after which a check that has not ended counts as failed."""
 Options = Mapping[str, Any] | BaseModel | None
+_BY_NAME = {check.name: check for check in CHECKS}
 
 
 def check_names() -> list[str]:
     """Return the names of all checks, in the order they run."""
-    return list(registered())
+    return list(_BY_NAME)
 
 
 def check_predictor(
@@ -89,8 +88,8 @@ def check_predictor(
 def known_checks(names: Sequence[str] | None) -> None:
     """Raise ``InputError`` for a check that there is not."""
     for name in names or ():
-        if name not in registered():
-            raise InputError(unknown_name("check", name, registered(), f"checks: {', '.join(registered())}"))
+        if name not in _BY_NAME:
+            raise InputError(unknown_name("check", name, _BY_NAME, f"checks: {', '.join(_BY_NAME)}"))
 
 
 class Kit:
@@ -107,12 +106,12 @@ class Kit:
     def __init__(
         self, cls: type[Predictor], config: Options = None, device: str = "cpu", patience: float = PATIENCE
     ) -> None:
-        options = _options(cls, config)
-        self._job = {"source": asdict(ClassSource.of(cls)), "options": options, "device": device}
-        self._name = cls.__qualname__
-        self._patience = patience
+        self._options, self._device = _options(cls, config), device
+        self._source = ClassSource.of(cls)
+        self._limits = Limits(seconds=patience)
         self._folder = tempfile.TemporaryDirectory(prefix="harness-check-")
-        self._worker: _Worker | None = None
+        self._group = WorkerGroup()
+        self._process: _CheckProcess | None = None
         self._records: dict[str, CheckRecord] = {}
 
     def __enter__(self) -> Kit:
@@ -123,128 +122,92 @@ class Kit:
 
     def close(self) -> None:
         """End the process and remove its files."""
-        self._drop()
+        self._process = None
+        self._group.close()
         self._folder.cleanup()
 
     def record(self, name: str) -> CheckRecord:
         """Return the record of a check, running it and those it needs if that was not done yet."""
         if name not in self._records:
-            self._records[name] = self._run(name)
+            self._records[name] = self._record(_BY_NAME[name])
         return self._records[name]
 
-    def _run(self, name: str) -> CheckRecord:
-        check = registered()[name]
-        if check.only not in ("both", self._kind()):
-            return CheckRecord(
-                name, "skipped", check.expected, reason=f"it does not apply: the class is {self._kind()}"
-            )
+    def _record(self, check: Check) -> CheckRecord:
+        kind = (self._process or self._start()).kind
+        if not check.applies_to(kind):
+            return CheckRecord(check.name, "skipped", check.expected, reason=f"it does not apply: the class is {kind}")
         for needed in check.needs:
-            if registered()[needed].only in ("both", self._kind()) and self.record(needed).status != "passed":
-                return CheckRecord(name, "skipped", check.expected, reason=f"it needs '{needed}', which did not pass")
-        if check.untouched and self._worker is not None and self._worker.used:
+            if _BY_NAME[needed].applies_to(kind) and self.record(needed).status != "passed":
+                return CheckRecord(
+                    check.name, "skipped", check.expected, reason=f"it needs '{needed}', which did not pass"
+                )
+        if check.untouched and self._process is not None and self._process.used:
             self._drop()
-        worker = self._worker or self._start()
+        return self._run(check, self._process or self._start())
+
+    def _run(self, check: Check, process: _CheckProcess) -> CheckRecord:
         began = time.perf_counter()
-        answer = worker.ask(name, self._patience)
-        worker.used = worker.used or not check.untouched
-        if answer is not None:
-            record = CheckRecord(**answer)
-        else:
-            seconds = round(time.perf_counter() - began, 3)
-            mend = "run the method in a debugger or with `python -X faulthandler`; a predictor raises, and ends nothing"
-            record = CheckRecord(name, "failed", check.expected, worker.end(self._patience), mend, seconds=seconds)
-        if answer is None or (check.spoils and record.status == "failed"):
-            self._drop()
-        return record
+        process.worker.send(check.name, self._limits)
+        _, reply = self._group.receive()
+        process.worker.lift_limits()
+        process.used = process.used or not check.untouched
+        if not isinstance(reply, End):
+            record = CheckRecord(**reply)
+            if check.spoils and record.status == "failed":
+                self._drop()
+            return record
+        self._process = None
+        seconds = round(time.perf_counter() - began, 3)
+        mend = "run the method in a debugger or with `python -X faulthandler`; a predictor raises, and ends nothing"
+        return CheckRecord(check.name, "failed", check.expected, self._reason(reply), mend, seconds=seconds)
 
-    def _kind(self) -> str:
-        return "trainable" if (self._worker or self._start()).trainable else "untrained"
-
-    def _start(self) -> _Worker:
+    def _start(self) -> _CheckProcess:
         work = Path(tempfile.mkdtemp(prefix="process-", dir=self._folder.name))
         for name in ("cwd", "tmp"):
             (work / name).mkdir()
         shutil.copytree(_shared_data().folder, work / "data")  # a copy: a predictor may damage what it is given
-        document = {**self._job, "data": str(work / "data")}
-        (work / "job.json").write_text(json.dumps(document), encoding="utf-8")
-        self._worker = _Worker(work, Path(self._folder.name) / "cache", self._name, self._patience)
-        return self._worker
+        job = Job(self._source, self._options, work / "data", self._device)
+        worker = self._group.start(
+            do_checks,
+            *(job, work),
+            environment=_environment(work, Path(self._folder.name) / "cache"),
+            directory=work / "cwd",
+            limits=self._limits,
+        )
+        _, reply = self._group.receive()
+        if isinstance(reply, End) or "error" in reply:
+            reason = self._reason(reply) if isinstance(reply, End) else reply["error"]
+            raise HarnessError(f"{self._source.qualname} cannot be loaded in another process: {reason}")
+        worker.lift_limits()
+        self._process = _CheckProcess(worker, "trainable" if reply["trainable"] else "untrained")
+        return self._process
+
+    def _reason(self, end: End) -> str:
+        return f"no end after {self._limits.seconds:g} seconds" if end.broke == "seconds" else end.reason
 
     def _drop(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        if self._process is not None:
+            self._group.dismiss(self._process.worker)
+            self._process = None
 
 
-class _Worker:
-    """A process in which one class is checked."""
+@dataclass
+class _CheckProcess:
+    """A process in which one class is checked: of which kind it is, and whether a check has left its marks there."""
 
-    def __init__(self, work: Path, cache: Path, name: str, patience: float) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path if entry),
-            "HARNESS_CACHE": str(cache),
-            "HF_HUB_OFFLINE": "1",
-            "TRANSFORMERS_OFFLINE": "1",
-            "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),  # torch makes it when it is imported, else in /tmp
-            **{variable: str(work / "tmp") for variable in ("TMPDIR", "TEMP", "TMP")},
-        }
-        self.used = False
-        self._late = False
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.testing.worker", str(work / "job.json")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=work / "cwd",
-            env=environment,
-            text=True,
-            encoding="utf-8",
-        )
-        hello = self._read(patience)
-        if hello is None or "error" in hello:
-            reason = self.end(patience) if hello is None else hello["error"]
-            self.close()
-            raise HarnessError(f"{name} cannot be loaded in another process: {reason}")
-        self.trainable = bool(hello["trainable"])
+    worker: WorkerProcess
+    kind: Kind
+    used: bool = False
 
-    def ask(self, name: str, patience: float) -> dict[str, Any] | None:
-        """Run a check; None if the process ended before it answered, by itself or because time was up."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(name + "\n")
-        self._process.stdin.flush()
-        return self._read(patience)
 
-    def end(self, patience: float) -> str:
-        """Say how the process ended."""
-        status = self._process.wait()
-        if self._late:
-            return f"no end after {patience:g} seconds"
-        if status < 0:
-            return f"the process died of {signal.Signals(-status).name}"
-        return f"the process ended itself with exit status {status}"
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            with suppress(BrokenPipeError):  # a request that was never read
-                stream.close()
-
-    def _read(self, patience: float) -> dict[str, Any] | None:
-        assert self._process.stdout is not None
-        timer = Timer(patience, self._stop)
-        timer.start()
-        try:
-            line = self._process.stdout.readline()
-        finally:
-            timer.cancel()
-        return dict(json.loads(line)) if line else None
-
-    def _stop(self) -> None:
-        self._late = True
-        self._process.kill()
+def _environment(work: Path, cache: Path) -> dict[str, str]:
+    return {
+        "HARNESS_CACHE": str(cache),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),  # torch makes it when it is imported, else in /tmp
+        **{variable: str(work / "tmp") for variable in ("TMPDIR", "TEMP", "TMP")},
+    }
 
 
 def _options(cls: type[Predictor], config: Options) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import pytest
 
 from harness.plugin import Predictor
 from harness.testing import CheckRecord, check_names, check_predictor
-from harness.testing.records import registered
+from harness.testing.checks import CHECKS
 from tests.testing.heavy import ImportsAtTheTop
 from tests.testing.neat import Neat, Untaught
 from tests.testing.wrong import WRONG
@@ -21,15 +21,15 @@ def by_status(records: list[CheckRecord], status: str) -> set[str]:
 
 def inapplicable(cls: type[Predictor]) -> set[str]:
     other = KINDS[bool(cls.trainable)]
-    return {name for name, check in registered().items() if check.only == other}
+    return {check.name for check in CHECKS if check.only == other}
 
 
 def waiting_for(name: str) -> set[str]:
     """Checks that cannot tell without this one, and those that cannot tell without them."""
     found = {name}
-    for other, check in [(n, c) for _ in registered() for n, c in registered().items()]:
+    for check in [check for _ in CHECKS for check in CHECKS]:
         if found & set(check.needs):
-            found.add(other)
+            found.add(check.name)
     return found - {name}
 
 

@@ -39,7 +39,7 @@ class NeverEnds(Neat):
         time.sleep(3600)
 
 
-@pytest.mark.parametrize(("cls", "came"), [(EndsTheProcess, "exit status 7"), (Crashes, "SIGSEGV")])
+@pytest.mark.parametrize(("cls", "came"), [(EndsTheProcess, "exit code 7"), (Crashes, "SIGSEGV")])
 def test_a_predictor_that_ends_its_process_fails_the_check_and_the_kit_goes_on(cls: type, came: str) -> None:
     asked = ["identity", "fit-and-predict", "shape", "config-json"]
     records = {record.name: record for record in check_predictor(cls, checks=asked)}

@@ -1,3 +1,51 @@
-"""The checks, by subject. Importing this package registers them, in the order of the imports."""
+"""All checks, in the order they run; each stands in the module of its subject."""
 
-from harness.testing.checks import declared, predicting, images, fitting, leakage, files, conduct  # noqa: I001, F401
+from harness.testing.check import Check
+from harness.testing.checks import conduct, declared, files, fitting, images, leakage, predicting
+
+# First those that ask an untouched process, last those after which, if they fail, the process is of no use to others.
+CHECKS: tuple[Check, ...] = (
+    declared.identity,
+    declared.light_import,
+    declared.config_fields,
+    declared.config_defaults,
+    declared.config_presets,
+    declared.config_usable,
+    declared.config_json,
+    declared.config_unknown_key,
+    declared.inert_constructor,
+    predicting.fit_and_predict,
+    predicting.shape,
+    predicting.dtype,
+    predicting.finite,
+    predicting.not_zero,
+    predicting.predict_twice,
+    predicting.order,
+    predicting.subset,
+    predicting.one_image,
+    predicting.one_at_a_time,
+    predicting.company,
+    predicting.no_images,
+    images.odd_images,
+    fitting.not_fitted,
+    fitting.repeatable,
+    fitting.global_random_unread,
+    fitting.fit_twice,
+    fitting.fit_again,
+    fitting.untrained,
+    fitting.inputs_kept,
+    leakage.held_out_unseen,
+    files.save_load,
+    files.model_moves,
+    files.model_files,
+    files.model_kept,
+    conduct.explain,
+    conduct.requirements,
+    conduct.parameter_count,
+    conduct.no_network,
+    conduct.no_writes,
+    conduct.no_output,
+    conduct.global_random_kept,
+    leakage.folds_apart,
+    leakage.cache_key,
+)

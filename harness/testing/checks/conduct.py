@@ -9,64 +9,65 @@ from pathlib import Path
 
 from harness.data.cache import cache_folder
 from harness.plugin import Explanation, ParameterCount, Requirements
-from harness.testing.bench import Bench
+from harness.testing.check import check
 from harness.testing.checks.declared import CONFIGURED
-from harness.testing.records import Broken, check
+from harness.testing.records import ContractError
+from harness.testing.subject import Subject
 
-_LIVED = ("fit-and-predict",)
+_USED = ("fit-and-predict",)
 
 
 @check(
     "explain",
     expected="`explain` returns a list with one list of `Explanation` an image; texts are texts, scores finite or None",
     mend="for an image without words put an empty list; `Explanation(kind, text, score)` is in harness.plugin",
-    needs=_LIVED,
+    needs=_USED,
 )
-def explain(bench: Bench) -> None:
+def explain(subject: Subject) -> None:
     """`harness predict` shows them."""
-    bench.life.raised("explain")
-    words, count = bench.life.words, len(bench.data.held())
-    if not isinstance(words, list) or len(words) != count or not all(isinstance(each, list) for each in words):
-        raise Broken(f"{_brief(words)} for {count} images")
-    for each in (each for of_image in words for each in of_image):
+    subject.lifetime.raise_errors_of("explain")
+    explained, count = subject.lifetime.explanations, len(subject.data.held())
+    if not isinstance(explained, list) or len(explained) != count or not all(isinstance(e, list) for e in explained):
+        raise ContractError(f"{_brief(explained)} for {count} images")
+    for each in (each for of_image in explained for each in of_image):
         if not isinstance(each, Explanation):
-            raise Broken(f"{_brief(each)} instead of an Explanation")
+            raise ContractError(f"{_brief(each)} instead of an Explanation")
         if not isinstance(each.text, str) or not isinstance(each.kind, str) or not each.kind:
-            raise Broken(f"{each!r}")
+            raise ContractError(f"{each!r}")
         if each.score is not None and not math.isfinite(each.score):
-            raise Broken(f"the score of '{each.text}' is {each.score}", "give None where there is no score")
+            raise ContractError(f"the score of '{each.text}' is {each.score}", "give None where there is no score")
 
 
 @check(
     "requirements",
     expected="`requirements(rows)` returns a Requirements before anything is fitted, for any number of rows",
     mend="what cannot be told without weights or a network is None: `Requirements(models=(self.config.tower,))`",
-    needs=_LIVED,
+    needs=_USED,
 )
-def requirements(bench: Bench) -> None:
+def requirements(subject: Subject) -> None:
     """`harness run --dry-run` asks for it."""
-    bench.life.raised("requirements")
-    for needs in bench.life.needs:
-        if not isinstance(needs, Requirements):
-            raise Broken(_brief(needs))
-        if not isinstance(needs.models, tuple) or not all(isinstance(name, str) for name in needs.models):
-            raise Broken(f"models = {needs.models!r}")
-        if needs.memory is not None and not (isinstance(needs.memory, int) and needs.memory >= 0):
-            raise Broken(f"memory = {needs.memory!r}", "give bytes, a whole number, or None")
-        if needs.parameters is not None:
-            _check_count(needs.parameters)
+    subject.lifetime.raise_errors_of("requirements")
+    for required in subject.lifetime.requirements:
+        if not isinstance(required, Requirements):
+            raise ContractError(_brief(required))
+        if not isinstance(required.models, tuple) or not all(isinstance(name, str) for name in required.models):
+            raise ContractError(f"models = {required.models!r}")
+        if required.memory is not None and not (isinstance(required.memory, int) and required.memory >= 0):
+            raise ContractError(f"memory = {required.memory!r}", "give bytes, a whole number, or None")
+        if required.parameters is not None:
+            _check_count(required.parameters)
 
 
 @check(
     "parameter-count",
     expected="`parameter_count()` returns a ParameterCount of whole numbers, trainable at most total",
     mend="`total` counts all weights that `predict` uses, `trainable` those that `fit` may change",
-    needs=_LIVED,
+    needs=_USED,
 )
-def parameter_count(bench: Bench) -> None:
+def parameter_count(subject: Subject) -> None:
     """Leaderboards show it."""
-    bench.life.raised("parameter_count")
-    _check_count(bench.life.count)
+    subject.lifetime.raise_errors_of("parameter_count")
+    _check_count(subject.lifetime.parameter_count)
 
 
 @check(
@@ -76,12 +77,12 @@ def parameter_count(bench: Bench) -> None:
     "on this machine; `requirements` must never ask",
     needs=CONFIGURED,
 )
-def no_network(bench: Bench) -> None:
+def no_network(subject: Subject) -> None:
     """Competitions, clusters and trains have none."""
-    for stage in bench.life.stages.values():
-        for deed in stage.deeds:
-            if deed.kind == "network":
-                raise Broken(f"{stage.name} reached for {deed.what}")
+    for call in subject.lifetime.calls.values():
+        for action in call.actions:
+            if action.kind == "network":
+                raise ContractError(f"{call.method} reached for {action.what}")
 
 
 @check(
@@ -91,17 +92,17 @@ def no_network(bench: Bench) -> None:
     "at the end",
     needs=CONFIGURED,
 )
-def no_writes(bench: Bench) -> None:
+def no_writes(subject: Subject) -> None:
     """Tasks run side by side, on machines where a home or a data set may be read-only."""
-    allowed, kept = [str(path) for path in _writable(bench)], [str(Path.cwd()), str(bench.data.folder)]
-    for stage in bench.life.stages.values():
-        for deed in stage.deeds:
-            if deed.kind == "write" and (_below(deed.what, kept) or not _harmless(deed.what, allowed)):
-                raise Broken(f"{stage.name} wrote {deed.what}")
-    if bench.life.changed:
-        raise Broken(f"{bench.life.changed[0]} was added, changed or removed")
-    if bench.life.left:
-        raise Broken(f"the temporary file {bench.life.left[0]} was left behind")
+    allowed, kept = [str(path) for path in _writable(subject)], [str(Path.cwd()), str(subject.data.folder)]
+    for call in subject.lifetime.calls.values():
+        for action in call.actions:
+            if action.kind == "write" and (_below(action.what, kept) or not _harmless(action.what, allowed)):
+                raise ContractError(f"{call.method} wrote {action.what}")
+    if subject.lifetime.changed:
+        raise ContractError(f"{subject.lifetime.changed[0]} was added, changed or removed")
+    if subject.lifetime.left:
+        raise ContractError(f"the temporary file {subject.lifetime.left[0]} was left behind")
 
 
 @check(
@@ -110,11 +111,11 @@ def no_writes(bench: Bench) -> None:
     mend="report with `self.context.progress(label, done, total)`; switch progress bars of libraries off",
     needs=CONFIGURED,
 )
-def no_output(bench: Bench) -> None:
+def no_output(subject: Subject) -> None:
     """With --json a command prints one document, and progress belongs to the harness."""
-    for stage in bench.life.stages.values():
-        if stage.output:
-            raise Broken(f"{stage.name} printed {_brief(stage.output.decode(errors='replace'))}")
+    for call in subject.lifetime.calls.values():
+        if call.output:
+            raise ContractError(f"{call.method} printed {_brief(call.output.decode(errors='replace'))}")
 
 
 @check(
@@ -122,26 +123,26 @@ def no_output(bench: Bench) -> None:
     expected="the global random generators (random, numpy, torch) are left as they were",
     mend="use a generator of your own seeded with `self.context.seed`; around libraries that use torch's: "
     "`torch.random.fork_rng()`",
-    needs=_LIVED,
+    needs=_USED,
 )
-def global_random_kept(bench: Bench) -> None:
+def global_random_kept(subject: Subject) -> None:
     """A run would depend on which plugins took part."""
-    for stage in bench.again.stages.values():
-        if stage.disturbed:
-            raise Broken(f"{stage.name} changed the state of {', '.join(stage.disturbed)}")
+    for call in subject.second_lifetime.calls.values():
+        if call.changed_generators:
+            raise ContractError(f"{call.method} changed the state of {', '.join(call.changed_generators)}")
 
 
 def _check_count(count: object) -> None:
     if not isinstance(count, ParameterCount):
-        raise Broken(f"{_brief(count)} instead of a ParameterCount")
+        raise ContractError(f"{_brief(count)} instead of a ParameterCount")
     whole = isinstance(count.trainable, int) and isinstance(count.total, int)
     if not (whole and 0 <= count.trainable <= count.total):
-        raise Broken(f"{count!r}")
+        raise ContractError(f"{count!r}")
 
 
-def _writable(bench: Bench) -> Iterator[Path]:
+def _writable(subject: Subject) -> Iterator[Path]:
     """Name the folders that may be written: the predictor's own, temporary ones, and those where caches lie."""
-    yield bench.work  # scratch folders, models, temporary files
+    yield subject.work  # scratch folders, models, temporary files
     yield cache_folder()
     home = Path.home()
     for variable, default in (("HF_HOME", home / ".cache/huggingface"), ("TORCH_HOME", home / ".cache/torch")):

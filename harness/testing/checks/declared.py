@@ -14,9 +14,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from harness.plugin import Predictor
-from harness.testing.bench import Bench
-from harness.testing.records import Broken, check
-from harness.testing.watching import Stage
+from harness.testing.check import check
+from harness.testing.observing import ObservedCall
+from harness.testing.records import ContractError
+from harness.testing.subject import Subject
 
 HEAVY = frozenset(
     {
@@ -41,17 +42,17 @@ CONFIGURED = ("config-usable",)
     "something; `trainable`, True or False, and if True a `fit`",
     mend="set them in the class: they are part of every cache key and record",
 )
-def identity(bench: Bench) -> None:
+def identity(subject: Subject) -> None:
     """Cache keys, records and messages are made of these."""
-    name, version = getattr(bench.cls, "name", None), getattr(bench.cls, "version", None)
+    name, version = getattr(subject.cls, "name", None), getattr(subject.cls, "version", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise Broken(f"name = {name!r}")
+        raise ContractError(f"name = {name!r}")
     if not isinstance(version, str) or not version.strip():
-        raise Broken(f"version = {version!r}", 'set `version = "1"`, and raise it when the predictions change')
-    if not isinstance(bench.cls.trainable, bool):
-        raise Broken(f"trainable = {bench.cls.trainable!r}")
-    if bench.cls.trainable and bench.cls.fit is Predictor.fit:
-        raise Broken(
+        raise ContractError(f"version = {version!r}", 'set `version = "1"`, and raise it when the predictions change')
+    if not isinstance(subject.cls.trainable, bool):
+        raise ContractError(f"trainable = {subject.cls.trainable!r}")
+    if subject.cls.trainable and subject.cls.fit is Predictor.fit:
+        raise ContractError(
             "trainable is True, and there is no `fit`",
             "write `fit`, or set `trainable = False`: it then runs only once",
         )
@@ -62,11 +63,11 @@ def identity(bench: Bench) -> None:
     expected="importing the class's module imports no package that takes long to import",
     mend="import it inside the methods that use it; below `if TYPE_CHECKING:` it can stand at the top",
 )
-def light_import(bench: Bench) -> None:
+def light_import(subject: Subject) -> None:
     """Every `harness` command imports every plugin, and `harness plugins list` is to answer at once."""
-    heavy = sorted({name.partition(".")[0] for name in bench.imported} & HEAVY)
+    heavy = sorted({name.partition(".")[0] for name in subject.imported} & HEAVY)
     if heavy:
-        raise Broken(f"importing {bench.cls.__module__} imports {', '.join(heavy)}")
+        raise ContractError(f"importing {subject.cls.__module__} imports {', '.join(heavy)}")
 
 
 @declared(
@@ -74,15 +75,15 @@ def light_import(bench: Bench) -> None:
     expected="each option in `Config` has a type, a description, and if it is a number at least one bound",
     mend='write `neighbours: int = Field(5, ge=1, le=1000, description="Images that are averaged.")`',
 )
-def config_fields(bench: Bench) -> None:
+def config_fields(subject: Subject) -> None:
     """`harness plugins info` prints them, and `--set` is checked against them."""
-    for key, field in bench.cls.Config.model_fields.items():
+    for key, field in subject.cls.Config.model_fields.items():
         if field.annotation is None or any(part in (Any, object) for part in _parts(field.annotation)):
-            raise Broken(f"{key} may be anything", f"give {key} a type")
+            raise ContractError(f"{key} may be anything", f"give {key} a type")
         if not (field.description or "").strip():
-            raise Broken(f"{key} has no description")
+            raise ContractError(f"{key} has no description")
         if {int, float} & set(_parts(field.annotation)) and not _bounded(field):
-            raise Broken(f"{key} is a number without bounds")
+            raise ContractError(f"{key} is a number without bounds")
 
 
 @declared(
@@ -90,9 +91,9 @@ def config_fields(bench: Bench) -> None:
     expected="each option's default is a value that the option accepts",
     mend="change the default or its bounds; `PredictorConfig` as the base of `Config` checks defaults by itself",
 )
-def config_defaults(bench: Bench) -> None:
+def config_defaults(subject: Subject) -> None:
     """A wrong default shows only when somebody writes the same value down."""
-    config = bench.cls.Config
+    config = subject.cls.Config
     given = {key: field.get_default(call_default_factory=True) for key, field in config.model_fields.items()}
     given = {key: value for key, value in given.items() if not config.model_fields[key].is_required()}
     try:
@@ -101,7 +102,7 @@ def config_defaults(bench: Bench) -> None:
         for problem in error.errors():
             key = str(problem["loc"][0]) if problem["loc"] else ""
             if problem["type"] != "missing":  # an option without a default is none of this check's business
-                raise Broken(f"{key} = {given.get(key)!r}: {problem['msg']}") from error
+                raise ContractError(f"{key} = {given.get(key)!r}: {problem['msg']}") from error
 
 
 @declared(
@@ -109,14 +110,14 @@ def config_defaults(bench: Bench) -> None:
     expected="each of `presets` has a name and options that `Config` accepts",
     mend="correct the option, or take it out of the preset",
 )
-def config_presets(bench: Bench) -> None:
+def config_presets(subject: Subject) -> None:
     """`--preset` takes them as they are; `tiny` is what a run takes by default."""
-    for name, options in bench.cls.presets.items():
+    for name, options in subject.cls.presets.items():
         try:
-            bench.cls.Config.model_validate(dict(options))
+            subject.cls.Config.model_validate(dict(options))
         except ValidationError as error:
             first = error.errors()[0]
-            raise Broken(f"preset {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise ContractError(f"preset {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 @declared(
@@ -125,13 +126,13 @@ def config_presets(bench: Bench) -> None:
     mend="give the option a default, or a value in the preset `tiny`; a predictor that cannot have one is checked with "
     "`config=...` or `--set`",
 )
-def config_usable(bench: Bench) -> None:
+def config_usable(subject: Subject) -> None:
     """`harness run --plugins NAME` should do something."""
     try:
-        _ = bench.config
+        _ = subject.config
     except ValidationError as error:
         first = error.errors()[0]
-        raise Broken(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ContractError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 @declared(
@@ -140,16 +141,16 @@ def config_usable(bench: Bench) -> None:
     mend="keep to numbers, texts, truth values, None, and lists or models of these; JSON has no infinity",
     needs=CONFIGURED,
 )
-def config_json(bench: Bench) -> None:
+def config_json(subject: Subject) -> None:
     """Run folders keep configurations as JSON, and worker processes are handed them so."""
-    for name, config in _configurations(bench):
+    for name, config in _configurations(subject):
         try:
             again = type(config).model_validate_json(config.model_dump_json())
         except ValidationError as error:
-            raise Broken(f"{name}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
+            raise ContractError(f"{name}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
         if again != config:
             odd = [key for key, value in config.model_dump().items() if again.model_dump().get(key) != value]
-            raise Broken(f"{name}: {', '.join(odd) or 'the whole'} is another after reading")
+            raise ContractError(f"{name}: {', '.join(odd) or 'the whole'} is another after reading")
 
 
 @declared(
@@ -158,13 +159,13 @@ def config_json(bench: Bench) -> None:
     mend='derive `Config` from `PredictorConfig`, or set `extra="forbid"` in its `model_config`',
     needs=CONFIGURED,
 )
-def config_unknown_key(bench: Bench) -> None:
+def config_unknown_key(subject: Subject) -> None:
     """A misspelt option that is ignored costs somebody a night of computing."""
     try:
-        bench.cls.Config.model_validate({**bench.config.model_dump(), _UNKNOWN: 1})
+        subject.cls.Config.model_validate({**subject.config.model_dump(), _UNKNOWN: 1})
     except ValidationError:
         return
-    raise Broken(f"{_UNKNOWN}=1 was taken")
+    raise ContractError(f"{_UNKNOWN}=1 was taken")
 
 
 @declared(
@@ -173,36 +174,36 @@ def config_unknown_key(bench: Bench) -> None:
     mend="do it in `fit`, `load` or `predict`; `super().__init__(config, context)` is enough of a constructor",
     needs=CONFIGURED,
 )
-def inert_constructor(bench: Bench) -> None:
+def inert_constructor(subject: Subject) -> None:
     """Listing plugins and planning a run construct predictors that may never run."""
     import sys
 
     before = set(sys.modules)
-    stages: dict[str, Stage] = {}
-    with bench.watch.stage(stages, "constructor") as stage:
-        bench.build()
-    if stage.error is not None:
-        raise stage.error
+    calls: dict[str, ObservedCall] = {}
+    with subject.observer.observe(calls, "constructor") as call:
+        subject.build()
+    if call.error is not None:
+        raise call.error
     heavy = sorted({name.partition(".")[0] for name in set(sys.modules) - before} & HEAVY)
     if heavy:
-        raise Broken(
+        raise ContractError(
             f"it imports {', '.join(heavy)}",
             "import it in the methods that use it; `context.device` looks for a GPU, so do not ask for it here",
         )
-    scratch = str(bench.work)
-    for deed in stage.deeds:
-        if deed.kind == "read" and deed.what.endswith(_IMPORTED):
+    scratch = str(subject.work)
+    for action in call.actions:
+        if action.kind == "read" and action.what.endswith(_IMPORTED):
             continue  # a light import
-        if deed.kind in ("read", "write") and deed.what.startswith(scratch) and deed.what.endswith("scratch1"):
+        if action.kind in ("read", "write") and action.what.startswith(scratch) and action.what.endswith("scratch1"):
             continue  # the kit's own folder for it
-        raise Broken(f"{deed.kind}: {deed.what}")
+        raise ContractError(f"{action.kind}: {action.what}")
 
 
-def _configurations(bench: Bench) -> Iterator[tuple[str, BaseModel]]:
-    yield "the configuration under test", bench.config
-    for name, options in bench.cls.presets.items():
+def _configurations(subject: Subject) -> Iterator[tuple[str, BaseModel]]:
+    yield "the configuration under test", subject.config
+    for name, options in subject.cls.presets.items():
         with suppress(ValidationError):  # which `config-presets` reports
-            yield f"preset {name}", bench.cls.Config.model_validate(dict(options))
+            yield f"preset {name}", subject.cls.Config.model_validate(dict(options))
 
 
 def _parts(annotation: Any) -> list[Any]:

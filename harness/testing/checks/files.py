@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.testing.bench import Bench
+from harness.testing.check import check
 from harness.testing.checks.predicting import STEADY
-from harness.testing.records import Broken, check
-from harness.testing.watching import listing
+from harness.testing.observing import listing
+from harness.testing.records import ContractError
+from harness.testing.reloading import reloaded
+from harness.testing.subject import Subject
 
 _WHY = "a pickle runs any code when it is loaded"
 
@@ -24,10 +26,10 @@ _WHY = "a pickle runs any code when it is loaded"
     mend="`save` writes all that `predict` needs, also what `fit` chose; a trainable one has `save` and `load`",
     needs=STEADY,
 )
-def save_load(bench: Bench) -> None:
+def save_load(subject: Subject) -> None:
     """Test images are predicted from the saved models, at another time and maybe on another machine."""
-    bench.life.raised("save", "load")
-    bench.same(bench.reloaded.rows(0), bench.reference(), "in a new process")
+    subject.lifetime.raise_errors_of("save", "load")
+    subject.same(reloaded(subject).rows(0), subject.reference(), "in a new process")
 
 
 @check(
@@ -36,12 +38,13 @@ def save_load(bench: Bench) -> None:
     mend="write no paths into the model and keep no file of it in scratch; `load` writes nothing into the folder",
     needs=("save-load",),
 )
-def model_moves(bench: Bench) -> None:
+def model_moves(subject: Subject) -> None:
     """Run folders are copied, archived and shared."""
-    rows = bench.reloaded.rows(1)
-    if bench.reloaded.written:
-        raise Broken(f"{', '.join(bench.reloaded.written)} in the model's folder was written while it was loaded")
-    bench.same(rows, bench.reloaded.wanted, "from the moved folder")
+    found = reloaded(subject)
+    rows = found.rows(1)
+    if found.written:
+        raise ContractError(f"{', '.join(found.written)} in the model's folder was written while it was loaded")
+    subject.same(rows, found.wanted, "from the moved folder")
 
 
 @check(
@@ -51,14 +54,14 @@ def model_moves(bench: Bench) -> None:
     "the rest: json",
     needs=("fit-and-predict",),
 )
-def model_files(bench: Bench) -> None:
+def model_files(subject: Subject) -> None:
     """A model of somebody else's must be safe to load."""
-    bench.life.raised("save")
-    for path in sorted(bench.life.model.rglob("*")):
+    subject.lifetime.raise_errors_of("save")
+    for path in sorted(subject.lifetime.model.rglob("*")):
         if path.is_file():
             problem = wrong_content(path)
             if problem:
-                raise Broken(f"{path.relative_to(bench.life.model)}: {problem}")
+                raise ContractError(f"{path.relative_to(subject.lifetime.model)}: {problem}")
 
 
 @check(
@@ -67,19 +70,19 @@ def model_files(bench: Bench) -> None:
     mend="keep what they remember out of the model, or remember nothing",
     needs=STEADY,
 )
-def model_kept(bench: Bench) -> None:
+def model_kept(subject: Subject) -> None:
     """A model that learns from the images it is asked about has seen the test set."""
-    folders = [bench.new_folder("model") for _ in range(3)]
-    bench.living.save(folders[0])
-    bench.living.save(folders[1])
-    bench.rows(bench.living, bench.data.elsewhere().images)
-    bench.living.explain(bench.data.elsewhere().images)
-    bench.living.save(folders[2])
+    folders = [subject.new_folder("model") for _ in range(3)]
+    subject.predictor.save(folders[0])
+    subject.predictor.save(folders[1])
+    subject.rows(subject.predictor, subject.data.elsewhere().images)
+    subject.predictor.explain(subject.data.elsewhere().images)
+    subject.predictor.save(folders[2])
     first, second, third = map(listing, folders)
     steady = {name for name in first.keys() | second.keys() if first.get(name) == second.get(name)}
     odd = sorted(name for name in (third.keys() - second.keys()) | steady if third.get(name) != second.get(name))
     if odd:
-        raise Broken(f"after predicting other images, save writes another {', '.join(odd)}")
+        raise ContractError(f"after predicting other images, save writes another {', '.join(odd)}")
 
 
 def wrong_content(path: Path) -> str:

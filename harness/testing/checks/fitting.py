@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from harness.plugin import NotFittedError
-from harness.testing.bench import Bench, unit
+from harness.testing.check import check
 from harness.testing.checks.declared import CONFIGURED
 from harness.testing.checks.predicting import STEADY
-from harness.testing.records import Broken, check
-from harness.testing.watching import seed_globals
+from harness.testing.observing import seed_globals
+from harness.testing.records import ContractError
+from harness.testing.subject import Subject, unit
 
 REPEATABLE = (*STEADY, "repeatable")
 _SEED = "draw from a generator seeded with `self.context.seed` (`np.random.default_rng(seed)`, `torch.Generator`)"
@@ -22,16 +23,16 @@ _SEED = "draw from a generator seeded with `self.context.seed` (`np.random.defau
     needs=CONFIGURED,
     only="trainable",
 )
-def not_fitted(bench: Bench) -> None:
+def not_fitted(subject: Subject) -> None:
     """Whoever forgets to load a model is told so."""
-    predictor = bench.build()
+    predictor = subject.build()
     try:
-        values = predictor.predict(bench.data.held())
+        values = predictor.predict(subject.data.held())
     except NotFittedError:
         return
     except Exception as error:
-        raise Broken(f"{type(error).__name__}: {error}") from error
-    raise Broken(f"no exception, but a {type(values).__name__}")
+        raise ContractError(f"{type(error).__name__}: {error}") from error
+    raise ContractError(f"no exception, but a {type(values).__name__}")
 
 
 @check(
@@ -40,10 +41,10 @@ def not_fitted(bench: Bench) -> None:
     mend=_SEED + "; do not depend on the order of a set, the time or the process",
     needs=STEADY,
 )
-def repeatable(bench: Bench) -> None:
+def repeatable(subject: Subject) -> None:
     """The same run twice must give the same scores."""
-    bench.again.raised("constructor", "fit", "predict")
-    bench.same(unit(np.asarray(bench.again.values)), bench.reference(), "a second predictor")
+    subject.second_lifetime.raise_errors_of("constructor", "fit", "predict")
+    subject.same(unit(np.asarray(subject.second_lifetime.values)), subject.reference(), "a second predictor")
 
 
 @check(
@@ -52,14 +53,14 @@ def repeatable(bench: Bench) -> None:
     mend=_SEED + "; a library that insists on a global one: inside `torch.random.fork_rng()`, seeded",
     needs=REPEATABLE,
 )
-def global_random_unread(bench: Bench) -> None:
+def global_random_unread(subject: Subject) -> None:
     """Another plugin, or the order of tasks, would change the result."""
-    predictor = bench.build()
+    predictor = subject.build()
     seed_globals(2)
-    if bench.trainable:
-        predictor.fit(bench.data.training())
+    if subject.trainable:
+        predictor.fit(subject.data.training())
     seed_globals(3)
-    bench.same(bench.rows(predictor, bench.data.held()), bench.reference(), "with other global seeds")
+    subject.same(subject.rows(predictor, subject.data.held()), subject.reference(), "with other global seeds")
 
 
 @check(
@@ -69,11 +70,11 @@ def global_random_unread(bench: Bench) -> None:
     needs=REPEATABLE,
     only="trainable",
 )
-def fit_twice(bench: Bench) -> None:
+def fit_twice(subject: Subject) -> None:
     """A predictor object may be used again."""
-    predictor = bench.fitted()
-    bench.fit(predictor)
-    bench.same(bench.rows(predictor, bench.data.held()), bench.reference(), "after the second fit")
+    predictor = subject.fitted()
+    subject.fit(predictor)
+    subject.same(subject.rows(predictor, subject.data.held()), subject.reference(), "after the second fit")
 
 
 @check(
@@ -83,12 +84,12 @@ def fit_twice(bench: Bench) -> None:
     needs=REPEATABLE,
     only="trainable",
 )
-def fit_again(bench: Bench) -> None:
+def fit_again(subject: Subject) -> None:
     """Otherwise a fold would know of another fold, and of the images it was asked about."""
-    predictor = bench.fitted(bench.data.elsewhere())
-    bench.rows(predictor, bench.data.held())
-    bench.fit(predictor)
-    bench.same(bench.rows(predictor, bench.data.held()), bench.reference(), "after a fit on other rows")
+    predictor = subject.fitted(subject.data.elsewhere())
+    subject.rows(predictor, subject.data.held())
+    subject.fit(predictor)
+    subject.same(subject.rows(predictor, subject.data.held()), subject.reference(), "after a fit on other rows")
 
 
 @check(
@@ -98,14 +99,14 @@ def fit_again(bench: Bench) -> None:
     needs=STEADY,
     only="untrained",
 )
-def untrained(bench: Bench) -> None:
+def untrained(subject: Subject) -> None:
     """Its predictions serve every fold: had it learned from rows, they would be held-out rows of some fold."""
-    predictor = bench.build()
+    predictor = subject.build()
     try:
-        predictor.fit(bench.data.training())
+        predictor.fit(subject.data.training())
     except Exception:
         return  # it refuses to be fitted, which is as good: the core never asks
-    bench.same(bench.rows(predictor, bench.data.held()), bench.reference(), "after fit")
+    subject.same(subject.rows(predictor, subject.data.held()), subject.reference(), "after fit")
 
 
 @check(
@@ -114,15 +115,15 @@ def untrained(bench: Bench) -> None:
     mend="copy before changing: `targets = train.targets.copy()`, not `targets -= targets.mean(0)`",
     needs=("fit-and-predict",),
 )
-def inputs_kept(bench: Bench) -> None:
+def inputs_kept(subject: Subject) -> None:
     """Plugins of a run may share what they are handed."""
-    given, fresh = bench.life.train, bench.data.training()
+    given, fresh = subject.lifetime.train, subject.data.training()
     for name in ("ids", "prompts", "captions"):
         if list(getattr(given, name)) != list(getattr(fresh, name)):
-            raise Broken(f"train.{name} was changed")
+            raise ContractError(f"train.{name} was changed")
     for name in ("targets", "groups"):
         if not np.array_equal(getattr(given, name), getattr(fresh, name)):
-            raise Broken(f"train.{name} was changed")
-    options = bench.cls.presets.get("tiny", {}) if bench.options is None else bench.options
-    if bench.living.config != bench.cls.Config.model_validate(dict(options)):
-        raise Broken("self.config was changed", "keep what is found out while fitting in another attribute")
+            raise ContractError(f"train.{name} was changed")
+    options = subject.cls.presets.get("tiny", {}) if subject.options is None else subject.options
+    if subject.predictor.config != subject.cls.Config.model_validate(dict(options)):
+        raise ContractError("self.config was changed", "keep what is found out while fitting in another attribute")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.testing.bench import Bench
+from harness.testing.check import check
 from harness.testing.checks.predicting import ROWS
 from harness.testing.data import images_of
-from harness.testing.records import Broken, check
+from harness.testing.records import ContractError
+from harness.testing.subject import Subject
 
 
 @check(
@@ -16,19 +17,19 @@ from harness.testing.records import Broken, check
     mend="images come as RGB of any size: resize before all else, and guard what divides by a deviation or a side",
     needs=ROWS,
 )
-def odd_images(bench: Bench) -> None:
+def odd_images(subject: Subject) -> None:
     """Data sets hold them sooner or later, and one that fails costs its whole fold."""
     failed = []
-    ordinary = next((bench.data.folder / "probe").iterdir())  # a batch of one is another check's business
-    for kind, path in bench.data.odd().items():
+    ordinary = next((subject.data.folder / "probe").iterdir())  # a batch of one is another check's business
+    for kind, path in subject.data.odd().items():
         try:
-            rows = bench.rows(bench.living, images_of([path, ordinary]))
-        except Broken as broken:
-            failed.append(f"{kind}: {broken.came}")
+            rows = subject.rows(subject.predictor, images_of([path, ordinary]))
+        except ContractError as error:
+            failed.append(f"{kind}: {error.came}")
         except Exception as error:  # whatever a predictor raises is what came
             failed.append(f"{kind}: {type(error).__name__}: {error}")
         else:
             if not np.isfinite(rows[0]).all() or not rows[0].any():
                 failed.append(f"{kind}: a row that is not finite, or all zeros")
     if failed:
-        raise Broken("; ".join(failed))
+        raise ContractError("; ".join(failed))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.data.cache import DiskCache
-from harness.testing.bench import Bench
+from harness.testing.check import check
 from harness.testing.checks.fitting import REPEATABLE
-from harness.testing.records import check
+from harness.testing.subject import Subject
 
 
 @check(
@@ -15,10 +15,12 @@ from harness.testing.records import check
     needs=REPEATABLE,
     only="trainable",
 )
-def held_out_unseen(bench: Bench) -> None:
+def held_out_unseen(subject: Subject) -> None:
     """A predictor that saw the held-out rows has a score that means nothing."""
-    predictor = bench.fitted(bench.data.training("second"))
-    bench.same(bench.rows(predictor, bench.data.held()), bench.reference(), "with other held-out rows in the folder")
+    predictor = subject.fitted(subject.data.training("second"))
+    subject.same(
+        subject.rows(predictor, subject.data.held()), subject.reference(), "with other held-out rows in the folder"
+    )
 
 
 @check(
@@ -29,12 +31,12 @@ def held_out_unseen(bench: Bench) -> None:
     only="trainable",
     spoils=True,
 )
-def folds_apart(bench: Bench) -> None:
+def folds_apart(subject: Subject) -> None:
     """A run fits all folds in one process, and the rows that this fold holds out are training rows of the others."""
-    wanted = bench.reference()
-    another = bench.fitted(bench.data.other_fold())
-    another.predict(bench.data.held())
-    bench.same(bench.rows(bench.fitted(), bench.data.held()), wanted, "after another fold")
+    wanted = subject.reference()
+    another = subject.fitted(subject.data.other_fold())
+    another.predict(subject.data.held())
+    subject.same(subject.rows(subject.fitted(), subject.data.held()), wanted, "after another fold")
 
 
 @check(
@@ -45,12 +47,12 @@ def folds_apart(bench: Bench) -> None:
     needs=(*REPEATABLE, "folds-apart"),
     spoils=True,
 )
-def cache_key(bench: Bench) -> None:
+def cache_key(subject: Subject) -> None:
     """What one fold leaves in the cache is what another one finds."""
-    bench.reference()  # before another fold could leave something elsewhere
-    cache = DiskCache(bench.new_folder("cache"))
-    if bench.trainable:
-        bench.rows(bench.fitted(bench.data.other_fold(), cache), bench.data.held())
-        bench.rows(bench.fitted(bench.data.elsewhere(), cache), bench.data.elsewhere().images)
+    subject.reference()  # before another fold could leave something elsewhere
+    cache = DiskCache(subject.new_folder("cache"))
+    if subject.trainable:
+        subject.rows(subject.fitted(subject.data.other_fold(), cache), subject.data.held())
+        subject.rows(subject.fitted(subject.data.elsewhere(), cache), subject.data.elsewhere().images)
     for what in ("with a cache that others have filled", "with a cache that holds everything"):
-        bench.same(bench.rows(bench.fitted(cache=cache), bench.data.held()), bench.reference(), what)
+        subject.same(subject.rows(subject.fitted(cache=cache), subject.data.held()), subject.reference(), what)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from harness.plugin import EMBEDDING_DIM
-from harness.testing.bench import Bench
+from harness.testing.check import check
 from harness.testing.checks.declared import CONFIGURED
 from harness.testing.data import images_of
-from harness.testing.records import Broken, check
+from harness.testing.records import ContractError
+from harness.testing.subject import Subject
 
 ROWS = ("shape", "finite")
 STEADY = (*ROWS, "predict-twice")
@@ -23,9 +24,9 @@ _ALONE = (
     mend="see the exception; a fold may be this small, so cap batch sizes and neighbours by the number of rows",
     needs=CONFIGURED,
 )
-def fit_and_predict(bench: Bench) -> None:
+def fit_and_predict(subject: Subject) -> None:
     """All other checks build on it."""
-    bench.life.raised("constructor", "fit", "predict")
+    subject.lifetime.raise_errors_of("constructor", "fit", "predict")
 
 
 @check(
@@ -34,13 +35,13 @@ def fit_and_predict(bench: Bench) -> None:
     mend="return one row of 384 numbers an image, in a numpy array",
     needs=("fit-and-predict",),
 )
-def shape(bench: Bench) -> None:
+def shape(subject: Subject) -> None:
     """A prediction is a sentence embedding an image."""
-    values, count = bench.life.values, len(bench.data.held())
+    values, count = subject.lifetime.values, len(subject.data.held())
     if not isinstance(values, np.ndarray):
-        raise Broken(f"a {type(values).__name__}", "return a numpy array; of a torch tensor, `.cpu().numpy()`")
+        raise ContractError(f"a {type(values).__name__}", "return a numpy array; of a torch tensor, `.cpu().numpy()`")
     if values.shape != (count, EMBEDDING_DIM):
-        raise Broken(f"shape {values.shape} for {count} images")
+        raise ContractError(f"shape {values.shape} for {count} images")
 
 
 @check(
@@ -49,10 +50,10 @@ def shape(bench: Bench) -> None:
     mend="end with `.astype(np.float32)`",
     needs=("shape",),
 )
-def dtype(bench: Bench) -> None:
+def dtype(subject: Subject) -> None:
     """The store keeps float32; integers would lose the prediction."""
-    if bench.life.values.dtype != np.float32:
-        raise Broken(f"dtype {bench.life.values.dtype}")
+    if subject.lifetime.values.dtype != np.float32:
+        raise ContractError(f"dtype {subject.lifetime.values.dtype}")
 
 
 @check(
@@ -61,11 +62,11 @@ def dtype(bench: Bench) -> None:
     mend="look for a division by zero, a logarithm of zero, or half precision that overflows",
     needs=("shape",),
 )
-def finite(bench: Bench) -> None:
+def finite(subject: Subject) -> None:
     """One NaN makes a row, and its fold, worthless."""
-    bad = ~np.isfinite(bench.life.values).all(axis=1)
+    bad = ~np.isfinite(subject.lifetime.values).all(axis=1)
     if bad.any():
-        raise Broken(f"{int(bad.sum())} of {len(bad)} rows hold NaN or infinity, row {int(bad.argmax())} first")
+        raise ContractError(f"{int(bad.sum())} of {len(bad)} rows hold NaN or infinity, row {int(bad.argmax())} first")
 
 
 @check(
@@ -74,11 +75,11 @@ def finite(bench: Bench) -> None:
     mend="where there is nothing to say, predict the mean training target",
     needs=("shape",),
 )
-def not_zero(bench: Bench) -> None:
+def not_zero(subject: Subject) -> None:
     """A row of zeros has no direction, and so no cosine."""
-    bad = (np.asarray(bench.life.values) == 0).all(axis=1)
+    bad = (np.asarray(subject.lifetime.values) == 0).all(axis=1)
     if bad.any():
-        raise Broken(f"{int(bad.sum())} of {len(bad)} rows are all zeros, row {int(bad.argmax())} first")
+        raise ContractError(f"{int(bad.sum())} of {len(bad)} rows are all zeros, row {int(bad.argmax())} first")
 
 
 @check(
@@ -87,9 +88,9 @@ def not_zero(bench: Bench) -> None:
     mend="`predict` must change nothing in the predictor and draw no random numbers (dropout: `model.eval()`)",
     needs=ROWS,
 )
-def predict_twice(bench: Bench) -> None:
+def predict_twice(subject: Subject) -> None:
     """Test images are predicted after the held-out ones, and by `harness predict` once more."""
-    bench.same(bench.rows(bench.living, bench.data.held()), bench.reference(), "the second time")
+    subject.same(subject.rows(subject.predictor, subject.data.held()), subject.reference(), "the second time")
 
 
 @check(
@@ -98,11 +99,15 @@ def predict_twice(bench: Bench) -> None:
     mend="row i must belong to images[i]: do not sort, and key what is remembered by `images.digests` in their order",
     needs=STEADY,
 )
-def order(bench: Bench) -> None:
+def order(subject: Subject) -> None:
     """Rows that are mixed up score like chance, and nothing else shows it."""
-    held = bench.data.held()
+    held = subject.data.held()
     moved = np.random.default_rng(1).permutation(len(held))
-    bench.same(bench.rows(bench.living, held.take(moved.tolist())), bench.reference()[moved], f"order {moved.tolist()}")
+    subject.same(
+        subject.rows(subject.predictor, held.take(moved.tolist())),
+        subject.reference()[moved],
+        f"order {moved.tolist()}",
+    )
 
 
 @check(
@@ -111,10 +116,14 @@ def order(bench: Bench) -> None:
     mend=_ALONE,
     needs=STEADY,
 )
-def subset(bench: Bench) -> None:
+def subset(subject: Subject) -> None:
     """Test sets come in parts."""
     some = [6, 1, 3]
-    bench.same(bench.rows(bench.living, bench.data.held().take(some)), bench.reference()[some], f"images {some} alone")
+    subject.same(
+        subject.rows(subject.predictor, subject.data.held().take(some)),
+        subject.reference()[some],
+        f"images {some} alone",
+    )
 
 
 @check(
@@ -123,9 +132,9 @@ def subset(bench: Bench) -> None:
     mend="do not squeeze: `np.squeeze`, `.squeeze()` and `[0]` lose the first axis of a batch of one",
     needs=ROWS,
 )
-def one_image(bench: Bench) -> None:
+def one_image(subject: Subject) -> None:
     """`harness predict photo.png` asks for one, and the last batch of many may hold one."""
-    bench.rows(bench.living, bench.data.held().take([0]))
+    subject.rows(subject.predictor, subject.data.held().take([0]))
 
 
 @check(
@@ -134,11 +143,11 @@ def one_image(bench: Bench) -> None:
     mend=_ALONE + "; pad a batch of one if its kernels round differently",
     needs=(*STEADY, "one-image"),
 )
-def one_at_a_time(bench: Bench) -> None:
+def one_at_a_time(subject: Subject) -> None:
     """Whoever scores a predictor may batch as he likes."""
-    held = bench.data.held()
-    rows = np.concatenate([bench.rows(bench.living, held.take([i])) for i in range(len(held))])
-    bench.same(rows, bench.reference(), "one at a time")
+    held = subject.data.held()
+    rows = np.concatenate([subject.rows(subject.predictor, held.take([i])) for i in range(len(held))])
+    subject.same(rows, subject.reference(), "one at a time")
 
 
 @check(
@@ -147,12 +156,12 @@ def one_at_a_time(bench: Bench) -> None:
     mend=_ALONE,
     needs=STEADY,
 )
-def company(bench: Bench) -> None:
+def company(subject: Subject) -> None:
     """Otherwise the held-out rows inform each other, and a score is not that of one image."""
-    odd, folder = bench.data.odd(), bench.data.folder
+    odd, folder = subject.data.odd(), subject.data.folder
     others = [odd["all white"], folder / "first" / "images" / "row00.png", odd["all black"]]
     paths = [*others[:2], *sorted((folder / "probe").iterdir())[:4], others[2]]
-    bench.same(bench.rows(bench.living, images_of(paths))[2:6], bench.reference()[:4], "among other images")
+    subject.same(subject.rows(subject.predictor, images_of(paths))[2:6], subject.reference()[:4], "among other images")
 
 
 @check(
@@ -161,10 +170,10 @@ def company(bench: Bench) -> None:
     mend=f"begin `predict` with `if len(images) == 0: return np.zeros((0, {EMBEDDING_DIM}), dtype=np.float32)`",
     needs=("shape",),
 )
-def no_images(bench: Bench) -> None:
+def no_images(subject: Subject) -> None:
     """A part of a split test set may be empty."""
-    none = bench.data.held().take([])
-    bench.rows(bench.living, none)
-    words = bench.living.explain(none)
-    if not isinstance(words, list) or words:
-        raise Broken(f"explain returned {words!r}", "return one list an image: here `[]`")
+    none = subject.data.held().take([])
+    subject.rows(subject.predictor, none)
+    explained = subject.predictor.explain(none)
+    if not isinstance(explained, list) or explained:
+        raise ContractError(f"explain returned {explained!r}", "return one list an image: here `[]`")

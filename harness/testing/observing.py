@@ -43,40 +43,40 @@ class NetworkBlockedError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
-    """Something that was done: ``kind`` is read, write, network, thread or process."""
+class Action:
+    """Something that was done to the process: ``kind`` is read, write, network, thread or process."""
 
     kind: str
     what: str
 
 
 @dataclass
-class Stage:
+class ObservedCall:
     """What happened while one method of a predictor ran.
 
     Parameters
     ----------
-    name
-        The method.
+    method
+        Its name.
     error
         What it raised, or None.
-    deeds
+    actions
         What it did to the process.
     output
         What it printed on stdout and stderr.
-    disturbed
+    changed_generators
         Global random generators whose state it changed.
     """
 
-    name: str
+    method: str
     error: BaseException | None = None
-    deeds: list[Deed] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
     output: bytes = b""
-    disturbed: list[str] = field(default_factory=list)
+    changed_generators: list[str] = field(default_factory=list)
 
 
-class Watch:
-    """Watches this process from now on; a network is out of reach in it.
+class ProcessObserver:
+    """Observes this process from now on; a network is out of reach in it.
 
     Parameters
     ----------
@@ -86,33 +86,33 @@ class Watch:
 
     def __init__(self, output: Path) -> None:
         self._output = output
-        self._stage: Stage | None = None
+        self._call: ObservedCall | None = None
         sys.addaudithook(self._hear)
         self._see_threads()
 
     @contextmanager
-    def stage(self, stages: dict[str, Stage], name: str) -> Iterator[Stage]:
-        """Watch what happens within, and note it in ``stages``; an exception is noted too and goes no further."""
-        seen = stages[name] = Stage(name)
+    def observe(self, calls: dict[str, ObservedCall], method: str) -> Iterator[ObservedCall]:
+        """Note in ``calls`` what happens within; an exception is noted too and goes no further."""
+        seen = calls[method] = ObservedCall(method)
         before, states = self._printed(), random_states()
-        self._stage = seen
+        self._call = seen
         try:
             yield seen
         except (Exception, SystemExit) as error:
             seen.error = error
         finally:
-            self._stage = None
+            self._call = None
             seen.output = self._printed()[len(before) :]
             after = random_states()
-            seen.disturbed = [name for name, state in states.items() if after.get(name) != state]
+            seen.changed_generators = [name for name, state in states.items() if after.get(name) != state]
 
     def _see_threads(self) -> None:
         """Note threads that are started: before Python 3.12 they raise no audit event."""
         start = threading.Thread.start
 
         def noted(thread: threading.Thread) -> None:
-            if self._stage is not None:
-                self._stage.deeds.append(Deed("thread", thread.name))
+            if self._call is not None:
+                self._call.actions.append(Action("thread", thread.name))
             start(thread)
 
         threading.Thread.start = noted  # type: ignore[method-assign, assignment]
@@ -126,22 +126,22 @@ class Watch:
         return self._output.read_bytes()
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        stage = self._stage
+        call = self._call
         if event in _LOOKUPS or event in _SENDING:
             place = _place(event, arguments)
             if place is not None:
-                if stage is not None:
-                    stage.deeds.append(Deed("network", place))
+                if call is not None:
+                    call.actions.append(Action("network", place))
                 raise NetworkBlockedError(f"the conformance kit keeps predictors from the network: {place}")
-        elif stage is not None:
+        elif call is not None:
             if event == "open":
                 path, _, flags = arguments
                 if isinstance(path, (str, bytes)):
-                    stage.deeds.append(Deed("write" if flags & _WRITING else "read", _absolute(path)))
+                    call.actions.append(Action("write" if flags & _WRITING else "read", _absolute(path)))
             elif event in _CHANGING:
-                stage.deeds += [Deed("write", path) for path in _changed(event, arguments)]
+                call.actions += [Action("write", path) for path in _changed(event, arguments)]
             elif event in _PROCESSES:
-                stage.deeds.append(Deed("process", str(arguments[0]) if arguments else event))
+                call.actions.append(Action("process", str(arguments[0]) if arguments else event))
 
 
 def random_states() -> dict[str, bytes]:

@@ -1,0 +1,12 @@
+"""Worker processes: started, given work, held to limits, and ended with all that they started.
+
+The parent's side is ``WorkerGroup``, which starts ``WorkerProcess``es and receives what they reply; the worker's side
+is a function that is handed a ``Connection``.
+"""
+
+from harness.process.child import Connection
+from harness.process.cores import usable_cores
+from harness.process.group import WorkerGroup
+from harness.process.parent import End, Limits, WorkerProcess
+
+__all__ = ["Connection", "End", "Limits", "WorkerGroup", "WorkerProcess", "usable_cores"]
