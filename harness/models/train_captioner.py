@@ -45,7 +45,7 @@ from harness.models.convert import MEAN, STD, write_json
 from harness.models.drawings import EVALUATION_SEED, Drawings, shift
 from harness.models.resolve import TINY_FOLDER
 from harness.models.retrieval import normalise
-from harness.models.schedule import warmed_cosine
+from harness.training import warmup_cosine
 
 LOG = logging.getLogger("harness.models.train_captioner")
 END = "<|endoftext|>"
@@ -304,7 +304,7 @@ def _train(settings: Settings, drawings: Drawings, unseen: Drawings, out: Path) 
             return figures
         rows, pictures = next(batches)
         loss = teacher_forcing(model, pictures, labels[rows])
-        recent.append(_update(model, optimizer, loss, warmed_cosine(progress, settings.warmup)))
+        recent.append(_update(model, optimizer, loss, warmup_cosine(progress, 1.0, settings.warmup, least=1e-3)))
         step += 1
         if step % 50 == 0:
             pace = 50 * settings.batch / (time.monotonic() - logged)

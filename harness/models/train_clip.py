@@ -33,7 +33,7 @@ from harness.errors import InputError
 from harness.models.convert import TINY_CLIP, write_bundle
 from harness.models.drawings import EVALUATION_SEED, Drawings, shift
 from harness.models.retrieval import normalise, retrieval_among
-from harness.models.schedule import warmed_cosine
+from harness.training import warmup_cosine
 
 LOG = logging.getLogger("harness.models.train_clip")
 MASKED = 0.5
@@ -257,12 +257,8 @@ def _train(settings: Settings, drawings: Drawings, unseen: Drawings, out: Path) 
             return figures
         model.visual.patch_dropout.prob = MASKED if progress < settings.masked else 0.0
         rows, pictures = next(batches)
-        recent = [
-            *recent[-49:],
-            _update(
-                trainee, optimizer, pictures, cut(ids[rows]), settings.rate * warmed_cosine(progress, settings.warmup)
-            ),
-        ]
+        rate = settings.rate * warmup_cosine(progress, 1.0, settings.warmup, least=1e-3)
+        recent = [*recent[-49:], _update(trainee, optimizer, pictures, cut(ids[rows]), rate)]
         step += 1
         if step % 25 == 0:
             pace = 25 * settings.batch / (time.monotonic() - logged)

@@ -17,6 +17,7 @@ from harness.plugin import (
     Requirements,
     hookimpl,
 )
+from harness.training import l2_normalised
 from harness_baselines.backbones import backbone_features, backbone_parameters
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class KnnPredictor(Predictor):
         features = backbone_features(self.context, train.images, self.config.backbone)
         centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         scale = (features.std(axis=0, dtype=np.float64) + 1e-6).astype(np.float32)
-        table = _unit((features - centre) / scale)
+        table = l2_normalised((features - centre) / scale)
         count, power = self._choose(table, train)
         mean = train.targets.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._state = {
@@ -113,7 +114,7 @@ class KnnPredictor(Predictor):
         features = backbone_features(self.context, images, self.config.backbone)
         result = np.empty((len(images), state["targets"].shape[1]), dtype=np.float32)
         for start in range(0, len(result), _CHUNK):
-            part = _unit((features[start : start + _CHUNK] - state["centre"]) / state["scale"])
+            part = l2_normalised((features[start : start + _CHUNK] - state["centre"]) / state["scale"])
             similarity = part @ state["table"].T
             nearest = _top(similarity, count)
             result[start : start + _CHUNK] = _average(similarity, nearest, state["targets"], power, state["mean"])
@@ -148,10 +149,6 @@ class KnnPredictor(Predictor):
         return ParameterCount(0, backbone_parameters(self.context, self.config.backbone))
 
 
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
 def _top(similarity: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Return the columns of the ``count`` largest entries of each row, in no order."""
     count = min(count, similarity.shape[1])
@@ -170,7 +167,7 @@ def _average(
     weights[np.take_along_axis(similarity, nearest, axis=1) <= 0.0] = 0.0  # 0 ** 0 is 1
     total = np.einsum("ik,ikd->id", weights, targets[nearest])
     total[weights.sum(axis=1) <= 0.0] = mean
-    return _unit(total)
+    return l2_normalised(total)
 
 
 @hookimpl

@@ -16,6 +16,7 @@ from harness.plugin import (
     Requirements,
     hookimpl,
 )
+from harness.training import mean_direction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +40,7 @@ class MeanPredictor(Predictor):
 
     def fit(self, train: TrainingData) -> None:
         """Average the targets."""
-        total = train.targets.mean(axis=0, dtype=np.float64)
-        self._mean = (total / np.linalg.norm(total)).astype(np.float32)
+        self._mean = mean_direction(train.targets)
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return the mean once an image, shape (len(images), 384)."""

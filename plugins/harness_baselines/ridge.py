@@ -17,6 +17,7 @@ from harness.plugin import (
     Requirements,
     hookimpl,
 )
+from harness.training import l2_normalised
 from harness_baselines.backbones import backbone_features, backbone_parameters
 
 if TYPE_CHECKING:
@@ -148,8 +149,7 @@ def _choose_alpha(features: NDArray[np.float64], targets: NDArray[np.float64], g
     scores = np.zeros(len(_ALPHAS))
     for inside, outside in GroupKFold(folds).split(features, groups=groups):
         for k, (weight, bias) in enumerate(ridge_path(features[inside], targets[inside], _ALPHAS)):
-            guess = features[outside] @ weight + bias
-            guess /= np.maximum(np.linalg.norm(guess, axis=1, keepdims=True), 1e-12)
+            guess = l2_normalised(features[outside] @ weight + bias)
             scores[k] += np.einsum("ij,ij->", guess, targets[outside])
     return _ALPHAS[int(scores.argmax())]
 

@@ -97,7 +97,8 @@ class ClipNetConfig(PredictorConfig):
 
     # What it costs.
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Autocast type. auto: bfloat16 on a GPU that has it, else float16 there, float32 on a CPU."
+        "auto",
+        description="Autocast type. auto: bfloat16 on a GPU that has it, float16 on others, float32 on a CPU.",
     )
     gradient_checkpointing: bool = Field(False, description="Recompute the tower's activations: slower, less memory.")
     cache_images_mb: int = Field(

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.plugin import EMBEDDING_DIM
-from harness_clipnet.plan import layer_plan
+from harness.training import precision_name
+from harness_clipnet.tower import layer_plan
 
 if TYPE_CHECKING:
     from harness.plugin import ParameterCount
@@ -67,7 +68,7 @@ def _tokens(tower_config: Any, size: int) -> int:
 
 def _half(config: ClipNetConfig, device: str) -> bool:
     """Whether autocast computes in two bytes."""
-    return config.precision != "float32" and not (config.precision == "auto" and device.startswith("cpu"))
+    return precision_name(device, config.precision) != "float32"
 
 
 def _pixels(size: int) -> int:

@@ -1,27 +1,59 @@
-"""The network: tower, pooled output, wide head."""
+"""The network: tower, pooled output, wide head; what training changes of it, how fast, and the average of that."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from harness.plugin import EMBEDDING_DIM, ParameterCount
+from harness.training import parameter_groups
 from harness_clipnet.config import ClipNetConfig
-from harness_clipnet.plan import layer_plan
-from harness_clipnet.tower import apply_plan, build_tower, pooled
+from harness_clipnet.tower import apply_plan, build_tower, core, is_lora, layer_of, layer_plan, pooled
 
-if TYPE_CHECKING:
-    from harness_clipnet.batches import Blend
+
+@dataclass(frozen=True)
+class Mixup:
+    """Mixup (Zhang et al. 2018, arXiv:1710.09412): each row becomes a mixture of itself and another one.
+
+    Applied to the tower's pooled output and to the targets alike, which is manifold mixup (Verma et al. 2019,
+    arXiv:1806.05236) between tower and head: the head sees the same kind of mixture in both phases. A target between
+    two unit rows is shorter than they are, which a cosine does not see.
+
+    Parameters
+    ----------
+    share
+        Of the row itself, 0..1; one for the whole batch, as in the papers' code.
+    other
+        Position of the other row, shape (n,).
+    """
+
+    share: float
+    other: torch.Tensor
+
+    @classmethod
+    def draw(cls, rows: int, alpha: float, rng: np.random.Generator) -> Mixup | None:
+        """Draw the share from Beta(alpha, alpha), and who is mixed with whom; None if ``alpha`` is 0."""
+        if alpha == 0.0:
+            return None
+        return cls(float(rng.beta(alpha, alpha)), torch.from_numpy(rng.permutation(rows)))
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Mix rows, shape (n, d)."""
+        return torch.lerp(rows[self.other.to(rows.device)], rows, self.share)
 
 
 class Head(nn.Sequential):
     """Pooled output (n, hidden) to embeddings (n, 384), not normalised."""
 
-    def forward(self, features: torch.Tensor, blend: Blend | None = None) -> torch.Tensor:
-        """Predict embeddings, of mixtures of rows if ``blend`` is given."""
-        return super().forward(features if blend is None else blend(features))
+    def forward(self, features: torch.Tensor, mixup: Mixup | None = None) -> torch.Tensor:
+        """Predict embeddings, of mixtures of rows if ``mixup`` is given."""
+        return super().forward(features if mixup is None else mixup(features))
 
 
 def build_head(hidden_size: int, width: int, dropout: float = 0.0) -> Head:
@@ -47,9 +79,18 @@ class ClipNet(nn.Module):
         self.tower = tower
         self.head = head
 
-    def forward(self, pixels: torch.Tensor, blend: Blend | None = None) -> torch.Tensor:
-        """Predict embeddings, of mixtures of rows if ``blend`` is given."""
-        return self.head(pooled(self.tower, pixels), blend)
+    def forward(self, pixels: torch.Tensor, mixup: Mixup | None = None) -> torch.Tensor:
+        """Predict embeddings, of mixtures of rows if ``mixup`` is given."""
+        return self.head(pooled(self.tower, pixels), mixup)
+
+
+def prepare_tower(tower: nn.Module, config: ClipNetConfig) -> None:
+    """Apply the layer plan (``InputError`` if it asks for too much); if the head alone is trained, freeze the tower."""
+    plan = layer_plan(tower.config.num_hidden_layers, config.lora_rate, config.nfz_rate)
+    if config.epochs:
+        apply_plan(tower, plan, config)
+    else:
+        tower.requires_grad_(False)
 
 
 def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -62,21 +103,94 @@ def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:
     return state | {name: value for name, value in network.named_buffers() if name in persistent}
 
 
+@torch.no_grad()
+def restore(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Copy a state that ``trained_state`` named back into the network."""
+    for name, value in trained_state(network).items():
+        value.copy_(state[name])
+
+
+class MovingAverage:
+    """Exponential moving average of trained parameters and BatchNorm buffers.
+
+    Averaged weights belong to averaged statistics: with the last step's buffers they would be fed activations
+    normalised for another network. Frozen weights are neither copied nor averaged, which is why this is not
+    ``torch.optim.swa_utils.AveragedModel``: that would hold a second tower.
+
+    Parameters
+    ----------
+    network
+        What is averaged.
+    decay
+        Weight of the past, at most; over the first steps it is (1 + t) / (10 + t), as in TensorFlow's
+        ``ExponentialMovingAverage``, so that a short training forgets its start.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self._network = network
+        self._decay = decay
+        self._steps = 0
+        self._average = {name: value.clone() for name, value in trained_state(network).items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the network as it stands after a step."""
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+        self._steps += 1
+        for name, value in trained_state(self._network).items():
+            average = self._average[name]
+            if average.is_floating_point():
+                average.lerp_(value.to(average.dtype), 1.0 - decay)
+            else:  # BatchNorm's count of batches
+                average.copy_(value)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Let the network be the average, for as long as the context lasts."""
+        own = {name: value.clone() for name, value in trained_state(self._network).items()}
+        self.copy_to_network()
+        try:
+            yield
+        finally:
+            restore(self._network, own)
+
+    def copy_to_network(self) -> None:
+        """Let the network be the average from now on."""
+        restore(self._network, self._average)
+
+
+def head_groups(head: nn.Module, config: ClipNetConfig, rate: float) -> list[dict[str, Any]]:
+    """Return AdamW's groups for the head alone."""
+    return parameter_groups(((name, value, rate) for name, value in head.named_parameters()), config.weight_decay)
+
+
+def network_groups(network: ClipNet, config: ClipNetConfig, head_rate: float) -> list[dict[str, Any]]:
+    """Return AdamW's groups for all that the plan lets train.
+
+    The last layer and the last norm have ``lr_tower``; each layer below has ``layer_decay`` times the rate of
+    the one above it (as in ULMFiT, Howard & Ruder 2018, and BEiT, Bao et al. 2021). LoRA starts from ``lr_lora``.
+    """
+    body = core(network.tower)
+    layers = len(body.encoder.layers)
+
+    def rated() -> Iterator[tuple[str, nn.Parameter, float]]:
+        for name, value in body.named_parameters():
+            layer = layer_of(name)
+            below = 0 if layer is None else layers - 1 - layer
+            rate = config.lr_lora if is_lora(name) and config.lr_lora else config.lr_tower
+            yield name, value, rate * config.layer_decay**below
+        for name, value in network.head.named_parameters():
+            yield f"head.{name}", value, head_rate
+
+    return parameter_groups(rated(), config.weight_decay)
+
+
 def count_parameters(network: ClipNet) -> ParameterCount:
     """Count all parameters, and those training may change."""
     return ParameterCount(
         trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
         total=sum(p.numel() for p in network.parameters()),
     )
-
-
-def prepare_tower(tower: nn.Module, config: ClipNetConfig) -> None:
-    """Apply the layer plan (``InputError`` if it asks for too much); if the head alone is trained, freeze the tower."""
-    plan = layer_plan(tower.config.num_hidden_layers, config.lora_rate, config.nfz_rate)
-    if config.epochs:
-        apply_plan(tower, plan, config)
-    else:
-        tower.requires_grad_(False)
 
 
 def planned_parameters(config: ClipNetConfig, tower_config: Any) -> ParameterCount:

@@ -1,20 +1,35 @@
-"""The predictor ``clipnet``. Nothing heavy is imported before it is used."""
+"""The predictor ``clipnet``, its model files, and what it explains. Nothing heavy is imported before it is used."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.plugin import EMBEDDING_DIM, Explanation, NotFittedError, ParameterCount, Predictor, Requirements
+from harness.plugin import (
+    EMBEDDING_DIM,
+    Explanation,
+    InputError,
+    NotFittedError,
+    ParameterCount,
+    Predictor,
+    Requirements,
+)
+from harness.training import l2_normalised, seeded
 from harness_clipnet.config import PRESETS, ClipNetConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.plugin import Images, TrainingData
-    from harness_clipnet.fitting import Fitted
+    from harness.plugin import Context, Images, TrainingData
+    from harness_clipnet.training import Fitted
+
+_ARCHITECTURE = ("lora_rate", "nfz_rate", "rank", "lora_scale", "head_width", "epochs")
+_BLOCK = 1024
 
 
 class ClipNetPredictor(Predictor):
@@ -30,40 +45,43 @@ class ClipNetPredictor(Predictor):
     presets = PRESETS
 
     _fitted: Fitted | None = None
+    _prompts: PromptTable | None = None
 
     def fit(self, train: TrainingData) -> None:
         """Train on the fold's rows; an inner split by group, if asked for, is taken out of them."""
-        from harness_clipnet.fitting import fit_network
+        from harness_clipnet.training import fit_network
 
         self._fitted = None  # a second fit must not hold two networks
         self._fitted = fit_network(self.config, self.context, train)
+        limit, seed = self.config.max_prompts, self.context.seed
+        self._prompts = PromptTable.of_training(train.prompts, train.targets, limit, seed)
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return unit rows, shape (len(images), 384)."""
-        from harness_clipnet.fitting import predict_rows
+        from harness_clipnet.training import predict_rows
 
         fitted = self._ready("predict")
         if len(images) == 0:
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
-        rows = predict_rows(fitted, images, self.config, self.context)
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return l2_normalised(predict_rows(fitted, images, self.config, self.context))
 
     def explain(self, images: Images) -> list[list[Explanation]]:
         """Name the training prompts nearest to each prediction, by cosine, best first."""
-        fitted = self._ready("explain")
-        return fitted.prompts.nearest(self.predict(images), self.config.nearest)
+        self._ready("explain")
+        assert self._prompts is not None
+        return self._prompts.nearest(self.predict(images), self.config.nearest)
 
     def save(self, folder: Path) -> None:
         """Write adapters, trained layers, head and the prompts; the tower's own weights are not copied."""
-        from harness_clipnet.files import save_fitted
-
-        save_fitted(self._ready("save"), self.config, folder)
+        fitted = self._ready("save")
+        assert self._prompts is not None
+        save_fitted(fitted, self.config, folder)
+        self._prompts.save(folder)
 
     def load(self, folder: Path) -> None:
         """Load ``tower`` again and put what ``save`` wrote into it. ``InputError`` if it is another tower."""
-        from harness_clipnet.files import load_fitted
-
         self._fitted = load_fitted(folder, self.config, self.context)
+        self._prompts = PromptTable.load(folder)
 
     def requirements(self, rows: int) -> Requirements:
         """Name the tower, and estimate size and memory from its shape, where that needs no network."""
@@ -93,3 +111,117 @@ class ClipNetPredictor(Predictor):
         if self._fitted is None:
             raise NotFittedError(f"clipnet: call fit or load before {what}")
         return self._fitted
+
+
+def save_fitted(fitted: Fitted, config: ClipNetConfig, folder: Path) -> None:
+    """Write ``clipnet.json`` and ``clipnet.safetensors``: adapters, trained layers and head, but no whole tower."""
+    from safetensors.torch import save_file
+
+    from harness_clipnet.network import trained_state
+
+    about = {
+        "tower": config.tower,
+        "tower_hash": fitted.tower_hash,
+        "architecture": {key: getattr(config, key) for key in _ARCHITECTURE},
+        "preprocessing": asdict(fitted.preprocessing),
+    }
+    (folder / "clipnet.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+    state = {name: value.cpu().contiguous() for name, value in trained_state(fitted.network).items()}
+    save_file(state, str(folder / "clipnet.safetensors"))
+
+
+def load_fitted(folder: Path, config: ClipNetConfig, context: Context) -> Fitted:
+    """Read what ``save_fitted`` wrote, onto the tower that ``config`` names.
+
+    Raises
+    ------
+    InputError
+        If that tower is not the one the saved weights belong to, or the files do not belong together.
+    """
+    from safetensors.torch import load_file
+
+    from harness_clipnet.network import restore, trained_state
+    from harness_clipnet.pixels import Preprocessing
+    from harness_clipnet.training import Fitted, start_network
+
+    about = json.loads((folder / "clipnet.json").read_text(encoding="utf-8"))
+    stored = about["preprocessing"]
+    preprocessing = Preprocessing(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+    with seeded(
+        context.seed, context.device
+    ):  # what is drawn here is overwritten below; only the caller's random numbers matter
+        network, _, digest = start_network(config.model_copy(update=about["architecture"]), preprocessing)
+    if digest != about["tower_hash"]:
+        raise InputError(
+            f"{folder}: trained on the tower {about['tower']} with weights {about['tower_hash']}, but "
+            f"clipnet.tower={config.tower} has weights {digest}; name the checkpoint it was trained on, or train again"
+        )
+    state, expected = load_file(str(folder / "clipnet.safetensors")), trained_state(network)
+    odd = sorted(
+        {key for key in state.keys() & expected.keys() if state[key].shape != expected[key].shape}
+        | (state.keys() ^ expected.keys())
+    )
+    if odd:
+        raise InputError(
+            f"{folder}: clipnet.safetensors and clipnet.json do not belong together ({len(odd)} weights are missing, "
+            f"unknown or of another shape, {odd[0]} first); copy the folder again, or train again"
+        )
+    restore(network, state)
+    return Fitted(network.to(context.device).eval(), preprocessing, digest)
+
+
+class PromptTable:
+    """Distinct prompts with their embeddings.
+
+    Parameters
+    ----------
+    prompts
+        n texts.
+    embeddings
+        Unit rows, shape (n, 384). Half precision: cosines are right to three decimals, at half the disk.
+    """
+
+    def __init__(self, prompts: Sequence[str], embeddings: NDArray[np.float16]) -> None:
+        self._prompts = list(prompts)
+        self._embeddings = embeddings
+
+    @classmethod
+    def of_training(cls, prompts: Sequence[str], targets: NDArray[np.float32], limit: int, seed: int) -> PromptTable:
+        """Keep each prompt once, and at most ``limit`` of them, chosen by the seed."""
+        first: dict[str, int] = {}
+        for i, prompt in enumerate(prompts):
+            first.setdefault(prompt, i)
+        rows = np.array(list(first.values()), dtype=np.int64)
+        if len(rows) > limit:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, size=limit, replace=False))
+        return cls([prompts[i] for i in rows], targets[rows].astype(np.float16))
+
+    def nearest(self, predictions: NDArray[np.float32], count: int) -> list[list[Explanation]]:
+        """Return the ``count`` prompts of highest cosine with each unit prediction, shape (m, 384), best first."""
+        count = min(count, len(self._prompts))
+        if count == 0:
+            return [[] for _ in predictions]
+        table = self._embeddings.astype(np.float32)
+        found = []
+        for start in range(0, len(predictions), _BLOCK):
+            cosines = predictions[start : start + _BLOCK] @ table.T
+            best = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+            for row, columns in zip(cosines, best, strict=True):
+                ordered = sorted(columns.tolist(), key=lambda j: (-row[j], j))
+                found.append([Explanation("prompt", self._prompts[j], float(row[j])) for j in ordered])
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write ``prompts.json`` and ``prompts.safetensors``."""
+        from safetensors.numpy import save_file
+
+        (folder / "prompts.json").write_text(json.dumps(self._prompts, ensure_ascii=False), encoding="utf-8")
+        save_file({"embeddings": self._embeddings}, str(folder / "prompts.safetensors"))
+
+    @classmethod
+    def load(cls, folder: Path) -> PromptTable:
+        """Read what ``save`` wrote."""
+        from safetensors.numpy import load_file
+
+        prompts = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
+        return cls(prompts, load_file(str(folder / "prompts.safetensors"))["embeddings"])

@@ -1,8 +1,10 @@
-"""The CLIP vision tower: loading it, naming its weights, and making the planned parts of it trainable."""
+"""The CLIP vision tower: which layers are frozen, adapted or trained, loading it, and putting that plan into it."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from harness.models import fetch_model
 from harness.models.loading import quiet_transformers
 from harness.plugin import InputError
 from harness_clipnet.config import ClipNetConfig
-from harness_clipnet.plan import LayerPlan
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
@@ -121,6 +122,53 @@ def recompute_activations(tower: Any) -> None:
     """Trade time for memory: layers keep only their inputs in training. The method has another name from 5.20 on."""
     enable = getattr(tower, "activation_checkpointing_enable", None) or tower.gradient_checkpointing_enable
     enable({"use_reentrant": False})
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What training may do to each of ``layers`` transformer layers, counted from the image side.
+
+    Parameters
+    ----------
+    layers
+        How many there are.
+    lora
+        Layers whose attention projections get a low-rank update, everything else in them frozen.
+    trained
+        The last layers, trained in full. What is in neither is frozen.
+    """
+
+    layers: int
+    lora: range
+    trained: range
+
+    @property
+    def frozen(self) -> range:
+        """The first layers, which stay as they are."""
+        return range(self.lora.start)
+
+
+def layer_plan(layers: int, lora_rate: float, nfz_rate: float) -> LayerPlan:
+    """Plan ``int(layers * lora_rate)`` LoRA layers below ``int(layers * nfz_rate)`` trained ones.
+
+    Raises
+    ------
+    InputError
+        If the two together are more than the tower has.
+    """
+    lora, trained = _share(layers, lora_rate), _share(layers, nfz_rate)
+    if lora + trained > layers:
+        raise InputError(
+            f"clipnet.lora_rate={lora_rate} and clipnet.nfz_rate={nfz_rate} ask for {lora} + {trained} layers, "
+            f"but the tower has {layers}; lower one of them, so that their sum is at most 1"
+        )
+    first_trained = layers - trained
+    return LayerPlan(layers, range(first_trained - lora, first_trained), range(first_trained, layers))
+
+
+def _share(layers: int, rate: float) -> int:
+    """Round down, but not because a decimal rate has no exact binary form (100 * .29 is 28.999…96)."""
+    return math.floor(layers * rate + 1e-9)
 
 
 def apply_plan(tower: nn.Module, plan: LayerPlan, config: ClipNetConfig) -> None:

@@ -1,25 +1,252 @@
-"""The training loop: one stage for the head alone on cached features, one for tower and head."""
+"""From options and training rows to a trained network: the head on cached features first, then tower and head."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from harness.plugin import HarnessError
-from harness_clipnet.ema import MovingAverage, restore
-from harness_clipnet.network import trained_state
-from harness_clipnet.optim import schedule, set_rates
+from harness.models import fetch_model
+from harness.plugin import InputError
+from harness.training import (
+    BestEpoch,
+    Precision,
+    ScheduledAdamW,
+    check_loss,
+    epoch_batches,
+    inner_split,
+    seeded,
+    torch_generator,
+)
+from harness_clipnet.network import (
+    ClipNet,
+    Mixup,
+    MovingAverage,
+    build_head,
+    head_groups,
+    network_groups,
+    prepare_tower,
+    restore,
+    trained_state,
+)
+from harness_clipnet.pixels import PixelSource, Preprocessing, augment, read_preprocessing
+from harness_clipnet.tower import load_tower, pooled, recompute_activations, weights_hash
 
 if TYPE_CHECKING:
-    from harness.plugin import Context
-    from harness_clipnet.batches import Blend
+    from numpy.typing import NDArray
+
+    from harness.plugin import Context, Images, TrainingData
     from harness_clipnet.config import ClipNetConfig
+
+_LEAST_BATCH = 4  # smaller batches take other matrix kernels, whose rounding differs in the last bits
+_HEAD, _TOWER = 0, 1  # the stages, in the seeds of their orders
+
+
+@dataclass
+class Fitted:
+    """A network that can predict.
+
+    Parameters
+    ----------
+    network
+        On its device, in evaluation mode.
+    preprocessing
+        What its images went through in training.
+    tower_hash
+        ``weights_hash`` of the tower before LoRA and training.
+    """
+
+    network: ClipNet
+    preprocessing: Preprocessing
+    tower_hash: str
+
+
+def start_network(
+    config: ClipNetConfig, preprocessing: Preprocessing | None = None
+) -> tuple[ClipNet, Preprocessing, str]:
+    """Load the tower, apply the plan and put a new head on it, on the CPU.
+
+    The caller seeds torch's global generator; LoRA and head are drawn from it. With no tower epochs nothing in
+    the tower is adapted.
+
+    Returns
+    -------
+    network, preprocessing, tower_hash
+        ``preprocessing`` is the given one, or else the checkpoint's.
+
+    Raises
+    ------
+    InputError
+        If the tower cannot be had, the plan asks for too many layers, or images are smaller than a patch.
+    """
+    folder = fetch_model(config.tower, tiny="clip", option="clipnet.tower")
+    tower = load_tower(folder, config.tower)
+    shape = tower.config
+    preprocessing = preprocessing or read_preprocessing(folder, shape.image_size, config.image_size)
+    if preprocessing.size < shape.patch_size:
+        raise InputError(
+            f"clipnet.image_size={preprocessing.size}: the patches of tower {config.tower} are {shape.patch_size} "
+            f"pixels wide; give at least that"
+        )
+    digest = weights_hash(tower)
+    head = build_head(shape.hidden_size, config.head_width, config.head_dropout)
+    prepare_tower(tower, config)
+    return ClipNet(tower, head), preprocessing, digest
+
+
+def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) -> Fitted:
+    """Train on all rows of a fold, or all but the inner split. Raises ``InputError`` for what cannot be trained."""
+    if not config.epochs and not config.head_epochs:
+        raise InputError("clipnet.epochs=0 and clipnet.head_epochs=0 leave nothing to train; set one of them")
+    inside, outside = inner_split(train.groups, config.inner_share)
+    if len(inside) < 2:
+        raise InputError(
+            f"clipnet: BatchNorm needs at least 2 training rows, this fold has {len(inside)}; lower --folds"
+        )
+    with seeded(context.seed, context.device):
+        network, preprocessing, digest = start_network(config)
+        _start_at_the_mean(network.head, train.targets[inside])
+        network.to(context.device)
+        fitting = _Fitting(config, context, train, network, preprocessing, digest, inside, outside)
+        if config.head_epochs:
+            train_stage(fitting.head_stage(), config, context)
+        if config.epochs:
+            train_stage(fitting.tower_stage(), config, context)
+    return Fitted(network.eval(), preprocessing, digest)
+
+
+def predict_rows(
+    fitted: Fitted, images: Images, config: ClipNetConfig, context: Context, module: nn.Module | None = None
+) -> NDArray[np.float32]:
+    """Return one row an image, in order: of the network, or of ``module`` if given. Shape (n, d), float32."""
+    source = PixelSource(images, fitted.preprocessing, context.device, 0, config.predict_batch)
+    precision = Precision(context.device, config.precision)
+    network = (module or fitted.network).eval()
+    found = []
+    with torch.inference_mode(), precision.autocast():
+        for pixels in source.in_order():
+            missing = max(0, _LEAST_BATCH - len(pixels))
+            padded = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)]) if missing else pixels
+            rows = network(fitted.preprocessing.normalise(padded))
+            found.append(rows[: len(pixels)].float().cpu().numpy())
+    return np.concatenate(found)
+
+
+@dataclass
+class _Fitting:
+    """What both stages need."""
+
+    config: ClipNetConfig
+    context: Context
+    train: TrainingData
+    network: ClipNet
+    preprocessing: Preprocessing
+    digest: str
+    inside: NDArray[np.int64]
+    outside: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        self._targets = torch.from_numpy(np.array(self.train.targets, dtype=np.float32))
+        self._batch_size = min(self.config.batch_size, len(self.inside))
+        self._steps = len(self.inside) // self._batch_size
+
+    def head_stage(self) -> Stage:
+        """Return the head phase of LP-FT (Kumar et al. 2022, arXiv:2202.10054): the tower only gave the features."""
+        features = self._features()
+        device = self.context.device
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            order = self._order(_HEAD, epoch)
+            for row, mixup in zip(self.inside[order], self._mixups(_HEAD, epoch), strict=True):
+                yield Batch(features[row].to(device), self._targets[row].to(device), mixup)
+
+        def inner() -> Iterator[Batch]:
+            for row in self._inner_rows():
+                yield Batch(features[row].to(device), self._targets[row].to(device))
+
+        head = self.network.head
+        groups = head_groups(head, self.config, self.config.lr_head)
+        return Stage("head", head, groups, self.config.head_epochs, self._steps, batches, self._scored(inner))
+
+    def tower_stage(self) -> Stage:
+        """Return the stage that trains tower and head on pixels."""
+        if self.config.gradient_checkpointing:
+            recompute_activations(self.network.tower)
+        source, held = self._source(self.inside), self._source(self.outside)
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            order = self._order(_TOWER, epoch)
+            noise = torch_generator(np.random.default_rng((self.context.seed, epoch)))
+            mixups = self._mixups(_TOWER, epoch)
+            for pixels, row, mixup in zip(source.batches(order), order, mixups, strict=True):
+                normal = self.preprocessing.normalise(pixels)
+                seen = augment(normal, self.config.crop_min, self.config.flip, noise)
+                yield Batch(seen, self._targets[self.inside[row]].to(self.context.device), mixup)
+
+        def inner() -> Iterator[Batch]:
+            for pixels, row in zip(held.in_order(), self._inner_rows(), strict=True):
+                yield Batch(self.preprocessing.normalise(pixels), self._targets[row].to(self.context.device))
+
+        tuned = self.config.lr_head_tuned if self.config.head_epochs else None
+        groups = network_groups(self.network, self.config, tuned or self.config.lr_head)
+        return Stage("train", self.network, groups, self.config.epochs, self._steps, batches, self._scored(inner))
+
+    def _features(self) -> torch.Tensor:
+        """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds."""
+        fitted = Fitted(self.network, self.preprocessing, self.digest)
+        kind = torch.device(self.context.device).type
+        key = ["clipnet features", "1", self.digest, *self.preprocessing.key(), kind, self.config.precision]
+        rows = self.context.cached_rows(
+            key,
+            self.train.images,
+            lambda part: predict_rows(fitted, part, self.config, self.context, _Pooled(self.network.tower)),
+        )
+        return torch.from_numpy(np.array(rows, dtype=np.float32))
+
+    def _source(self, rows: NDArray[np.int64]) -> PixelSource:
+        images = self.train.images.take(rows.tolist())
+        return PixelSource(
+            images, self.preprocessing, self.context.device, self.config.cache_images_mb, self.config.predict_batch
+        )
+
+    def _order(self, stage: int, epoch: int) -> NDArray[np.int64]:
+        return epoch_batches(len(self.inside), self._batch_size, (self.context.seed, stage, epoch))
+
+    def _mixups(self, stage: int, epoch: int) -> list[Mixup | None]:
+        """Return the mixup of each step of a pass; their generator is another one than that of its order."""
+        rng = np.random.default_rng((self.context.seed, stage, epoch, 1))
+        return [Mixup.draw(self._batch_size, self.config.mixup, rng) for _ in range(self._steps)]
+
+    def _inner_rows(self) -> list[NDArray[np.int64]]:
+        size = self.config.predict_batch
+        return [self.outside[start : start + size] for start in range(0, len(self.outside), size)]
+
+    def _scored(self, inner: Callable[[], Iterator[Batch]]) -> Callable[[], Iterator[Batch]] | None:
+        return inner if len(self.outside) else None
+
+
+class _Pooled(nn.Module):
+    """A tower as a module from normalised pixels to pooled outputs."""
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pooled(self.tower, pixels)
+
+
+@torch.no_grad()
+def _start_at_the_mean(head: nn.Module, targets: NDArray[np.float32]) -> None:
+    """Let the untrained head be the ``mean`` predictor: what it learns is how an image differs from that."""
+    head[-1].weight.zero_()
+    head[-1].bias.copy_(torch.from_numpy(np.array(targets.mean(axis=0), dtype=np.float32)))
 
 
 class Batch(NamedTuple):
@@ -27,7 +254,7 @@ class Batch(NamedTuple):
 
     inputs: torch.Tensor
     targets: torch.Tensor
-    blend: Blend | None = None
+    mixup: Mixup | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +268,7 @@ class Stage:
     module
         What is trained: the head, or the whole network.
     groups
-        Parameter groups of its optimizer, each with its ``peak`` rate.
+        Parameter groups of its optimizer, each with its peak rate as ``lr``.
     epochs, steps
         Passes, and steps a pass.
     batches
@@ -57,36 +284,6 @@ class Stage:
     steps: int
     batches: Callable[[int], Iterator[Batch]]
     inner: Callable[[], Iterator[Batch]] | None = None
-
-
-class Precision:
-    """Autocast and gradient scaling of one device.
-
-    Parameters
-    ----------
-    device
-        A torch device string.
-    wanted
-        ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-    """
-
-    def __init__(self, device: str, wanted: str) -> None:
-        self._kind = torch.device(device).type
-        if wanted == "auto":
-            wanted = "float32"
-            if self._kind == "cuda":
-                wanted = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-        self._dtype: torch.dtype = getattr(torch, wanted)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Compute in the chosen type what bears it; weights and the loss stay float32."""
-        if self._dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self._kind, dtype=self._dtype)
-
-    def scaler(self) -> torch.amp.GradScaler:
-        """Return what keeps small float16 gradients from vanishing; it does nothing for other types."""
-        return torch.amp.GradScaler(self._kind, enabled=self._dtype == torch.float16)
 
 
 def cosine_loss(predicted: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -105,7 +302,7 @@ def train_stage(stage: Stage, config: ClipNetConfig, context: Context) -> None:
     run = _Run(stage, config, context)
     for epoch in range(stage.epochs):
         run.epoch(epoch)
-        if run.patience_is_over():
+        if run.best.patience_is_over:
             break
     run.finish()
     stage.module.eval()
@@ -115,16 +312,18 @@ class _Run:
     """The state of one stage while it trains."""
 
     def __init__(self, stage: Stage, config: ClipNetConfig, context: Context) -> None:
-        self._stage, self._config, self._context = stage, config, context
-        self._optimizer = torch.optim.AdamW(stage.groups)
-        self._parameters = [p for group in stage.groups for p in group["params"]]
+        self._stage, self._context = stage, context
         self._precision = Precision(context.device, config.precision)
-        self._scaler = self._precision.scaler()
+        self._optimizer = ScheduledAdamW(
+            stage.groups,
+            steps=stage.epochs * stage.steps,
+            warmup=config.warmup,
+            clip_norm=config.clip_norm,
+            precision=self._precision,
+        )
         self._average = MovingAverage(stage.module, config.ema_decay) if config.ema_decay else None
-        self._step, self._steps = 0, stage.epochs * stage.steps
         self._score: float | None = None
-        self._best: tuple[float, dict[str, torch.Tensor]] | None = None
-        self._epochs_since_best = 0
+        self.best = BestEpoch(config.patience)
 
     def epoch(self, epoch: int) -> None:
         """Make one pass over the rows, and take the inner score after it."""
@@ -132,40 +331,31 @@ class _Run:
         total, loss = torch.zeros((), device=self._context.device), 0.0
         for done, batch in enumerate(self._stage.batches(epoch), start=1):
             total += self._update(batch)
-            self._step += 1
             if done % 10 == 0 or done == self._stage.steps:  # reading the loss makes a GPU wait
                 loss = total.item() / done
-                self._check(loss)
+                when = f"step {self._optimizer.done} of stage {self._stage.label}"
+                mend = "lower clipnet.lr_head and clipnet.lr_tower, or set clipnet.precision=float32"
+                check_loss(loss, "clipnet", when, mend)
                 self._report(loss)
         if self._stage.inner is not None:
             with self._average.applied() if self._average else nullcontext():
-                self._compare(self._inner_score(self._stage.inner()))
+                self._score = self._inner_score(self._stage.inner())
+                self.best.compare(self._score, trained_state(self._stage.module))
             self._report(loss)
-
-    def patience_is_over(self) -> bool:
-        """Whether the inner score has not risen for long enough."""
-        return 0 < self._config.patience <= self._epochs_since_best
 
     def finish(self) -> None:
         """Leave the best epoch's weights in the module, or the average, or the last step's."""
-        if self._best is not None:
-            restore(self._stage.module, self._best[1])
+        if self.best.state is not None:
+            restore(self._stage.module, self.best.state)
         elif self._average is not None:
             self._average.copy_to_network()
 
     def _update(self, batch: Batch) -> torch.Tensor:
         """Make one step and return its loss, still on the device."""
-        set_rates(self._optimizer, schedule(self._step, self._steps, self._config.warmup))
         with self._precision.autocast():
-            predicted = self._stage.module(batch.inputs, batch.blend)
-        loss = cosine_loss(predicted, batch.targets if batch.blend is None else batch.blend(batch.targets))
-        self._scaler.scale(loss).backward()
-        if self._config.clip_norm:
-            self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._optimizer.zero_grad(set_to_none=True)
+            predicted = self._stage.module(batch.inputs, batch.mixup)
+        loss = cosine_loss(predicted, batch.targets if batch.mixup is None else batch.mixup(batch.targets))
+        self._optimizer.update(loss)
         if self._average is not None:
             self._average.update()
         return loss.detach()
@@ -181,23 +371,7 @@ class _Run:
                 rows += len(targets)
         return total / rows
 
-    def _compare(self, score: float) -> None:
-        """Remember the module as it stands if it is the best so far."""
-        self._score = score
-        if self._best is None or score > self._best[0]:
-            state = trained_state(self._stage.module)
-            self._best = score, {name: value.to("cpu", copy=True) for name, value in state.items()}
-            self._epochs_since_best = 0
-        else:
-            self._epochs_since_best += 1
-
-    def _check(self, loss: float) -> None:
-        if not torch.isfinite(torch.tensor(loss)):
-            raise HarnessError(
-                f"clipnet: the loss became {loss} at step {self._step} of stage {self._stage.label}; "
-                "lower clipnet.lr_head and clipnet.lr_tower, or set clipnet.precision=float32"
-            )
-
     def _report(self, loss: float) -> None:
         inner = "" if self._score is None else f", inner score {self._score:.4f}"
-        self._context.progress(f"{self._stage.label}: loss {loss:.4f}{inner}", self._step, self._steps)
+        label = f"{self._stage.label}: loss {loss:.4f}{inner}"
+        self._context.progress(label, self._optimizer.done, self._optimizer.steps)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from harness.plugin import EMBEDDING_DIM
+from harness.training import l2_normalised
 from harness_cnnrnn.pixels import Pixels
 from harness_cnnrnn.search import Caption, beam_search, draw_captions
 
@@ -55,7 +56,7 @@ def caption_images(
             guesses = None if network.guess is None else network.guess(sight.mean).float().cpu().numpy()
         for i, captions in enumerate(_captions(network, sight, config, context.seed)):
             texts = tuple(vocabulary.decode(caption.words) for caption in captions)
-            guess = None if guesses is None else unit(guesses[i])
+            guess = None if guesses is None else l2_normalised(guesses[i])
             found.append(Said(texts, tuple(caption.score for caption in captions), guess))
         context.progress("captions", min(len(found), len(images)), len(images))
     return found[: len(images)]
@@ -111,9 +112,4 @@ def mix(
     for row, one in zip(rows, said, strict=True):
         parts = shares(one, table, config)
         row[:] = sum(share * table[text] for text, share in parts) if parts else mean
-    return unit(rows)
-
-
-def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return rows of length 1, shape (..., d)."""
-    return (rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)).astype(np.float32)
+    return l2_normalised(rows)

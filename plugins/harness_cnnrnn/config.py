@@ -105,7 +105,9 @@ class CnnRnnConfig(PredictorConfig):
 
     # What it costs.
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Autocast type of training. auto: bfloat16 on a GPU that has it, else float32."
+        "auto",
+        description="Autocast type of training. auto: bfloat16 on a GPU that has it, float16 on other GPUs, else "
+        "float32.",
     )
     cache_images_mb: int = Field(
         512, ge=0, description="Keep resized images in memory, and cached, if they take no more MiB than this."

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
+
+from harness.training import random_crops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,13 +78,7 @@ def vary(pixels: torch.Tensor, crop_min: float, flip: bool, light: float, genera
     """
     n = len(pixels)
     drawn = torch.rand(6, n, generator=generator).to(pixels.device)
-    if crop_min < 1.0:
-        side = crop_min + (1.0 - crop_min) * drawn[0]
-        theta = torch.zeros(n, 2, 3, device=pixels.device)
-        theta[:, 0, 0] = theta[:, 1, 1] = side
-        theta[:, :, 2] = ((1.0 - side) * (2.0 * drawn[1:3] - 1.0)).T
-        grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
-        pixels = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    pixels = random_crops(pixels, drawn[:3], crop_min)
     if flip:
         pixels = torch.where((drawn[3] < 0.5).view(n, 1, 1, 1), pixels.flip(3), pixels)
     if light:

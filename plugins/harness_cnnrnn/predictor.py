@@ -17,6 +17,7 @@ from harness.plugin import (
     Predictor,
     Requirements,
 )
+from harness.training import best_shrinkage, inner_split, mean_direction, shrunk
 from harness_cnnrnn.config import PRESETS, CnnRnnConfig
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from harness_cnnrnn.network import Captioner
     from harness_cnnrnn.vocabulary import Vocabulary
 
-_SHARES = np.arange(0.0, 0.96, 0.05)
-"""Candidates for ``shrink``: 1 would be the predictor ``mean``."""
 _BLIND_SHARE = 0.7
 """``shrink`` where there are too few groups to choose it on: a captioner of so few rows knows little."""
 _ARCHITECTURE = (
@@ -68,19 +67,17 @@ class CnnRnnPredictor(Predictor):
         InputError
             If the backbone cannot be had.
         """
-        from harness_cnnrnn.captioning import unit
-        from harness_cnnrnn.training import inner_split, train_captioner
+        from harness_cnnrnn.training import train_captioner
 
         self._fitted = None  # a second fit must not hold two networks
         inside, outside = inner_split(train.groups, self.config.inner_share)
         network, vocabulary = train_captioner(self.config, self.context, train, inside, outside)
-        mean = unit(train.targets.mean(axis=0, dtype=np.float64))
+        mean = mean_direction(train.targets)
         shrink = self.config.shrink
         fitted = _Fitted(network, vocabulary, mean, _BLIND_SHARE if shrink is None else shrink)
         if shrink is None and len(outside):
             rows = self._rows(fitted, train.images.take(outside.tolist()))
-            scores = [np.sum(_shrunk(rows, mean, share) * train.targets[outside]) for share in _SHARES]
-            fitted = fitted._replace(shrink=float(_SHARES[int(np.argmax(scores))]))
+            fitted = fitted._replace(shrink=best_shrinkage(rows, train.targets[outside], mean))
         self._fitted = fitted
 
     def predict(self, images: Images) -> NDArray[np.float32]:
@@ -88,7 +85,7 @@ class CnnRnnPredictor(Predictor):
         fitted = self._ready("predict")
         if len(images) == 0:
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
-        return _shrunk(self._rows(fitted, images), fitted.mean, fitted.shrink)
+        return shrunk(self._rows(fitted, images), fitted.mean, fitted.shrink)
 
     def explain(self, images: Images) -> list[list[Explanation]]:
         """Give each distinct caption with its share in the prediction, the largest first."""
@@ -162,9 +159,3 @@ class CnnRnnPredictor(Predictor):
 
         said = caption_images(fitted.network, fitted.vocabulary, self.config, self.context, images)
         return mix(said, embed_texts(self._encoder, said), fitted.mean, self.config)
-
-
-def _shrunk(rows: NDArray[np.float32], mean: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    from harness_cnnrnn.captioning import unit
-
-    return unit((1.0 - share) * rows + share * mean)

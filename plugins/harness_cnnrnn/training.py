@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harness.plugin import HarnessError
+from harness.training import (
+    BestEpoch,
+    Precision,
+    ScheduledAdamW,
+    check_loss,
+    epoch_batches,
+    parameter_groups,
+    seeded,
+    torch_generator,
+)
 from harness_cnnrnn.network import Captioner
-from harness_cnnrnn.optim import parameter_groups, warmed_cosine
 from harness_cnnrnn.pixels import Pixels, vary
 from harness_cnnrnn.vocabulary import END, START, Vocabulary
 
@@ -27,25 +32,6 @@ if TYPE_CHECKING:
 
 _IGNORED = -100  # torch's cross-entropy leaves such labels out
 _INNER_BATCH = 64
-
-
-def inner_split(groups: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide rows into those trained on and those held out inside the fold; no group is on both sides.
-
-    Returns
-    -------
-    inside, outside
-        Sorted row indices. With fewer than two groups, or a share of 0, ``outside`` is empty.
-    """
-    from sklearn.model_selection import GroupKFold
-
-    everything = np.arange(len(groups))
-    folds = min(round(1.0 / share), len(np.unique(groups))) if share else 0
-    if folds < 2:
-        return everything, everything[:0]
-    # The folds are balanced, but a group larger than a fold has the first: the last one keeps to the share.
-    *_, (inside, outside) = GroupKFold(folds).split(everything, groups=groups)
-    return inside, outside
 
 
 def train_captioner(
@@ -62,20 +48,21 @@ def train_captioner(
     """
     prompts = (caption for row in inside for caption in train.captions[row])
     vocabulary = Vocabulary.of_prompts(prompts, config.min_count, config.max_words)
-    with _seeded(context):
+    with seeded(context.seed, context.device):
         network = Captioner(config, len(vocabulary)).to(context.device)
         loop = _Loop(network, vocabulary, config, context, train, inside, outside)
         for epoch in range(config.epochs):
             loop.epoch(epoch)
-            if loop.patience_is_over():
+            if loop.best.patience_is_over:
                 break
-        loop.take_best()
+        if loop.best.state is not None:
+            network.load_state_dict(loop.best.state)
     return network.eval(), vocabulary
 
 
 def blank_network(config: CnnRnnConfig, words: int) -> Captioner:
     """Return a network whose weights are to be overwritten; draws nothing from the caller's random numbers."""
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         return Captioner(config, words, pretrained=False)
 
 
@@ -97,9 +84,16 @@ class _Loop:
         self._pixels = Pixels(context, train.images, network.encoder.size, config.cache_images_mb)
         self._targets = torch.from_numpy(np.array(train.targets, dtype=np.float32)).to(context.device)
         self._size = min(config.batch_size, len(inside))
-        self._steps, self._step = config.epochs * (len(inside) // self._size), 0
-        self._optimizer = torch.optim.AdamW(parameter_groups(network, config))
-        self._best: tuple[float, int, dict[str, torch.Tensor]] | None = None
+        self._precision = Precision(context.device, config.precision)
+        self._optimizer = ScheduledAdamW(
+            rated_groups(network, config),
+            steps=config.epochs * (len(inside) // self._size),
+            warmup=config.warmup,
+            clip_norm=config.clip_norm,
+            precision=self._precision,
+            clipped=list(network.parameters()),
+        )
+        self.best = BestEpoch(config.patience)
         self._epoch = 0
         self._expect_frequent_words()
 
@@ -107,28 +101,18 @@ class _Loop:
         """Make one pass over the rows in an order of its own, and measure the loss on the inner rows."""
         self._epoch = epoch
         rng = np.random.default_rng((self._context.seed, epoch))
-        steps = len(self._inside) // self._size
-        order = self._inside[rng.permutation(len(self._inside))[: steps * self._size]].reshape(steps, self._size)
-        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        order = self._inside[epoch_batches(len(self._inside), self._size, rng)]
+        noise = torch_generator(rng)
         config, total = self._config, 0.0
         self._network.train()
         for done, (rows, pixels) in enumerate(zip(order, self._pixels.batches(order), strict=True), start=1):
             seen = vary(pixels, config.crop_min, config.flip, config.light, noise)
             total += self._update(seen, rows, noise)
-            self._step += 1
-            if done % 10 == 0 or done == steps:
-                self._context.progress(f"training: loss {total / done:.3f}", self._step, self._steps)
+            if done % 10 == 0 or done == len(order):
+                steps = self._optimizer.steps
+                self._context.progress(f"training: loss {total / done:.3f}", self._optimizer.done, steps)
         if len(self._outside):
-            self._compare(self._inner_loss())
-
-    def patience_is_over(self) -> bool:
-        """Whether the inner loss has not fallen for long enough."""
-        return self._best is not None and 0 < self._config.patience <= self._epoch - self._best[1]
-
-    def take_best(self) -> None:
-        """Let the network be as it was after the best epoch, if inner rows could tell."""
-        if self._best is not None:
-            self._network.load_state_dict(self._best[2])
+            self.best.compare(-self._inner_loss(), self._network.state_dict())
 
     @torch.no_grad()
     def _expect_frequent_words(self) -> None:
@@ -150,10 +134,8 @@ class _Loop:
     def _update(self, pixels: torch.Tensor, rows: NDArray[np.int64], noise: torch.Generator) -> float:
         """Make one step and return its loss."""
         config, network = self._config, self._network
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["peak"] * warmed_cosine(self._step, self._steps, config.warmup)
         labels = self._labels(rows, self._epoch)
-        with self._autocast():
+        with self._precision.autocast():
             sight = network.see(pixels)
             given = shifted(labels)
             if config.own_words:
@@ -165,19 +147,12 @@ class _Loop:
             scores.float(), labels[labels != _IGNORED], label_smoothing=config.label_smoothing
         )
         value = loss.item()
-        if not math.isfinite(value):
-            raise HarnessError(
-                f"cnnrnn: the loss became {value} at step {self._step}; lower cnnrnn.lr, or set "
-                "cnnrnn.precision=float32"
-            )
+        mend = "lower cnnrnn.lr, or set cnnrnn.precision=float32"
+        check_loss(value, "cnnrnn", f"step {self._optimizer.done}", mend)
         if guess is not None:
             cosine = functional.cosine_similarity(guess.float(), self._targets[torch.from_numpy(rows)], dim=1)
             loss = loss + config.embedding_loss * (1.0 - cosine.mean())
-        loss.backward()
-        if config.clip_norm:
-            nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.update(loss)
         return value
 
     @torch.no_grad()
@@ -189,7 +164,7 @@ class _Loop:
         """
         expected, _ = self._network.say(sight, given, self._network.begin(sight))
         own = self._network.scores(expected[:, :-1]).argmax(dim=2)
-        share = self._config.own_words * self._step / self._steps
+        share = self._config.own_words * self._optimizer.done / self._optimizer.steps
         replaced = (torch.rand(own.shape, generator=noise) < share).to(own.device)
         return torch.cat([given[:, :1], torch.where(replaced, own, given[:, 1:])], dim=1)
 
@@ -208,18 +183,6 @@ class _Loop:
             words += len(scores)
         return total / words
 
-    def _compare(self, loss: float) -> None:
-        """Remember the network as it stands if it is the best so far."""
-        if self._best is None or loss < self._best[0]:
-            state = {name: value.to("cpu", copy=True) for name, value in self._network.state_dict().items()}
-            self._best = loss, self._epoch, state
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        wanted = self._context.dtype if self._config.precision == "auto" else self._config.precision
-        if wanted == "float32":
-            return nullcontext()
-        return torch.autocast(torch.device(self._context.device).type, dtype=getattr(torch, wanted))
-
 
 def shifted(labels: torch.Tensor) -> torch.Tensor:
     """Return what the decoder is fed to say ``labels``, shape (n, t): START, then each label but the last."""
@@ -228,10 +191,8 @@ def shifted(labels: torch.Tensor) -> torch.Tensor:
     return torch.cat([start, before.where(before != _IGNORED, torch.full_like(before, END))], dim=1)
 
 
-@contextmanager
-def _seeded(context: Context) -> Iterator[None]:
-    """Draw first weights and dropout from the task's seed, and leave the caller's random numbers as they were."""
-    devices = [context.device] if context.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(context.seed)
-        yield
+def rated_groups(network: Captioner, config: CnnRnnConfig) -> list[dict[str, Any]]:
+    """Return AdamW's groups: encoder and the rest at their rates, norms and biases without decay; rate 0 freezes."""
+    encoder_rate = config.lr if config.lr_encoder is None else config.lr_encoder
+    rated = ((n, p, encoder_rate if n.startswith("encoder.") else config.lr) for n, p in network.named_parameters())
+    return parameter_groups(rated, config.weight_decay)

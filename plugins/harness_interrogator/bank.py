@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.plugin import EMBEDDING_DIM, Explanation, InputError
-from harness_interrogator.neighbours import Bank, unit
+from harness.training import l2_normalised
+from harness_interrogator.neighbours import Bank
 from harness_interrogator.texts import embed_once
 
 if TYPE_CHECKING:
@@ -72,12 +73,15 @@ class PromptBank:
         prompts, owners = _distinct(train.captions)
         texts = embed_once(context, clip, prompts, config.text_batch)
         centre = images.mean(axis=0, dtype=np.float64).astype(np.float32)
-        images, texts = unit(images - centre), unit(texts - texts.mean(axis=0, dtype=np.float64).astype(np.float32))
+        images, texts = (
+            l2_normalised(images - centre),
+            l2_normalised(texts - texts.mean(axis=0, dtype=np.float64).astype(np.float32)),
+        )
         sums = np.zeros((len(prompts), EMBEDDING_DIM), dtype=np.float32)
         np.add.at(sums, owners[:, 0], train.targets[owners[:, 1]])
         queries = np.sort(np.random.default_rng(context.seed).permutation(len(images))[:_MOST_QUERIES])
         some = images[queries[:256]]
-        text_bank, image_bank = Bank.of(texts, unit(sums), some), Bank.of(images, train.targets, some)
+        text_bank, image_bank = Bank.of(texts, l2_normalised(sums), some), Bank.of(images, train.targets, some)
         rows = np.arange(len(images))
         choice = _Choice(
             config,
@@ -91,19 +95,19 @@ class PromptBank:
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return unit predictions, shape (n, 384), of images with these embeddings, shape (n, d)."""
-        s, queries = self.setting, unit(features - self.centre)
+        s, queries = self.setting, l2_normalised(features - self.centre)
         found = np.empty((len(queries), EMBEDDING_DIM), dtype=np.float32)
         step = min(self.texts.step([s.text_count]), self.images.step([s.image_count]))
         for start in range(0, len(queries), step):
             part = queries[start : start + step]
             said = self.texts.average(self.texts.similarities(part), [s.text_count], [s.text_sharpness])[:, 0]
             seen = self.images.average(self.images.similarities(part), [s.image_count], [s.image_sharpness])[:, 0]
-            found[start : start + step] = unit(np.float32(s.mix) * said + np.float32(1 - s.mix) * seen)
+            found[start : start + step] = l2_normalised(np.float32(s.mix) * said + np.float32(1 - s.mix) * seen)
         return found
 
     def nearest(self, features: NDArray[np.float32], count: int) -> list[list[Explanation]]:
         """Return the training prompts most similar to each image, best first, with their centred cosines."""
-        queries, found = unit(features - self.centre), []
+        queries, found = l2_normalised(features - self.centre), []
         step = self.texts.step([])
         for start in range(0, len(queries), step):
             for row in self.texts.similarities(queries[start : start + step]):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from harness.training import l2_normalised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +84,7 @@ class Bank:
                     parts.append(np.matmul(weights[:, None, :], targets[:, :count])[:, 0])
                 else:
                     parts.append(self._weights(similarities, sharpness) @ self._targets)
-        return unit(np.stack(parts, axis=1))
+        return l2_normalised(np.stack(parts, axis=1))
 
     def step(self, counts: Sequence[int]) -> int:
         """Return how many queries to average at a time: memory must not grow with queries times rows."""
@@ -103,8 +105,3 @@ class Bank:
     @cached_property
     def _targets(self) -> NDArray[np.float32]:
         return self.targets.astype(np.float32)
-
-
-def unit(rows: NDArray[Any]) -> NDArray[Any]:
-    """Return rows (along the last axis) of length 1."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)

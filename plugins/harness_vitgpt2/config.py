@@ -53,7 +53,9 @@ class VitGpt2Config(PredictorConfig):
 
     # What it costs.
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Autocast type of training. auto: bfloat16 on a GPU that has it, else float32."
+        "auto",
+        description="Autocast type of training. auto: bfloat16 on a GPU that has it, float16 on other GPUs, else "
+        "float32.",
     )
     predict_batch: int = Field(64, ge=4, le=4096, description="Images that are captioned at a time.")
 

@@ -17,6 +17,7 @@ from harness.plugin import (
     Predictor,
     Requirements,
 )
+from harness.training import best_shrinkage, l2_normalised, mean_direction, shrunk
 from harness_vitgpt2.config import PRESETS, VitGpt2Config
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     from harness.models.captioner import Caption, Captioner
     from harness.plugin import Images, TrainingData
-
-_SHARES = np.arange(0.0, 0.96, 0.05)
-"""Candidates for ``shrink``: 1 would be the predictor ``mean``."""
 
 
 class VitGpt2Predictor(Predictor):
@@ -69,16 +67,19 @@ class VitGpt2Predictor(Predictor):
                 "name one that was trained"
             )
         self._captioner = fine_tune(captioner, config, self.context, train) if config.epochs else captioner
-        mean = train.targets.mean(axis=0, dtype=np.float64)
-        self._mean = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
-        self._shrink = self._best_shrink(train) if config.shrink is None else config.shrink
+        self._mean = mean_direction(train.targets)
+        if config.shrink is None:  # the captioner has not seen these rows, so they can tell
+            self._shrink = best_shrinkage(self._embed(self._captions(train.images)), train.targets, self._mean)
+        else:
+            self._shrink = config.shrink
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return unit rows, shape (len(images), 384)."""
         self._ready("predict")
         if len(images) == 0:
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
-        return self._shrunk(self._embed(self._captions(images)), self._shrink)
+        assert self._mean is not None
+        return shrunk(self._embed(self._captions(images)), self._mean, self._shrink)
 
     def explain(self, images: Images) -> list[list[Explanation]]:
         """Give each distinct caption with its share in the prediction, the largest first."""
@@ -159,8 +160,7 @@ class VitGpt2Predictor(Predictor):
         rows = np.empty((len(captions), EMBEDDING_DIM), dtype=np.float32)
         for row, beams in zip(rows, captions, strict=True):
             weights = self._weights(beams)
-            total = weights @ np.stack([table[caption.text] for caption in beams[: len(weights)]])
-            row[:] = total / max(float(np.linalg.norm(total)), 1e-12)
+            row[:] = l2_normalised(weights @ np.stack([table[caption.text] for caption in beams[: len(weights)]]))
         return rows
 
     def _weights(self, beams: list[Caption]) -> NDArray[np.float64]:
@@ -168,13 +168,3 @@ class VitGpt2Predictor(Predictor):
         scores = np.array([caption.score for caption in beams[: 1 if self.config.average == "best" else None]])
         weights = np.exp((scores - scores.max()) / self.config.temperature)
         return weights / weights.sum()
-
-    def _shrunk(self, rows: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-        mixed = (1.0 - share) * rows + share * self._mean
-        return (mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12)).astype(np.float32)
-
-    def _best_shrink(self, train: TrainingData) -> float:
-        """Return the share of the mean that scores best: the captioner has not seen these rows, so they can tell."""
-        rows = self._embed(self._captions(train.images))
-        scores = [np.einsum("ij,ij->", self._shrunk(rows, share), train.targets) for share in _SHARES]
-        return float(_SHARES[int(np.argmax(scores))])

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from harness_clipnet import ClipNetPredictor
-from harness_clipnet.preprocessing import CLIP_MEAN, Preprocessing, read_preprocessing
-from harness_clipnet.prompts import PromptTable
+from harness_clipnet.pixels import CLIP_MEAN, Preprocessing, read_preprocessing
+from harness_clipnet.predictor import PromptTable
 from harness_clipnet.tower import core, load_tower, pooled, weights_hash
 from PIL import Image
 from pydantic import ValidationError

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from harness_clipnet.config import PRESETS, ClipNetConfig
-from harness_clipnet.network import ClipNet, build_head, planned_parameters, prepare_tower
-from harness_clipnet.optim import network_groups
-from harness_clipnet.plan import layer_plan
-from harness_clipnet.tower import build_tower, core, known_config, load_tower, pooled
+from harness_clipnet.network import ClipNet, build_head, network_groups, planned_parameters, prepare_tower
+from harness_clipnet.tower import build_tower, core, known_config, layer_plan, load_tower, pooled
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,13 @@ import numpy as np
 import pytest
 import torch
 from harness_baselines.mean import MeanPredictor
-from harness_clipnet.batches import Blend, PixelSource, augment, epoch_batches, inner_split
-from harness_clipnet.ema import MovingAverage
-from harness_clipnet.network import ClipNet, build_head
-from harness_clipnet.optim import schedule
-from harness_clipnet.preprocessing import Preprocessing
+from harness_clipnet.network import ClipNet, Mixup, MovingAverage, build_head
+from harness_clipnet.pixels import PixelSource, Preprocessing, augment
 from harness_clipnet.tower import core, load_tower
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.errors import HarnessError, InputError
 from harness.plugin import Context, TrainingData
+from harness.training import inner_split
 from tests.baselines.test_predictors import score
 from tests.clipnet.towers import build, rows
 
@@ -110,7 +105,7 @@ def test_a_row_depends_on_its_image_alone(tower: Path, tmp_path: Path) -> None:
 
 
 def test_the_head_phase_leaves_the_tower_alone(tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness_clipnet import fitting
+    from harness_clipnet import training
 
     states: list[tuple[str, dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
 
@@ -120,15 +115,15 @@ def test_the_head_phase_leaves_the_tower_alone(tower: Path, tmp_path: Path, monk
         original(stage, config, context)
         states.append((stage.label, before, {n: v.clone() for n, v in network.state_dict().items()}))
 
-    original, start = fitting.train_stage, fitting.start_network
+    original, start = training.train_stage, training.start_network
 
     def started(*arguments: Any) -> Any:
         answer = start(*arguments)
         watched.network = answer[0]  # type: ignore[attr-defined]
         return answer
 
-    monkeypatch.setattr(fitting, "train_stage", watched)
-    monkeypatch.setattr(fitting, "start_network", started)
+    monkeypatch.setattr(training, "train_stage", watched)
+    monkeypatch.setattr(training, "start_network", started)
     predictor = build(tower, tmp_path, head_epochs=3, epochs=1)
     predictor.fit(rows(48, 0))
     assert [label for label, _, _ in states] == ["head", "train"]
@@ -202,15 +197,6 @@ def test_averages_include_batchnorm_and_are_what_predicts() -> None:
     assert torch.allclose(network[1].running_mean, expected["1.running_mean"], atol=1e-6)
 
 
-@given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.floats(0.02, 0.5))
-def test_the_inner_split_keeps_groups_whole(labels: list[int], share: float) -> None:
-    groups = np.array(labels, dtype=np.int64)
-    inside, outside = inner_split(groups, share)
-    assert sorted([*inside, *outside]) == list(range(len(groups)))
-    assert not set(groups[inside]) & set(groups[outside])
-    assert (len(outside) > 0) == (len(set(labels)) > 1)
-
-
 def test_the_inner_score_sees_other_groups_only_and_the_best_epoch_is_kept(tower: Path, tmp_path: Path) -> None:
     """Rows of a group are alike and groups are noise: within groups it would look as if training went on helping."""
     rng = np.random.default_rng(0)
@@ -234,24 +220,6 @@ def test_the_inner_score_sees_other_groups_only_and_the_best_epoch_is_kept(tower
     assert score(predictor, held) == pytest.approx(max(scores), abs=1e-4)
 
 
-def test_a_pass_is_a_permutation_and_drops_the_last_short_batch() -> None:
-    order = epoch_batches(70, 16, (5, 1, 0))
-    assert order.shape == (4, 16)
-    assert len(set(order.ravel().tolist())) == 64
-    assert np.array_equal(order, epoch_batches(70, 16, (5, 1, 0)))
-    assert not np.array_equal(order, epoch_batches(70, 16, (5, 1, 1)))
-
-
-def test_the_schedule_warms_up_and_falls_to_nothing() -> None:
-    factors = [schedule(step, 100, 0.1) for step in range(100)]
-    assert factors[:10] == pytest.approx([0.1 * k for k in range(1, 11)])
-    assert factors[10] == 1.0
-    assert factors[55] == pytest.approx(0.5)
-    assert all(a > b for a, b in pairwise(factors[10:]))
-    assert factors[-1] < 1e-3
-    assert schedule(0, 1, 0.0) == 1.0
-
-
 def test_crops_and_mirrors_are_of_the_image() -> None:
     generator = torch.Generator().manual_seed(0)
     ramp = torch.linspace(0, 1, 32).view(1, 1, 1, 32).expand(64, 3, 32, 32)
@@ -265,19 +233,19 @@ def test_crops_and_mirrors_are_of_the_image() -> None:
     assert 16 < int(mirrored.sum()) < 48
 
 
-def test_a_blend_mixes_each_row_with_one_other_by_the_batchs_share() -> None:
-    assert Blend.draw(8, 0.0, np.random.default_rng(0)) is None
+def test_mixup_mixes_each_row_with_one_other_by_the_batchs_share() -> None:
+    assert Mixup.draw(8, 0.0, np.random.default_rng(0)) is None
     rng = np.random.default_rng(0)
-    blends = [blend for _ in range(300) if (blend := Blend.draw(8, 2.0, rng)) is not None]
-    shares = np.array([blend.share for blend in blends])
+    mixups = [mixup for _ in range(300) if (mixup := Mixup.draw(8, 2.0, rng)) is not None]
+    shares = np.array([mixup.share for mixup in mixups])
     assert shares.mean() == pytest.approx(0.5, abs=0.05)
     assert shares.var() == pytest.approx(1 / 20, rel=0.25)  # Beta(2, 2)
-    blend, rows_ = blends[0], torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
-    assert sorted(blend.other.tolist()) == list(range(8))
-    assert torch.allclose(blend(rows_), blend.share * rows_ + (1 - blend.share) * rows_[blend.other], atol=1e-6)
+    mixup, rows_ = mixups[0], torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    assert sorted(mixup.other.tolist()) == list(range(8))
+    assert torch.allclose(mixup(rows_), mixup.share * rows_ + (1 - mixup.share) * rows_[mixup.other], atol=1e-6)
 
 
-def test_features_and_targets_are_blended_alike_and_only_in_training(
+def test_features_and_targets_are_mixuped_alike_and_only_in_training(
     tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that is mixed with itself is the row: with such partners, training is as without mixup."""
@@ -285,32 +253,32 @@ def test_features_and_targets_are_blended_alike_and_only_in_training(
     options: dict[str, Any] = {"head_epochs": 2, "inner_share": 0.25}
     found = {}
     for name, mixup in (("without", 0.0), ("itself", 1.0), ("others", 1.0)):
-        real = Blend.draw
+        real = Mixup.draw
 
-        def alone(n: int, alpha: float, rng: np.random.Generator, _real: Any = real) -> Blend | None:
+        def alone(n: int, alpha: float, rng: np.random.Generator, _real: Any = real) -> Mixup | None:
             drawn = _real(n, alpha, rng)
-            return drawn and Blend(drawn.share, torch.arange(n))
+            return drawn and Mixup(drawn.share, torch.arange(n))
 
         predictor = build(tower, tmp_path, mixup=mixup, **options)
         with monkeypatch.context() as patch:
             if name == "itself":
-                patch.setattr(Blend, "draw", alone)
+                patch.setattr(Mixup, "draw", alone)
             predictor.fit(train)
         found[name] = predictor.predict(held.images)
     assert np.allclose(found["itself"], found["without"], atol=1e-3)
     assert not np.allclose(found["others"], found["without"], atol=1e-2)
 
 
-def test_the_tower_phase_blends_the_pooled_output(tower: Path) -> None:
+def test_the_tower_phase_mixups_the_pooled_output(tower: Path) -> None:
     from harness_clipnet.tower import pooled
 
     network = ClipNet(load_tower(tower, "t"), build_head(32, 16)).eval()
     pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    blend = Blend(0.3, torch.tensor([1, 2, 3, 0]))
+    mixup = Mixup(0.3, torch.tensor([1, 2, 3, 0]))
     with torch.inference_mode():
         features = pooled(network.tower, pixels)
         expected = network.head(0.3 * features + 0.7 * features[[1, 2, 3, 0]])
-        assert torch.allclose(network(pixels, blend), expected, atol=1e-5)
+        assert torch.allclose(network(pixels, mixup), expected, atol=1e-5)
         assert torch.equal(network(pixels), network.head(features))
 
 
@@ -347,9 +315,9 @@ def test_checkpointing_recomputes_the_layers(tower: Path, tmp_path: Path) -> Non
     calls = {False: 0, True: 0}
     for checkpointing in calls:
         predictor = build(tower, tmp_path, gradient_checkpointing=checkpointing, epochs=1, batch_size=32)
-        from harness_clipnet import fitting
+        from harness_clipnet import training
 
-        def counted(*arguments: Any, _real: Any = fitting.start_network, _on: bool = checkpointing) -> Any:
+        def counted(*arguments: Any, _real: Any = training.start_network, _on: bool = checkpointing) -> Any:
             answer = _real(*arguments)
 
             def count(*_: Any) -> None:
@@ -359,7 +327,7 @@ def test_checkpointing_recomputes_the_layers(tower: Path, tmp_path: Path) -> Non
             return answer
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fitting, "start_network", counted)
+            patch.setattr(training, "start_network", counted)
             predictor.fit(rows(32, 0))
     assert calls == {False: 1, True: 2}
 
@@ -384,7 +352,7 @@ def test_what_cannot_be_trained_is_said(tower: Path, tmp_path: Path) -> None:
 
 
 def test_the_head_starts_as_the_mean_predictor(tower: Path) -> None:
-    from harness_clipnet.fitting import _start_at_the_mean
+    from harness_clipnet.training import _start_at_the_mean
 
     targets = rows(50, 0).targets
     network = ClipNet(load_tower(tower, "t"), build_head(32, 16)).eval()

@@ -14,17 +14,15 @@ import torch
 from harness_cnnrnn import CnnRnnPredictor
 from harness_cnnrnn.captioning import Said, mix, shares
 from harness_cnnrnn.network import Captioner
-from harness_cnnrnn.optim import parameter_groups
 from harness_cnnrnn.search import beam_search
-from harness_cnnrnn.training import inner_split, shifted, train_captioner
+from harness_cnnrnn.training import rated_groups, shifted, train_captioner
 from harness_cnnrnn.vocabulary import END, START
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.data import LazyImages, PromptEncoder
 from harness.errors import InputError, NotFittedError
 from harness.plugin import Context, ParameterCount, PluginManager
+from harness.training import inner_split
 from tests.baselines.test_predictors import Swatch
 from tests.cnnrnn.captioners import COLOURS, SMALL, build, pictures, rows
 
@@ -72,16 +70,6 @@ def test_the_vocabulary_sees_no_held_out_prompt(tmp_path: Path) -> None:
     inside, outside = inner_split(train.groups, 0.1)
     _, vocabulary = train_captioner(config, Context(tmp_path), train, inside, outside)
     assert set(vocabulary.words) == {"a", "cat", *(f"word{i}" for i in inside)}
-
-
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.5]))
-def test_the_inner_split_keeps_groups_whole(labels: list[int], share: float) -> None:
-    groups = np.array(labels)
-    inside, outside = inner_split(groups, share)
-    assert sorted([*inside, *outside]) == list(range(len(groups)))
-    assert not set(groups[inside]) & set(groups[outside])
-    assert len(inside)
-    assert bool(len(outside)) == (share > 0 and len(set(labels)) > 1)
 
 
 def test_colours_are_learned_and_it_beats_the_mean(tmp_path: Path) -> None:
@@ -270,7 +258,7 @@ def test_a_backbone_of_timm_is_loaded_frozen_and_saved_with_the_rest(resnet: Pat
     held = rows(4, 1).images
     assert np.allclose(again.predict(held), predictor.predict(held), atol=1e-5)
     whole = build(tmp_path, **{**options, "lr_encoder": None})
-    assert len({id(p) for group in parameter_groups(network, whole.config) for p in group["params"]}) == len(
+    assert len({id(p) for group in rated_groups(network, whole.config) for p in group["params"]}) == len(
         list(network.parameters())
     )
 

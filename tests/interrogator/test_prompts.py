@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness_interrogator.bank import PromptBank
-from harness_interrogator.neighbours import Bank, unit
+from harness_interrogator.neighbours import Bank
 from harness_interrogator.towers import Clip
 
 from harness.data.cache import DiskCache
 from harness.data.images import LazyImages
 from harness.errors import InputError, NotFittedError
 from harness.plugin import TrainingData
+from harness.training import l2_normalised
 from tests.interrogator.towers import build, save_clip, scenes, some
 
 
@@ -36,7 +37,7 @@ def test_it_beats_the_mean(tmp_path: Path) -> None:
         predicted = predictor.predict(held.images)
         assert predicted.dtype == np.float32
         assert np.linalg.norm(predicted, axis=1) == pytest.approx(1.0, abs=1e-5)
-        mean = unit(train.targets.mean(axis=0))
+        mean = l2_normalised(train.targets.mean(axis=0))
         gains.append(np.einsum("nd,nd->n", predicted, held.targets).mean() - (held.targets @ mean).mean())
     assert np.mean(gains) > 0.003
     assert predictor.predict(held.images.take([])).shape == (0, 384)
@@ -51,18 +52,19 @@ def test_prompts_and_images_are_averaged_as_the_options_say(
         predictor.fit(train)
         clip, context = predictor._clip(), predictor.context
         images = clip.embed_images(context, train.images, 32)
-        queries = unit(clip.embed_images(context, held.images, 32) - images.mean(axis=0))
+        queries = l2_normalised(clip.embed_images(context, held.images, 32) - images.mean(axis=0))
         texts = clip.embed_texts(train.prompts, 64)
         expected = np.zeros((len(queries), 384))
         for share, rows in ((mix, texts), (1 - mix, images)):
-            rows = unit(rows - rows.mean(axis=0))
-            scale = (unit(images - images.mean(axis=0)) @ rows.T).std(axis=1).mean()
+            rows = l2_normalised(rows - rows.mean(axis=0))
+            scale = (l2_normalised(images - images.mean(axis=0)) @ rows.T).std(axis=1).mean()
             similarities = queries @ rows.T
             for i, row in enumerate(similarities):
                 near = np.argsort(-row)[:7]
                 weights = np.exp(2.0 * row[near] / scale)
-                expected[i] += share * unit(weights @ train.targets[near])
-        assert np.allclose(predictor.predict(held.images), unit(expected), atol=2e-3)  # banks are kept in float16
+                expected[i] += share * l2_normalised(weights @ train.targets[near])
+        # Banks are kept in float16.
+        assert np.allclose(predictor.predict(held.images), l2_normalised(expected), atol=2e-3)
 
 
 def test_held_out_rows_change_nothing(fold: tuple[TrainingData, TrainingData], tmp_path: Path) -> None:
@@ -105,9 +107,11 @@ def test_a_querys_own_group_does_not_choose_the_options(
 
 def test_every_setting_of_a_grid_is_what_it_is_alone() -> None:
     rng = np.random.default_rng(0)
-    queries = unit(rng.normal(size=(5, 8)).astype(np.float32))
+    queries = l2_normalised(rng.normal(size=(5, 8)).astype(np.float32))
     bank = Bank.of(
-        unit(rng.normal(size=(50, 8)).astype(np.float32)), unit(rng.normal(size=(50, 384)).astype(np.float32)), queries
+        l2_normalised(rng.normal(size=(50, 8)).astype(np.float32)),
+        l2_normalised(rng.normal(size=(50, 384)).astype(np.float32)),
+        queries,
     )
     similarities = bank.similarities(queries)
     similarities[:, ::3] = -np.inf
@@ -115,7 +119,7 @@ def test_every_setting_of_a_grid_is_what_it_is_alone() -> None:
     alone = [bank.average(similarities, [count], [s])[:, 0] for count in (4, 20, 50) for s in (0.0, 2.0)]
     assert np.allclose(together, np.stack(alone, axis=1), atol=1e-5)
     assert np.isfinite(together).all()
-    plain = unit(bank.targets.astype(np.float32)[np.arange(50) % 3 != 0].mean(axis=0))
+    plain = l2_normalised(bank.targets.astype(np.float32)[np.arange(50) % 3 != 0].mean(axis=0))
     assert np.allclose(together[:, 4], plain, atol=1e-5)  # all rows, sharpness 0: the mean of those that take part
 
 

@@ -24,7 +24,6 @@ from harness.models.convert import (
 )
 from harness.models.drawings import EVALUATION_SEED, Drawings
 from harness.models.retrieval import retrieval_among
-from harness.models.schedule import warmed_cosine
 from harness.models.train_clip import Prompts, Settings, cut, train
 
 pytestmark = pytest.mark.xdist_group("tiny_clip")
@@ -183,15 +182,6 @@ def test_script_with_steps_repeats_itself(trained, tmp_path):
     train(settings, trained[0].parent / "images", tmp_path)
     name = "open_clip_model.safetensors"
     assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
-
-
-def test_rate_warms_up_and_comes_down():
-    rates = [warmed_cosine(progress, 0.04) for progress in np.linspace(0, 1, 101)]
-    top = int(np.argmax(rates))
-    assert rates[top] == pytest.approx(1.0)
-    assert rates[: top + 1] == sorted(rates[: top + 1])
-    assert rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] <= 1e-3
 
 
 def test_too_few_scenes_are_refused(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from harness_vitgpt2 import VitGpt2Predictor
-from harness_vitgpt2.training import parameter_groups
+from harness_vitgpt2.training import rated_groups
 from pydantic import ValidationError
 
 from harness.data.cache import DiskCache
@@ -234,7 +234,7 @@ def test_a_rate_of_zero_freezes_the_encoder(captioner: Path, tmp_path: Path) -> 
 
 def test_each_weight_has_one_rate(captioner: Path) -> None:
     model = load_captioner(str(captioner), "x").model
-    groups = parameter_groups(model, VitGpt2Predictor.Config(epochs=1, lr=1e-3, lr_encoder=1e-4))
+    groups = rated_groups(model, VitGpt2Predictor.Config(epochs=1, lr=1e-3, lr_encoder=1e-4))
     given = [id(p) for group in groups for p in group["params"]]
     assert len(given) == len(set(given)) == len(list(model.parameters()))
     assert sorted({group["lr"] for group in groups}) == [1e-4, 1e-3]

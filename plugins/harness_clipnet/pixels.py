@@ -1,20 +1,24 @@
-"""From a PIL image to what the tower sees: CLIP's resize and centre crop, then its colour normalisation."""
+"""From images to what the tower sees: resized, kept where they fit, normalised, and varied for training."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from harness.plugin import InputError
+from harness.training import random_crops
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
     from PIL.Image import Image
+
+    from harness.plugin import Images
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 """Channel means CLIP was trained with (github.com/openai/CLIP, ``clip/clip.py``)."""
@@ -61,8 +65,6 @@ class Preprocessing:
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map uint8 pixels, shape (n, 3, size, size), to float32 of about unit variance."""
-        import torch
-
         mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1)
         return (pixels.float() / 255.0 - mean) / std
@@ -112,3 +114,86 @@ def _three(values: Any, default: tuple[float, ...]) -> tuple[float, ...]:
     if len(values) != 3:
         raise ValueError(f"expected three channels, found {len(values)}")
     return tuple(float(value) for value in values)
+
+
+class PixelSource:
+    """Resized uint8 pixels of some images, in any order.
+
+    Parameters
+    ----------
+    images
+        n images.
+    preprocessing
+        How they are resized.
+    device
+        Where batches go.
+    cache_mb
+        If all pixels take no more MiB than this they are decoded once and kept, on the host.
+    batch_size
+        Images a batch where they are read in order.
+    """
+
+    def __init__(
+        self, images: Images, preprocessing: Preprocessing, device: str, cache_mb: int, batch_size: int
+    ) -> None:
+        self._images = images
+        self._preprocessing = preprocessing
+        self._device = device
+        self._batch_size = batch_size
+        self._kept: torch.Tensor | None = None
+        if len(images) * 3 * preprocessing.size**2 <= cache_mb * 2**20 and len(images):
+            decoded = [np.stack(batch) for batch in images.batches(preprocessing.pixels, batch_size)]
+            self._kept = torch.from_numpy(np.concatenate(decoded))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batches(self, order: NDArray[np.int64]) -> Iterator[torch.Tensor]:
+        """Yield uint8 pixels, shape (b, 3, s, s), for each row of positions in ``order``, shape (steps, b)."""
+        if self._kept is not None:
+            for row in order:
+                yield self._to_device(self._kept[torch.from_numpy(row)])
+            return
+        images = self._images.take(order.ravel().tolist())
+        for batch in images.batches(self._preprocessing.pixels, order.shape[1]):
+            yield self._to_device(torch.from_numpy(np.stack(batch)))
+
+    def in_order(self) -> Iterator[torch.Tensor]:
+        """Yield uint8 pixels of all images in order; the last batch may be shorter."""
+        if self._kept is not None:
+            for part in self._kept.split(self._batch_size):
+                yield self._to_device(part)
+            return
+        for batch in self._images.batches(self._preprocessing.pixels, self._batch_size):
+            yield self._to_device(torch.from_numpy(np.stack(batch)))
+
+    def _to_device(self, pixels: torch.Tensor) -> torch.Tensor:
+        if self._device.startswith("cuda"):  # pinned memory lets the copy run beside the kernels
+            return pixels.pin_memory().to(self._device, non_blocking=True)
+        return pixels.to(self._device)
+
+
+def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.Generator) -> torch.Tensor:
+    """Crop a random square out of each image, and mirror half of them.
+
+    On whole batches, with one generator: the result depends on the seed and the step, never on which loader
+    thread came first.
+
+    Parameters
+    ----------
+    pixels
+        Normalised, shape (n, 3, s, s), float32.
+    crop_min
+        Least side of the crop, as a share of s; 1 leaves images whole.
+    flip
+        Whether to mirror.
+    generator
+        On the CPU.
+    """
+    n = len(pixels)
+    if crop_min < 1.0:
+        pixels = random_crops(pixels, torch.rand(3, n, generator=generator), crop_min)
+    if flip:
+        mirrored = torch.rand(n, generator=generator).to(pixels.device) < 0.5
+        pixels = torch.where(mirrored.view(n, 1, 1, 1), pixels.flip(3), pixels)
+    return pixels

@@ -1,0 +1,30 @@
+"""What authors of trained predictors share: seeding, precision, splits, schedules and unit-length rows.
+
+Nothing heavy is imported before it is used, so a plugin may import from here at the top of its module.
+"""
+
+from harness.training.optimizer import ScheduledAdamW, parameter_groups, warmup_cosine
+from harness.training.precision import Precision, precision_name
+from harness.training.rows import best_shrinkage, l2_normalised, mean_direction, shrunk
+from harness.training.sampling import epoch_batches, inner_split, random_crops
+from harness.training.seeding import seeded, torch_generator
+from harness.training.stopping import BestEpoch, check_loss
+
+__all__ = [
+    "BestEpoch",
+    "Precision",
+    "ScheduledAdamW",
+    "best_shrinkage",
+    "check_loss",
+    "epoch_batches",
+    "inner_split",
+    "l2_normalised",
+    "mean_direction",
+    "parameter_groups",
+    "precision_name",
+    "random_crops",
+    "seeded",
+    "shrunk",
+    "torch_generator",
+    "warmup_cosine",
+]

@@ -1,0 +1,131 @@
+"""AdamW as all our trained predictors use it: decay where it belongs, warm-up and cosine, clipped gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.training.precision import Precision
+
+
+def warmup_cosine(done: float, total: float, ramp: float, *, first: float = 0.0, least: float = 0.0) -> float:
+    """Return the factor on the peak learning rate: a linear warm-up to 1, then half a cosine to 0.
+
+    The schedule of Loshchilov & Hutter 2017 (arXiv:1608.03983) without restarts, after the warm-up of Goyal et al.
+    2017 (arXiv:1706.02677).
+
+    Parameters
+    ----------
+    done, total, ramp
+        How far the training is, its whole length, and how much of that is warm-up: in steps, minutes or shares of 1.
+    first
+        What counts as done before the first step. Of steps counted from 0, 1 gives the first one the rate 1 / ramp
+        instead of 0.
+    least
+        The factor never falls below this.
+    """
+    if done < ramp:
+        return max((done + first) / ramp, least)
+    falling = (total - ramp) or 1  # nothing falls where all is warm-up
+    return max(0.5 * (1.0 + math.cos(math.pi * (done - ramp) / falling)), least)
+
+
+def parameter_groups(
+    rated: Iterable[tuple[str, torch.nn.Parameter, float]], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Collect parameters of equal rate and decay into AdamW's groups.
+
+    Vectors (norms, biases) do not decay: 0 is no better a value for them than another.
+
+    Parameters
+    ----------
+    rated
+        Name, parameter and peak learning rate of each. A rate of 0 freezes the parameter
+        (``requires_grad_(False)``). What takes no gradients is left out.
+    weight_decay
+        Of all parameters that are no vectors.
+
+    Returns
+    -------
+    list of dict
+        With ``params``, ``names``, ``lr`` and ``weight_decay``, as ``ScheduledAdamW`` and torch's optimizers take them.
+    """
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, value, rate in rated:
+        if rate == 0.0:
+            value.requires_grad_(False)
+        if not value.requires_grad:
+            continue
+        decay = weight_decay if value.ndim > 1 else 0.0
+        group = groups.setdefault((rate, decay), {"params": [], "names": [], "lr": rate, "weight_decay": decay})
+        group["params"].append(value)
+        group["names"].append(name)
+    return list(groups.values())
+
+
+class ScheduledAdamW:
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) under `warmup_cosine`, with clipped and scaled gradients.
+
+    Parameters
+    ----------
+    groups
+        From `parameter_groups`; each group's ``lr`` is its peak.
+    steps
+        Updates in the whole training.
+    warmup
+        Share of them that warm up, 0..1.
+    clip_norm
+        Largest L2 norm of the gradient of all ``clipped`` together; 0 does not clip.
+    precision
+        In which the forward pass was computed: float16 needs its loss scaled.
+    clipped
+        Parameters whose gradients are clipped together. Default: those of the groups, in their order. (Another order
+        may give another norm in the last bit.)
+    first
+        As for `warmup_cosine`; by default the first step has the rate 1 / ramp.
+
+    Attributes
+    ----------
+    done, steps
+        Updates made, and in all.
+    """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        *,
+        steps: int,
+        warmup: float,
+        clip_norm: float,
+        precision: Precision,
+        clipped: Sequence[torch.nn.Parameter] | None = None,
+        first: float = 1.0,
+    ) -> None:
+        import torch
+
+        self._adamw = torch.optim.AdamW(groups)
+        self._peaks = [group["lr"] for group in groups]
+        self._clipped = [p for group in groups for p in group["params"]] if clipped is None else list(clipped)
+        self._scaler, self._clip_norm = precision.scaler(), clip_norm
+        self._ramp, self._first = round(steps * warmup), first
+        self.done, self.steps = 0, steps
+
+    def update(self, loss: torch.Tensor) -> None:
+        """Change the parameters by one step down the gradient of ``loss``, a float32 scalar."""
+        import torch
+
+        factor = warmup_cosine(self.done, self.steps, self._ramp, first=self._first)
+        for group, peak in zip(self._adamw.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+        self._scaler.scale(loss).backward()
+        if self._clip_norm:
+            self._scaler.unscale_(self._adamw)
+            torch.nn.utils.clip_grad_norm_(self._clipped, self._clip_norm)
+        self._scaler.step(self._adamw)
+        self._scaler.update()
+        self._adamw.zero_grad(set_to_none=True)
+        self.done += 1
