@@ -20,7 +20,8 @@ def run(
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="Folder, file or name of the data set. Default: the embedded `scenes`.")
+        str | None,
+        typer.Option("--data", help="Folder, file or name of the data set. Default: the embedded one."),
     ] = None,
     test: Annotated[str | None, typer.Option("--test", help="Images to predict for a submission.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="YAML file with these options.")] = None,

@@ -81,7 +81,7 @@ def worker_bench(run_dir: str, config_json: str) -> Bench:
     config = RunConfig.model_validate_json(config_json)
     manager = PluginManager([Path(file) for file in config.plugin_files])
     run = RunFolder(Path(run_dir))
-    dataset = open_dataset(config.data, manager.readers, config.captions)
+    dataset = open_dataset(config.data or manager.default_data(), manager.readers, config.captions)
     if sorted(dataset.ids) != sorted(run.rows.ids):
         raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
     dataset = in_stored_order(dataset, run)

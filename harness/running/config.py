@@ -17,7 +17,9 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: str = Field("scenes", description="Folder or file of the data set, or the name of an embedded one.")
+    data: str | None = Field(
+        None, description="Folder or file of the data set, or a name. Default: the embedded one that a plugin brings."
+    )
     test: str | None = Field(None, description="Images to write a submission for: a folder, or a data set.")
     captions: Literal["mean", "first", "all"] = Field(
         "mean", description="Several captions an image: average their embeddings, keep the first, or one row each."

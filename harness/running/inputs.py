@@ -11,7 +11,6 @@ from typing import Any
 from harness.data.cache import key_hash
 from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD
-from harness.data.layouts.scenes import TEST_SPEC, ScenesReader
 from harness.data.opening import open_dataset
 from harness.data.targets import PromptEncoder
 from harness.errors import InputError
@@ -64,17 +63,19 @@ def resolve_inputs(config: RunConfig, manager: PluginManager) -> Inputs:
         For anything wrong with the options, the data or the folder.
     """
     choices = choose_members(config, manager)
+    data = config.data or manager.default_data()
+    dataset = open_dataset(data, manager.readers, config.captions)
     config = config.model_copy(
         update={
             "plugins": tuple(c.name if c.name == c.cls.name else f"{c.name}={c.cls.name}" for c in choices),
             "workers": config.workers or min(8, os.cpu_count() or 1),
-            "test": config.test or (TEST_SPEC if config.data.split(":")[0] == ScenesReader.name else None),
+            "data": data,
+            "test": config.test or dataset.test_spec,
         }
     )
-    dataset = open_dataset(config.data, manager.readers, config.captions)
     if not dataset.has_texts:
         raise InputError(
-            f"{config.data}: it was read as {dataset.layout}, which has no prompts, so nothing can be learned "
+            f"{data}: it was read as {dataset.layout}, which has no prompts, so nothing can be learned "
             "or scored; add prompts.csv or metadata.csv, or give it as --test"
         )
     test = open_dataset(config.test, manager.readers) if config.test else None
