@@ -14,13 +14,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from harness.version import __version__
+
 if TYPE_CHECKING:
     from harness.errors import HarnessError, InputError
     from harness.plugin import Predictor, PredictorConfig, hookimpl
     from harness.workbench.face import import_run, open_run, run, runs
     from harness.workbench.run import Blend, Run
 
-__version__ = "0.1.0"
 __all__ = [
     "Blend",
     "HarnessError",

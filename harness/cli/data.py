@@ -64,19 +64,19 @@ def targets(
 
 @app.command("make")
 def make(
-    name: Annotated[str, typer.Argument(help="Name of an embedded data set: scenes.")],
+    name: Annotated[str, typer.Argument(help="Name of a data set that is made on the spot; `harness plugins list`.")],
     out: Annotated[Path, typer.Option("--out", help="A new folder.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of images.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the scenes.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Other images for every seed.")] = 0,
+    plugin_file: PluginFiles = None,
 ) -> None:
-    """Write an embedded data set as files, in the Kaggle layout."""
+    """Write data that a plugin makes on the spot as files, in the Kaggle layout."""
     from harness.cli.render import note
-    from harness.data.layouts.scenes import ScenesReader
     from harness.data.making import write_kaggle_layout
     from harness.data.opening import open_dataset
-    from harness.errors import InputError
+    from harness.plugin import PluginManager
+    from harness.plugin.reader import generating_reader
 
-    if name != ScenesReader.name:
-        raise InputError(f"data make {name}: there is no embedded data set of that name; there is: {ScenesReader.name}")
-    write_kaggle_layout(open_dataset(f"{name}:{n}:{seed}"), out)
+    readers = PluginManager(plugin_file or ()).readers
+    write_kaggle_layout(open_dataset(generating_reader(readers, name).spec(n, seed), readers), out)
     note(f"wrote {out}: {n} images with prompts")

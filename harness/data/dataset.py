@@ -40,7 +40,9 @@ class Dataset:
     recommended_threshold
         Group threshold the data set asks for, or None.
     synthetic
-        True for the embedded ``scenes``, whose scores mean nothing for real generators.
+        True for images made by rules: scores on them mean nothing for real generators.
+    test_spec
+        What names the test set that goes with it, or None.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Dataset:
     parents: Sequence[int] | None = None
     recommended_threshold: float | None = None
     synthetic: bool = False
+    test_spec: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -102,6 +105,7 @@ def build_dataset(
     *,
     recommended_threshold: float | None = None,
     synthetic: bool = False,
+    test_spec: str | None = None,
 ) -> Dataset:
     """Check rows that any reader yields, and lay them out as columns.
 
@@ -134,6 +138,7 @@ def build_dataset(
         sources=[row.source or "" for row in columns] if any(row.source for row in columns) else None,
         recommended_threshold=recommended_threshold,
         synthetic=synthetic,
+        test_spec=test_spec,
     )
 
 

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from harness.data.dataset import Dataset, build_dataset
-from harness.data.layouts.captions import CocoReader, FlickrReader
-from harness.data.layouts.folder import ImageFolderReader, PlainFolderReader
-from harness.data.layouts.kaggle import KaggleReader
-from harness.data.layouts.scenes import ScenesReader
 from harness.errors import DataNotFoundError, InputError
-
-if TYPE_CHECKING:
-    from harness.plugin import DatasetReader
+from harness.plugin.reader import Readers as Readers
 
 REAL_DATA_VARIABLE = "HARNESS_REAL_DATA"
 """Names a folder of data sets, which can then be given by their names in it: ``--data drawbench``."""
-Readers = Mapping[str, "DatasetReader"]
 Captions = Literal["mean", "first", "all"]
 
-# In the order they are tried: the more particular layout first, a bare folder of images last.
-_NAMED: tuple[DatasetReader, ...] = (ScenesReader(),)
-_LAYOUTS: tuple[DatasetReader, ...] = (KaggleReader(), ImageFolderReader(), FlickrReader(), CocoReader())
-_LAST: tuple[DatasetReader, ...] = (PlainFolderReader(),)
 
-
-def open_dataset(spec: str, extra_readers: Readers | None = None, captions: Captions = "mean") -> Dataset:
-    """Read the data set that ``spec`` names: a folder, a file, or the name of an embedded set.
+def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Dataset:
+    """Read the data set that ``spec`` names: a folder, a file, or a name that a reader knows.
 
     Parameters
     ----------
     spec
         What the user typed. A relative path that leads nowhere is looked for below ``HARNESS_REAL_DATA``, too.
-    extra_readers
-        Readers that plugins brought; they are asked before our own.
+    readers
+        Readers in the order in which they are asked: ``PluginManager().readers``. The first that matches reads.
     captions
         What to do with several captions an image: ``mean`` keeps one row whose target is the mean of
         their embeddings, ``first`` keeps the first, ``all`` makes one row of each.
@@ -49,8 +36,8 @@ def open_dataset(spec: str, extra_readers: Readers | None = None, captions: Capt
         If nothing is there (``DataNotFoundError``), no layout matches (with what was looked for), or a row is wrong.
     """
     location = _located(spec)
-    readers = [*(extra_readers or {}).values(), *_NAMED, *_LAYOUTS, *_LAST]
-    for reader in readers:
+    for reader in readers.values():
+        test_spec = getattr(reader, "test_spec", None)
         if reader.matches(location):
             dataset = build_dataset(
                 _short_name(location),
@@ -59,9 +46,10 @@ def open_dataset(spec: str, extra_readers: Readers | None = None, captions: Capt
                 reader.read(location),
                 recommended_threshold=reader.recommended_threshold,
                 synthetic=bool(getattr(reader, "synthetic", False)),
+                test_spec=test_spec(spec) if test_spec is not None else None,
             )
             return _select_captions(dataset, captions)
-    looked_for = "".join(f"\n  - {reader.looks_for}" for reader in readers)
+    looked_for = "".join(f"\n  - {reader.looks_for}" for reader in readers.values())
     if not location.exists():
         raise DataNotFoundError(
             f"{spec}: there is no such folder, file or data set, nor one of that name in the folder that "

@@ -60,8 +60,8 @@ class Settings:
     ----------
     minutes, steps
         Length: wall time, or, if `steps` is not 0, a number of updates (then a repeat gives the same weights).
-    scenes, seed
-        Training scenes are ``compose(seed, 0 .. scenes - 1)``; `seed` also starts the generators.
+    rows, seed
+        Training takes the first `rows` rows of `seed` of the data set to start with; `seed` also starts the generators.
     rate, encoder_rate
         Peak learning rates of the decoder, which starts from nothing, and of the encoder, which does not.
     vocabulary, layers
@@ -70,7 +70,7 @@ class Settings:
 
     minutes: float = 30.0
     steps: int = 0
-    scenes: int = 131_072
+    rows: int = 131_072
     seed: int = 3_000_000
     batch: int = 64
     rate: float = 1e-3
@@ -255,16 +255,14 @@ def train(settings: Settings, images: Path, out: Path) -> dict[str, float]:
     Raises
     ------
     InputError
-        If there are fewer scenes than a batch takes.
+        If there are fewer rows than a batch takes.
     """
-    if settings.scenes < settings.batch:
-        raise InputError(
-            f"--scenes {settings.scenes} do not fill a batch of {settings.batch}; draw more, or lower --batch"
-        )
+    if settings.rows < settings.batch:
+        raise InputError(f"--rows {settings.rows} do not fill a batch of {settings.batch}; draw more, or lower --batch")
     torch.manual_seed(settings.seed)
     size = CLIPVisionModel.config_class.from_pretrained(TINY_FOLDER / "clip").image_size
     unseen = Drawings(images, EVALUATION_SEED, max(settings.evaluate, 64), size)
-    drawings = Drawings(images, settings.seed, settings.scenes, size)
+    drawings = Drawings(images, settings.seed, settings.rows, size)
     unseen.start(1)
     drawings.start(settings.workers)
     try:
@@ -366,7 +364,7 @@ def main() -> None:
     for name in (
         "minutes",
         "steps",
-        "scenes",
+        "rows",
         "seed",
         "batch",
         "rate",

@@ -7,8 +7,6 @@ and the image tower also names its prompt's tokens (Huang et al. 2024, "Classifi
 Pre-Training"); the linear layer that names them is thrown away at the end.
 
 Where other work shares the cores, ``OMP_WAIT_POLICY=PASSIVE`` keeps threads from spinning while they wait.
-
-Only this script and those beside it that train import `harness.data`; what plugins reach in `harness.models` does not.
 """
 
 from __future__ import annotations
@@ -48,8 +46,8 @@ class Settings:
     ----------
     minutes, steps
         Length: wall time, or, if `steps` is not 0, a number of updates (then a repeat gives the same weights).
-    scenes, seed
-        Training scenes are ``compose(seed, 0 .. scenes - 1)``; `seed` also starts the generators.
+    rows, seed
+        Training takes the first `rows` rows of `seed` of the data set to start with; `seed` also starts the generators.
     masked
         Share of the training, from its start, during which half of the patches are dropped.
     naming
@@ -58,7 +56,7 @@ class Settings:
 
     minutes: float = 30.0
     steps: int = 0
-    scenes: int = 131_072
+    rows: int = 131_072
     seed: int = 1_000_000
     batch: int = 128
     rate: float = 1e-3
@@ -118,7 +116,7 @@ class Trainee(nn.Module):  # type: ignore[misc]
     model
         An open_clip model.
     ids
-        Token ids of all training prompts, shape (scenes, context), of which the vocabulary to name is taken.
+        Token ids of all training prompts, shape (rows, context), of which the vocabulary to name is taken.
     naming
         Weight of the naming loss.
     compiled
@@ -211,18 +209,16 @@ def train(settings: Settings, images: Path, out: Path) -> dict[str, float]:
     Raises
     ------
     InputError
-        If there are fewer scenes than a batch takes.
+        If there are fewer rows than a batch takes.
     """
-    if settings.scenes < settings.batch:
-        raise InputError(
-            f"--scenes {settings.scenes} do not fill a batch of {settings.batch}; draw more, or lower --batch"
-        )
+    if settings.rows < settings.batch:
+        raise InputError(f"--rows {settings.rows} do not fill a batch of {settings.batch}; draw more, or lower --batch")
     torch.manual_seed(settings.seed)
     if settings.compile:
         # Two towers, masked or not, and a few lengths of prompts are more shapes than compilation allows by default.
         torch._dynamo.config.recompile_limit = 32
     unseen = Drawings(images, EVALUATION_SEED, settings.evaluate, TINY_CLIP["vision_cfg"]["image_size"])
-    drawings = Drawings(images, settings.seed, settings.scenes, TINY_CLIP["vision_cfg"]["image_size"])
+    drawings = Drawings(images, settings.seed, settings.rows, TINY_CLIP["vision_cfg"]["image_size"])
     unseen.start(1)
     drawings.start(settings.workers)
     try:
@@ -295,7 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Pretrain the bundled tiny CLIP on drawn scenes.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
     parser.add_argument("--images", type=Path, help="folder that keeps drawn pictures (temporary unless given)")
-    for name in ("minutes", "steps", "scenes", "seed", "batch", "rate", "workers", "evaluate"):
+    for name in ("minutes", "steps", "rows", "seed", "batch", "rate", "workers", "evaluate"):
         default = getattr(Settings, name)
         parser.add_argument(f"--{name}", type=type(default), default=default)
     parser.add_argument("--no-compile", dest="compile", action="store_false")

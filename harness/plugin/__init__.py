@@ -18,7 +18,7 @@ from harness.plugin.predictor import (
     PredictorConfig,
     Requirements,
 )
-from harness.plugin.reader import DatasetReader, Row
+from harness.plugin.reader import DatasetReader, GeneratingReader, Row
 from harness.plugin.training import TrainingData
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Context",
     "DatasetReader",
     "Explanation",
+    "GeneratingReader",
     "HarnessError",
     "ImageSource",
     "Images",

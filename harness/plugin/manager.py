@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pluggy
 from pydantic import BaseModel
 
-from harness import __version__
 from harness.errors import InputError
 from harness.plugin import hooks
 from harness.plugin.predictor import Predictor
+from harness.plugin.reader import default_data, in_order
+from harness.version import __version__
 
 if TYPE_CHECKING:
     from harness.plugin.blender import Blender
@@ -128,8 +129,12 @@ class PluginManager:
 
     @property
     def readers(self) -> Mapping[str, DatasetReader]:
-        """Data set readers that plugins brought, by name."""
-        return {name: reader for name, (reader, _) in self._readers.items()}
+        """Data set readers by name, in the order in which they are asked whether they match."""
+        return in_order({name: reader for name, (reader, _) in self._readers.items()})
+
+    def default_data(self) -> str:
+        """Return what ``--data`` stands for where it is not given. Raises ``InputError`` if no reader brings that."""
+        return default_data(self.readers)
 
     @property
     def blenders(self) -> Mapping[str, Blender]:
@@ -255,6 +260,9 @@ class PluginManager:
             (b, "blender", ("weights",)) for b in blenders
         ]:
             _check_named(thing, kind, needed)
+        for reader in readers:
+            if not isinstance(getattr(reader, "order", 0), int):
+                raise _BrokenPluginError(f"the order of the data set reader {reader.name} is no whole number")
         # All checked: nothing below can leave a half-registered plugin behind.
         status.predictors = self._keep(self._predictors, predictors, status, "predictor")
         status.datasets = self._keep(self._readers, readers, status, "data set")

@@ -10,9 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from harness import __version__
 from harness.errors import InputError
 from harness.plugin.manager import PluginManager
+from harness.version import __version__
 
 _NAME = re.compile(r"[a-z]([a-z0-9_-]*[a-z0-9])?")  # a predictor's name that can end the name of a distribution, too
 _LONGEST = 40  # the lines of the files stay below 120 characters

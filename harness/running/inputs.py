@@ -77,7 +77,7 @@ def reopen_inputs(run_dir: str, config_json: str, classes: Sequence[type[Predict
     config = RunConfig.model_validate_json(config_json)
     manager = PluginManager([Path(file) for file in config.plugin_files], classes=classes)
     run = RunFolder(Path(run_dir))
-    dataset = open_dataset(config.data, manager.readers, config.captions)
+    dataset = open_dataset(config.data or manager.default_data(), manager.readers, config.captions)
     if sorted(dataset.ids) != sorted(run.rows.ids):
         raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
     test = open_dataset(config.test, manager.readers) if config.test else None

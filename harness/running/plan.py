@@ -15,7 +15,6 @@ import numpy as np
 
 from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD, Folds, make_folds, refuse_starved, threshold_table
-from harness.data.layouts.scenes import TEST_SPEC, ScenesReader
 from harness.data.opening import open_dataset
 from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
@@ -96,11 +95,12 @@ def plan_run(config: RunConfig, manager: PluginManager, say: Say = lambda text: 
         For anything wrong with the options, the data or the folder.
     """
     chosen = choose_members(config, manager)
-    config = _filled_in(config, chosen)
-    dataset = open_dataset(config.data, manager.readers, config.captions)
+    data = config.data or manager.default_data()
+    dataset = open_dataset(data, manager.readers, config.captions)
+    config = _filled_in(config.model_copy(update={"data": data}), chosen, dataset)
     if not dataset.has_texts:
         raise InputError(
-            f"{config.data}: it was read as {dataset.layout}, which has no prompts, so nothing can be learned "
+            f"{data}: it was read as {dataset.layout}, which has no prompts, so nothing can be learned "
             "or scored; add prompts.csv or metadata.csv, or give it as --test"
         )
     test = open_dataset(config.test, manager.readers) if config.test else None
@@ -121,13 +121,13 @@ def plan_run(config: RunConfig, manager: PluginManager, say: Say = lambda text: 
     return Plan(inputs, members, facts, request, *_split_tasks(run, members, test))
 
 
-def _filled_in(config: RunConfig, members: list[Member]) -> RunConfig:
+def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> RunConfig:
     names = (m.name if m.name == m.predictor else f"{m.name}={m.predictor}" for m in members)
     return config.model_copy(
         update={
             "plugins": tuple(names),
             "workers": config.workers or min(8, os.cpu_count() or 1),
-            "test": config.test or (TEST_SPEC if config.data.split(":")[0] == ScenesReader.name else None),
+            "test": config.test or dataset.test_spec,
         }
     )
 

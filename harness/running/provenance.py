@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
+from harness.version import __version__
 
 _PACKAGES = (
     "numpy", "scipy", "scikit-learn", "torch", "torchvision", "transformers", "sentence-transformers",

@@ -21,7 +21,9 @@ class RunConfig(BaseModel):
         min_length=1,
         description="Predictors, each NAME or ALIAS=NAME. Default: the quick ones of those that come with the harness.",
     )
-    data: str = Field("scenes", description="Folder or file of the data set, or the name of an embedded one.")
+    data: str | None = Field(
+        None, description="Folder or file of the data set, or a name. Default: the embedded one that a plugin brings."
+    )
     test: str | None = Field(None, description="Images to write a submission for: a folder, or a data set.")
     set: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options of predictors: {plugin or alias: {key: value}}."

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_truth(
-    spec: str, encoder: PromptEncoder, readers: Readers | None = None
-) -> tuple[list[str], NDArray[np.float32]]:
+def read_truth(spec: str, encoder: PromptEncoder, readers: Readers) -> tuple[list[str], NDArray[np.float32]]:
     """Return ids and true embeddings, shape (n, 384), float32.
 
     Parameters
@@ -28,7 +26,7 @@ def read_truth(
     encoder
         Embeds prompts.
     readers
-        Data set readers that plugins brought.
+        Data set readers, by name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The data that checks run on: a few real scenes in two folders, which differ only in what is held out.
+"""The data that checks run on: a few drawn images in two folders, which differ only in what is held out.
 
 In the folder of either *world* the held-out images, prompts and targets lie beside the training images, as they do in
 data sets. The training rows of both worlds are the same, byte by byte; the held-out rows are not. A predictor whose
@@ -97,22 +97,23 @@ def make_data(folder: Path) -> KitData:
 
     The prompts' embeddings come from the harness's cache, or are computed the first time.
     """
-    from harness.data import scenes
     from harness.data.groups import prompt_groups
     from harness.data.targets import PromptEncoder
+    from harness.plugin import PluginManager
+    from harness.plugin.reader import generate
     from harness.testing.odd_images import write_odd_images
 
     count = TRAIN + HELD + OTHER
-    drawn = [scenes.compose(_SEED, index) for index in range(count + HELD)]
-    targets = PromptEncoder().encode([scene.prompt for scene in drawn])
+    images, texts = generate(PluginManager().readers, count + HELD, _SEED, _SIZE)
+    targets = PromptEncoder().encode(texts)
     order = _whole_groups(prompt_groups(targets[:count], _THRESHOLD))
     second = [*order[:TRAIN], *range(count, count + HELD), *order[TRAIN + HELD :]]
     prompts = {}
     for world, chosen in zip(WORLDS, (order, second), strict=True):
         (folder / world / "images").mkdir(parents=True)
         for i, index in enumerate(chosen):
-            scenes.draw(drawn[index], _SIZE).save(folder / world / "images" / f"row{i:02d}.png")
-        prompts[world] = [drawn[index].prompt for index in chosen]
+            images[index].open().save(folder / world / "images" / f"row{i:02d}.png")
+        prompts[world] = [texts[index] for index in chosen]
         _write_tables(folder / world, prompts[world], targets[chosen])
     (folder / "probe").mkdir()
     for i in range(TRAIN, TRAIN + HELD):

@@ -48,7 +48,7 @@ def check_predictor(
     """Check whether a predictor keeps the contract.
 
     Everything of the predictor runs in processes of the kit's own, so a crash fails the check that it happens in. The
-    data are 24 training rows and 8 held-out images of ``scenes``, with MiniLM targets.
+    data are 24 training rows and 8 held-out images of the embedded data set, with MiniLM targets.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ def export_run(run: RunFolder, path: Path, *, prompts: bool = False, models: boo
 
 
 def _version() -> str:
-    from harness import __version__
+    from harness.version import __version__
 
     return __version__
 
@@ -271,7 +271,7 @@ def _summary(run: RunFolder) -> RunSummary:
     ]
     return RunSummary(
         path=run.path,
-        data=document.config.data,
+        data=document.config.data or document.dataset.name,
         rows=document.dataset.rows,
         folds=document.folds.n_folds,
         members=tuple(document.members),

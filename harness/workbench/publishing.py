@@ -42,7 +42,7 @@ def publish_run(run: RunFolder, folder: Path) -> Written:
     return publish(
         run,
         folder,
-        data=portable_name(document.config.data, document.dataset.location),
+        data=portable_name(document.config.data or document.dataset.name, document.dataset.location),
         blenders=list(manager.blenders.values()),
         predictors=manager.predictors,
     )

@@ -20,7 +20,7 @@ from PIL.Image import Image
 from harness.data.cache import DiskCache
 from harness.data.images import LazyImages
 from harness.data.opening import open_dataset
-from harness.plugin import Context
+from harness.plugin import Context, PluginManager
 from tests.benchmarks.result import Result, seconds
 from tests.interrogator.towers import NAMES, reference
 
@@ -45,7 +45,7 @@ class Drawn:
 
 def measure() -> Iterator[Result]:
     """Compare. The tables are embedded, and taken from the user's cache where they are, before either clock starts."""
-    dataset = open_dataset(DATA)
+    dataset = open_dataset(DATA, PluginManager().readers)
     lazy = dataset.lazy_images(2)
     sources = [Drawn(lazy[i], digest) for i, digest in enumerate(lazy.digests)]
     images = LazyImages(sources, lazy.digests, workers=2)

@@ -136,9 +136,11 @@ def test_scenes_are_written_in_the_kaggle_layout_and_read_back(harness: Harness,
     import numpy as np
 
     from harness.data.opening import open_dataset
+    from harness.plugin import PluginManager
 
     assert harness("data", "make", "scenes", "--n", 6, "--seed", 3, "--out", tmp_path / "made").code == 0
-    made, drawn = open_dataset(str(tmp_path / "made")), open_dataset("scenes:6:3")
+    readers = PluginManager().readers
+    made, drawn = open_dataset(str(tmp_path / "made"), readers), open_dataset("scenes:6:3", readers)
     assert (made.layout, list(made.ids)) == ("kaggle", list(drawn.ids))
     assert list(made.texts) == list(drawn.texts)
     assert made.sources == drawn.sources

@@ -87,8 +87,9 @@ def test_colours_are_learned_and_it_beats_the_mean(tmp_path: Path) -> None:
 def test_it_beats_the_mean_on_scenes(tmp_path: Path) -> None:
     """On few rows and epochs, so by little; and the gain comes from the images, as it does not survive a shuffle."""
     from harness.data import open_dataset
+    from harness.plugin import PluginManager
 
-    scenes = open_dataset("scenes:200:21")
+    scenes = open_dataset("scenes:200:21", PluginManager().readers)
     prompts = [texts[0] for texts in scenes.texts]
     images = scenes.lazy_images()
     train = replace(pictures([(0, 0, 0)] * 160, prompts[:160]), images=images.take(range(160)))

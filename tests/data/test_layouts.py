@@ -14,6 +14,7 @@ import pytest
 from harness.data.dataset import Dataset
 from harness.data.opening import open_dataset
 from harness.errors import InputError
+from harness.plugin import PluginManager
 from tests.conftest import make_kaggle, save_image
 
 # -- writing small data sets ---------------------------------------------------------------------
@@ -74,7 +75,7 @@ def write_json(path: Path, document: object) -> Path:
 
 
 def opened(location: Path, **options: Any) -> Dataset:
-    return open_dataset(str(location), **options)
+    return open_dataset(str(location), PluginManager().readers, **options)
 
 
 def refusal(location: Path) -> str:

@@ -8,6 +8,9 @@ import pytest
 
 from harness.data.opening import open_dataset, portable_name
 from harness.errors import DataNotFoundError, InputError
+from harness.plugin import PluginManager
+
+READERS = PluginManager().readers
 
 
 def test_a_name_is_looked_for_in_the_folder_of_data_sets(
@@ -18,14 +21,14 @@ def test_a_name_is_looked_for_in_the_folder_of_data_sets(
     monkeypatch.chdir(away)
     monkeypatch.delenv("HARNESS_REAL_DATA", raising=False)
     with pytest.raises(DataNotFoundError, match="HARNESS_REAL_DATA"):
-        open_dataset("data")
+        open_dataset("data", READERS)
     monkeypatch.setenv("HARNESS_REAL_DATA", str(tmp_path))
-    assert open_dataset("data").location == str(kaggle)
+    assert open_dataset("data", READERS).location == str(kaggle)
     with pytest.raises(DataNotFoundError):
-        open_dataset("other")
+        open_dataset("other", READERS)
     (away / "data").mkdir()
     with pytest.raises(InputError, match="no data set was recognised there"):
-        open_dataset("data")  # what lies here comes first, whatever it is
+        open_dataset("data", READERS)  # what lies here comes first, whatever it is
 
 
 def test_an_absolute_path_is_named_by_the_folder_of_data_sets(

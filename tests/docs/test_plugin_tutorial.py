@@ -100,6 +100,7 @@ def test_every_block_of_the_guide_runs(title: str, folder: Path) -> None:
         "palette.py": ["Steps of each colour channel", "fine", "2 passed"],
         "daylight.py": ["all-MiniLM-L6-v2", "daylight", "a cloudy day"],
         "pairs.py": ["pairs", "knn"],
+        "stripes.py": ["", "knn"],
         "softmax.py": ["ridge", "softmax", "simplex"],
         "journal.py": ["mean"],
     }
@@ -141,6 +142,13 @@ def test_the_reference_has_every_member_of_a_class_and_no_other(name: str) -> No
     written = [word for row in rows for word in re.findall(r"`([^`]+)`", row)]
     given = ["config", "context"] if name == "Predictor" else []  # by the constructor
     assert sorted(written) == sorted([*members(getattr(contract, name)).values(), *given])
+
+
+def test_the_reference_has_every_optional_member_of_a_reader() -> None:
+    section = sections("###")["What a reader may have besides"]
+    written = re.findall(r"^\| `(\w+)[^|]*` \|", section.text, flags=re.MULTILINE)
+    listed = (inspect.getdoc(contract.DatasetReader) or "").split("Other Parameters")[1]
+    assert written == re.findall(r"^(\w+) : ", listed, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

@@ -21,7 +21,7 @@ from harness.data.cache import DiskCache
 from harness.data.opening import open_dataset
 from harness.data.targets import PromptEncoder
 from harness.models import TINY_FOLDER
-from harness.plugin import Context, TrainingData
+from harness.plugin import Context, PluginManager, TrainingData
 
 SHAPE: dict[str, Any] = {
     "embed_dim": 24,
@@ -64,7 +64,7 @@ def few_phrases(flavors: int = 40) -> dict[str, tuple[str, ...]]:
 @lru_cache(maxsize=4)
 def scenes(rows: int, seed: int, workers: int = 1) -> TrainingData:
     """Rows of the embedded data set, each a group of its own."""
-    dataset = open_dataset(f"scenes:{rows}:{seed}")
+    dataset = open_dataset(f"scenes:{rows}:{seed}", PluginManager().readers)
     texts = [tuple(text) for text in dataset.texts]
     prompts = [text[0] for text in texts]
     targets = PromptEncoder().encode(prompts)

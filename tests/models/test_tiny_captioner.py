@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from harness_scenes import compose, draw
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPVisionModel, VisionEncoderDecoderModel
 
-from harness.data.scenes import compose, draw
 from harness.errors import InputError
 from harness.models.captioner import load_captioner
 from harness.models.captioning import IGNORED, LONGEST, teacher_forcing, token_labels
@@ -79,7 +79,7 @@ def test_labels_are_the_tokens_one_end_and_nothing(scenes: tuple[torch.Tensor, l
 
 
 def test_script_with_steps_repeats_itself(tmp_path: Path) -> None:
-    settings = Settings(steps=3, scenes=64, batch=16, workers=1, evaluate=64, compile=False, vocabulary=400, layers=1)
+    settings = Settings(steps=3, rows=64, batch=16, workers=1, evaluate=64, compile=False, vocabulary=400, layers=1)
     figures = [train(settings, tmp_path / "images", tmp_path / name) for name in ("a", "b")]
     assert figures[0]["unseen_loss"] == figures[1]["unseen_loss"] < np.log(400)
     names = {path.name for path in (tmp_path / "a").iterdir()}
@@ -91,4 +91,4 @@ def test_script_with_steps_repeats_itself(tmp_path: Path) -> None:
 
 def test_too_few_scenes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not fill a batch"):
-        train(Settings(scenes=8), tmp_path, tmp_path)
+        train(Settings(rows=8), tmp_path, tmp_path)

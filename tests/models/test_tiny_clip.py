@@ -9,9 +9,9 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from harness_scenes import compose, draw
 from transformers import CLIPImageProcessor, CLIPModel, CLIPVisionModel
 
-from harness.data.scenes import compose, draw
 from harness.errors import InputError
 from harness.models import fetch_model
 from harness.models.convert import (
@@ -159,7 +159,7 @@ def test_other_architectures_are_refused():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[Path, dict[str, float]]:
     folder = tmp_path_factory.mktemp("trained")
-    settings = Settings(steps=3, scenes=64, batch=32, workers=1, evaluate=0, compile=False)
+    settings = Settings(steps=3, rows=64, batch=32, workers=1, evaluate=0, compile=False)
     return folder / "clip", train(settings, folder / "images", folder / "clip")
 
 
@@ -178,7 +178,7 @@ def test_script_trains_a_bundle_that_loads(trained, pictures):
 
 
 def test_script_with_steps_repeats_itself(trained, tmp_path):
-    settings = Settings(steps=3, scenes=64, batch=32, workers=1, evaluate=0, compile=False)
+    settings = Settings(steps=3, rows=64, batch=32, workers=1, evaluate=0, compile=False)
     train(settings, trained[0].parent / "images", tmp_path)
     name = "open_clip_model.safetensors"
     assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
@@ -186,4 +186,4 @@ def test_script_with_steps_repeats_itself(trained, tmp_path):
 
 def test_too_few_scenes_are_refused(tmp_path):
     with pytest.raises(InputError, match="do not fill a batch"):
-        train(Settings(scenes=10, batch=32), tmp_path / "images", tmp_path / "clip")
+        train(Settings(rows=10, batch=32), tmp_path / "images", tmp_path / "clip")

@@ -11,6 +11,7 @@ import pytest
 from harness.data.folds import make_folds
 from harness.data.opening import open_dataset
 from harness.data.targets import PromptEncoder, row_targets
+from harness.plugin import PluginManager
 from tests.conftest import Harness
 from tests.data.test_folds import assert_groups_whole, assert_no_leak
 
@@ -32,7 +33,7 @@ def test_targets_equal_the_competitions_sample_submission(real_data: Path, tmp_p
 
 
 def test_flickr_is_read_as_it_lies(real_data: Path) -> None:
-    dataset = open_dataset(str(real_data / "flickr8k_1000"))
+    dataset = open_dataset(str(real_data / "flickr8k_1000"), PluginManager().readers)
     assert (dataset.layout, len(dataset)) == ("flickr", 1000)
     assert {len(texts) for texts in dataset.texts} == {5}
     assert dataset.texts[0][0] == "A child in a pink dress is climbing up a set of stairs in an entry way ."
@@ -40,7 +41,7 @@ def test_flickr_is_read_as_it_lies(real_data: Path) -> None:
 
 @pytest.mark.parametrize("captions", ["mean", "first", "all"])
 def test_no_training_caption_of_flickr_is_near_a_held_out_one(real_data: Path, captions: str) -> None:
-    dataset = open_dataset(str(real_data / "flickr8k_1000"), captions=captions)  # type: ignore[arg-type]
+    dataset = open_dataset(str(real_data / "flickr8k_1000"), PluginManager().readers, captions=captions)  # type: ignore[arg-type]
     targets = row_targets(dataset.texts, PromptEncoder())
     folds = make_folds(dataset, targets, n_folds=5, threshold=0.7, seed=0)
     assert_no_leak(folds, targets, 0.7)
@@ -58,7 +59,7 @@ def test_no_training_caption_of_flickr_is_near_a_held_out_one(real_data: Path, c
 
 
 def test_drawbench_groups_are_those_of_the_reference(real_data: Path) -> None:
-    dataset = open_dataset(str(real_data / "drawbench"))
+    dataset = open_dataset(str(real_data / "drawbench"), PluginManager().readers)
     targets = row_targets(dataset.texts, PromptEncoder())
     for threshold, groups in ((0.7, 158), (0.85, 175), (0.999, 200)):
         folds = make_folds(dataset, targets, n_folds=5, threshold=threshold, seed=0)

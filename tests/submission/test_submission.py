@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.data.targets import PromptEncoder
 from harness.errors import InputError
+from harness.plugin import PluginManager
 from harness.scoring.cosine import row_cosines
 from harness.submission import write as writing
 from harness.submission.read import read_submission
@@ -25,6 +26,7 @@ from harness.submission.write import write_submission
 from tests.conftest import make_kaggle
 
 DIM = 384
+READERS = PluginManager().readers
 IDS = ["b", "a_1", "c-2"]
 Floats = NDArray[np.float32]
 
@@ -252,7 +254,7 @@ def test_a_file_with_nothing_but_the_header_is_refused(tmp_path: Path) -> None:
     path = edited(tmp_path / "s.csv", lambda lines: lines[:1])
     assert "no rows" in refusal(path, ["a", "b"])
     with pytest.raises(InputError, match="no rows"):
-        read_truth(str(path), PromptEncoder())
+        read_truth(str(path), PromptEncoder(), READERS)
 
 
 def test_a_file_that_is_empty_absent_or_no_text_is_named(tmp_path: Path) -> None:
@@ -356,19 +358,19 @@ def test_truth_is_the_same_from_a_table_a_data_set_and_a_submission(tmp_path: Pa
     prompts = ["a red fox asleep on a mossy log", "blueprint of a steam locomotive"]
     folder = make_kaggle(tmp_path / "data", prompts)
     encoder = PromptEncoder()
-    ids, targets = read_truth(str(folder / "prompts.csv"), encoder)
+    ids, targets = read_truth(str(folder / "prompts.csv"), encoder, READERS)
     assert (ids, targets.shape, targets.dtype) == (["img000", "img001"], (2, DIM), np.float32)
     assert np.linalg.norm(targets, axis=1) == pytest.approx(1.0, abs=1e-6)
     write_submission(tmp_path / "truth.csv", ids, targets)
     for spec in (folder, tmp_path / "truth.csv"):
-        other_ids, others = read_truth(str(spec), encoder)
+        other_ids, others = read_truth(str(spec), encoder, READERS)
         assert other_ids == ids
         assert (others == targets).all()
 
 
 def test_a_table_of_prompts_needs_no_images(tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("imgId,prompt\nb,a bee\na,an ant\n")
-    ids, targets = read_truth(str(tmp_path / "truth.csv"), PromptEncoder())
+    ids, targets = read_truth(str(tmp_path / "truth.csv"), PromptEncoder(), READERS)
     assert (ids, targets.shape) == (["b", "a"], (2, DIM))
 
 
@@ -386,16 +388,16 @@ def test_a_table_of_prompts_needs_no_images(tmp_path: Path) -> None:
 def test_a_table_of_prompts_that_is_wrong_is_named_by_row(tmp_path: Path, content: str, parts: list[str]) -> None:
     (tmp_path / "truth.csv").write_text(content)
     with pytest.raises(InputError) as caught:
-        read_truth(str(tmp_path / "truth.csv"), PromptEncoder())
+        read_truth(str(tmp_path / "truth.csv"), PromptEncoder(), READERS)
     assert [p for p in [str(tmp_path / "truth.csv"), *parts] if p not in str(caught.value)] == [], str(caught.value)
 
 
 def test_truth_without_prompts_is_refused(tmp_path: Path) -> None:
     folder = make_kaggle(tmp_path / "data", ["an ant"]) / "images"
     with pytest.raises(InputError, match="has no prompts"):
-        read_truth(str(folder), PromptEncoder())
+        read_truth(str(folder), PromptEncoder(), READERS)
     with pytest.raises(InputError, match="no such"):
-        read_truth(str(tmp_path / "gone.csv"), PromptEncoder())
+        read_truth(str(tmp_path / "gone.csv"), PromptEncoder(), READERS)
 
 
 def test_truth_with_a_vector_of_zeros_is_refused(tmp_path: Path) -> None:
@@ -403,4 +405,4 @@ def test_truth_with_a_vector_of_zeros_is_refused(tmp_path: Path) -> None:
     values[1] = 0.0
     write_submission(tmp_path / "truth.csv", IDS, values)
     with pytest.raises(InputError, match="'a_1'"):
-        read_truth(str(tmp_path / "truth.csv"), PromptEncoder())
+        read_truth(str(tmp_path / "truth.csv"), PromptEncoder(), READERS)

@@ -8,10 +8,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import harness_scenes
 import numpy as np
 import pytest
 
-from harness.data import scenes
 from harness.testing import check_names
 from tests.third_party.environment import ROOT, Environment, build_wheel, make_environment
 
@@ -56,9 +56,9 @@ def write_archive(path: Path, indices: range, prompts: bool) -> None:
     cards = []
     with zipfile.ZipFile(path, "w") as archive:
         for index in indices:
-            scene = scenes.compose(77, index)
+            scene = harness_scenes.compose(77, index)
             stream = io.BytesIO()
-            scenes.draw(scene, 48).save(stream, "PNG")
+            harness_scenes.draw(scene, 48).save(stream, "PNG")
             archive.writestr(f"pictures/{index}.png", stream.getvalue())
             card = {"number": f"card-{index}", "picture": f"pictures/{index}.png", "series": "abc"[index % 3]}
             cards.append(card | ({"greeting": scene.prompt} if prompts else {}))
@@ -87,7 +87,7 @@ def test_the_wheel_has_every_file_of_the_packages(environment: Environment) -> N
         return {str(path) for path in found if "__pycache__" not in path.parts and path.suffix != ".pyc"}
 
     missing = files(ROOT, "harness") - files(environment.site, "harness")
-    allowed = {name for name in missing if name.endswith("README.md") or name == "harness/data/scenes/sheet.webp"}
+    allowed = {name for name in missing if name.endswith("README.md")}
     assert missing - allowed == set()
 
 

@@ -22,6 +22,7 @@ class FlickrReader:
     """
 
     name = "flickr"
+    order = 120
     looks_for = "captions.txt (image,caption) or results.csv (image_name| comment_number| comment) beside Images/"
     recommended_threshold: float | None = None
 
@@ -90,6 +91,7 @@ class CocoReader:
     """
 
     name = "coco"
+    order = 130
     looks_for = "captions_*.json (also under annotations/) with the keys images and annotations"
     recommended_threshold: float | None = None
 

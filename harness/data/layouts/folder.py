@@ -24,6 +24,7 @@ class ImageFolderReader:
     """
 
     name = "imagefolder"
+    order = 110
     looks_for = "metadata.csv or metadata.jsonl with file_name and prompt"
     recommended_threshold: float | None = None
 
@@ -66,6 +67,7 @@ class PlainFolderReader:
     """Nothing but images: a test set. The id of an image is its file name without the suffix."""
 
     name = "images"
+    order = 900
     looks_for = "a folder with images and no table (a test set)"
     recommended_threshold: float | None = None
 

@@ -17,6 +17,7 @@ class KaggleReader:
     """``prompts.csv`` (``imgId,prompt``; also ``group``, ``source``) beside ``images/<imgId>.png``."""
 
     name = "kaggle"
+    order = 100
     looks_for = "prompts.csv with the columns imgId,prompt beside a folder images/"
     recommended_threshold: float | None = None
 

@@ -156,7 +156,7 @@ def _sentence(who: str, where: str, when: str, style: Style, chance: Chance) -> 
 
 
 def compose(seed: int, index: int) -> Scene:
-    """Compose one scene; see `harness.data.scenes.compose`."""
+    """Compose one scene; see `harness_scenes.compose`."""
     chance = Chance(seed, index)
     style_key = chance.weighted(STYLE_KEYS, STYLE_CUMULATED)
     style = STYLES[style_key]

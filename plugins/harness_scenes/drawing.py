@@ -17,7 +17,7 @@ from .weather import paint_weather
 
 
 def draw(scene: Scene, size: int = 128) -> Image.Image:
-    """Draw a scene; see `harness.data.scenes.draw`."""
+    """Draw a scene; see `harness_scenes.draw`."""
     if size < 16:
         raise ValueError(f"size must be at least 16, got {size}")
     stage = Stage(size, scene.noise, scene.light)

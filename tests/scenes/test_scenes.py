@@ -14,18 +14,17 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-
-from harness.data.scenes import VERSION, Scene, compose, draw
-from harness.data.scenes.attributes import COLOURS, FINISHES, MATERIALS, PATTERNS, SKINS
-from harness.data.scenes.backdrops import PAINTERS
-from harness.data.scenes.english import plural, with_article
-from harness.data.scenes.glyphs import exists, ink
-from harness.data.scenes.model import Look, Placement
-from harness.data.scenes.places import LAMPS, LIGHTS, PLACES, UNNAMED
-from harness.data.scenes.relations import RELATIONS
-from harness.data.scenes.renderings import RENDERINGS
-from harness.data.scenes.styles import STYLES
-from harness.data.scenes.subjects import SUBJECTS
+from harness_scenes import VERSION, Scene, compose, draw
+from harness_scenes.attributes import COLOURS, FINISHES, MATERIALS, PATTERNS, SKINS
+from harness_scenes.backdrops import PAINTERS
+from harness_scenes.english import plural, with_article
+from harness_scenes.glyphs import exists, ink
+from harness_scenes.model import Look, Placement
+from harness_scenes.places import LAMPS, LIGHTS, PLACES, UNNAMED
+from harness_scenes.relations import RELATIONS
+from harness_scenes.renderings import RENDERINGS
+from harness_scenes.styles import STYLES
+from harness_scenes.subjects import SUBJECTS
 
 MANY = 20_000
 
@@ -35,7 +34,7 @@ AN_BEFORE_CONSONANT = {"hourglass", "8-bit"}
 
 FINGERPRINT = """
 import hashlib
-from harness.data.scenes import compose, draw
+from harness_scenes import compose, draw
 digest = hashlib.sha256()
 for index in {indices}:
     scene = compose({seed}, index)
@@ -136,7 +135,7 @@ def test_seed_and_index_both_matter():
 
 def test_importing_stays_light():
     code = (
-        "import sys, harness.data.scenes as s; "
+        "import sys, harness_scenes as s; "
         "print([m for m in ('torch', 'pandas', 'scipy', 'sklearn', 'PIL.Image', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

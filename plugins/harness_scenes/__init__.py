@@ -9,12 +9,17 @@ A scene is fixed by `VERSION`, a seed and an index, and depends on no other scen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from harness.plugin import hookimpl
 
 from .model import Scene
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from harness.plugin import DatasetReader
 
 __all__ = ["VERSION", "Scene", "compose", "draw"]
 
@@ -60,3 +65,11 @@ def draw(scene: Scene, size: int = 128) -> Image:
     from .drawing import draw as draw_scene
 
     return draw_scene(scene, size)
+
+
+@hookimpl
+def harness_register_datasets(register: Callable[[DatasetReader], None]) -> None:
+    """Register the data set by its name."""
+    from .reader import ScenesReader
+
+    register(ScenesReader())
