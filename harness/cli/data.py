@@ -78,5 +78,5 @@ def make(
     from harness.plugin.reader import generating_reader
 
     readers = PluginManager(plugin_file or ()).readers
-    write_kaggle_layout(open_dataset(generating_reader(readers, name).spec(n, seed), readers), out)
+    write_kaggle_layout(open_dataset(generating_reader(readers, name).spec(n, seed), readers), out, plugin_file or ())
     note(f"wrote {out}: {n} images with prompts")

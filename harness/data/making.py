@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 from harness.data.dataset import Dataset
 from harness.errors import InputError
+from harness.plugin import PluginManager
 
 
-def write_kaggle_layout(dataset: Dataset, folder: Path) -> None:
+def write_kaggle_layout(dataset: Dataset, folder: Path, plugin_files: Sequence[Path] = ()) -> None:
     """Write ``images/<id>.png`` and ``prompts.csv`` (``imgId,prompt,source``; the table last).
 
     Parameters
@@ -22,6 +24,8 @@ def write_kaggle_layout(dataset: Dataset, folder: Path) -> None:
         Rows with one text each.
     folder
         A new or empty folder.
+    plugin_files
+        Single-file plugins whose images these may be.
 
     Raises
     ------
@@ -32,7 +36,9 @@ def write_kaggle_layout(dataset: Dataset, folder: Path) -> None:
         raise InputError(f"--out {folder}: it exists and is not empty; name a new folder")
     (folder / "images").mkdir(parents=True)
     # A fresh interpreter a worker: forking a process that may hold threads of torch can hang.
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    # It loads the plugins first, since an image may be of a class that a plugin file holds.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, PluginManager, (tuple(plugin_files),)) as pool:
         paths = [folder / "images" / f"{row_id}.png" for row_id in dataset.ids]
         for _ in pool.map(_save, dataset.images, paths, chunksize=64):
             pass

@@ -15,7 +15,8 @@ FILE = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
 def test_the_quickstart_file_is_the_defaults() -> None:
     stated, default = resolve_config({}, FILE), resolve_config({})
-    assert stated.model_copy(update={"plugins": None}) == default
+    assert stated.model_copy(update={"plugins": None, "data": None}) == default
+    assert stated.data == PluginManager().default_data()
     assert stated.plugins is not None
     assert sorted(stated.plugins) == own_predictors(PluginManager())
 
