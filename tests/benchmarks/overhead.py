@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from harness.running.bench import Bench
 from harness_baselines.ridge import RidgeConfig, RidgePredictor
 
 from harness.data.cache import CACHE_VARIABLE, DiskCache
 from harness.plugin import Context, PluginManager, TrainingData
 from harness.running.config import resolve_config
+from harness.running.inputs import Inputs
 from harness.running.plan import plan_run
 from harness.running.session import carry_out
 from tests.benchmarks.result import Result
@@ -38,9 +38,9 @@ def empty_cache() -> Iterator[Path]:
                 os.environ[CACHE_VARIABLE] = before
 
 
-def bare_loop(bench: Bench, folder: Path) -> float:
+def bare_loop(inputs: Inputs, folder: Path) -> float:
     """Fit and predict every fold with nothing around it, and return the seconds."""
-    images, dataset, folds = bench.dataset.lazy_images(2), bench.dataset, bench.folds
+    images, dataset, folds = inputs.dataset.lazy_images(2), inputs.dataset, inputs.folds
     began = time.perf_counter()
     for f in range(folds.n_folds):
         train, held = folds.training_rows(f), folds.held_rows(f)
@@ -52,7 +52,7 @@ def bare_loop(bench: Bench, folder: Path) -> float:
                 images.take(train.tolist()),
                 [text[0] for text in texts],
                 texts,
-                np.array(bench.targets[train]),
+                np.array(inputs.targets[train]),
                 folds.group[train],
             )
         )
@@ -69,7 +69,7 @@ def measure() -> Iterator[Result]:
         plan = plan_run(resolve_config(options | {"run_dir": str(folder / "run")}), PluginManager())
         warm = Context(folder, workers=2)
         RidgePredictor(RidgeConfig(backbone=BACKBONE), warm)  # imports
-        bare = bare_loop(plan.bench, folder / "bare")
+        bare = bare_loop(plan.inputs, folder / "bare")
         began = time.perf_counter()
         summary = carry_out(plan, lambda event: None)
         ours = time.perf_counter() - began

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness.running.bench import load_folds
 
 from harness.store.run import RunFolder
 from tests.conftest import Harness, save_image
@@ -46,7 +45,7 @@ def test_a_run_holds_sources_out(generators: Path, tmp_path: Path, harness: Harn
     run = RunFolder(tmp_path / "run")
     told = run.document["folds"]
     assert (told["split"], told["crossed"], len(told["held_out"])) == ("source", True, 9)
-    folds, sources = load_folds(run), np.array(run.rows.sources)
+    folds, sources = run.folds, np.array(run.rows.sources)
     for f in range(9):
         held, train = folds.held_rows(f), folds.training_rows(f)
         record = json.loads(next(run.path.glob(f"members/mean/fold-{f}-*/record.json")).read_text())
