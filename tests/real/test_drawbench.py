@@ -109,3 +109,20 @@ def test_run_json_records_what_made_the_numbers(session: Session) -> None:
     assert document["folds"]["purged"] == [0] * 5
     assert document["members"]["ridge"]["config"]["backbone"] == "efficientnet-lite2"
     assert document["test"]["rows"] == 7
+
+
+def test_an_exported_run_is_blended_to_the_same_figures_on_another_machine(session: Session, tmp_path: Path) -> None:
+    here = session("ensemble", "--optimize", "--json").json
+    run = session.first.json["run_dir"]
+    assert session("runs", "export", run, "--out", tmp_path / "away.zip").code == 0
+    there = {"HARNESS_CACHE": str(tmp_path / "cache"), "HARNESS_REAL_DATA": str(tmp_path / "none")}
+    taken = run_harness("runs", "import", tmp_path / "away.zip", "--json", cwd=tmp_path, env=there)
+    assert taken.code == 0, taken.err
+    timed = {"fit_seconds", "images_per_second"}
+    for row, again in zip(session.first.json["rows"], taken.json["rows"], strict=True):
+        assert {k: v for k, v in row.items() if k not in timed} == {k: v for k, v in again.items() if k not in timed}
+    blend = run_harness("ensemble", "--optimize", "--json", cwd=tmp_path, env=there).json
+    for key in ("weights", "fold_weights", "score", "nested_score", "nested_ci", "gain", "best_single"):
+        assert blend[key] == here[key], key
+    submissions = [Path(blend["submission"]), session.cwd / here["submission"]]
+    assert (tmp_path / submissions[0]).read_bytes() == submissions[1].read_bytes()
