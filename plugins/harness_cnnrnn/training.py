@@ -193,6 +193,7 @@ def shifted(labels: torch.Tensor) -> torch.Tensor:
 
 def rated_groups(network: Captioner, config: CnnRnnConfig) -> list[dict[str, Any]]:
     """Return AdamW's groups: encoder and the rest at their rates, norms and biases without decay; rate 0 freezes."""
+    network.requires_grad_(True)
     encoder_rate = config.lr if config.lr_encoder is None else config.lr_encoder
     rated = ((n, p, encoder_rate if n.startswith("encoder.") else config.lr) for n, p in network.named_parameters())
     return parameter_groups(rated, config.weight_decay)
