@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from harness.data.targets import PromptEncoder
     from harness.plugin import Context, Images
     from harness_cnnrnn.config import CnnRnnConfig
-    from harness_cnnrnn.network import Captioner, Sight
+    from harness_cnnrnn.network import Captioner, ImageFeatures
     from harness_cnnrnn.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the network says of one image.
+class ImageCaptions:
+    """The captions of one image.
 
     Parameters
     ----------
@@ -43,59 +43,61 @@ class Said:
 
 def caption_images(
     network: Captioner, vocabulary: Vocabulary, config: CnnRnnConfig, context: Context, images: Images
-) -> list[Said]:
-    """Caption images, one `Said` each, in order."""
+) -> list[ImageCaptions]:
+    """Caption images, one `ImageCaptions` each, in order."""
     network = network.to(context.device).eval()
-    size, found = config.predict_batch, list[Said]()
+    size, found = config.predict_batch, list[ImageCaptions]()
     # Short batches are filled up: of another size they take other kernels, whose rounding differs in the last bits.
     order = np.resize(np.arange(len(images)), (-(-len(images) // size), size))
     pixels = Pixels(context, images, network.encoder.size, config.cache_images_mb)
     for batch in pixels.batches(order):
         with torch.inference_mode():
-            sight = network.see(batch)
-            guesses = None if network.guess is None else network.guess(sight.mean).float().cpu().numpy()
-        for i, captions in enumerate(_captions(network, sight, config, context.seed)):
+            features = network.encode(batch)
+            guesses = None if network.guess is None else network.guess(features.mean).float().cpu().numpy()
+        for i, captions in enumerate(_captions(network, features, config, context.seed)):
             texts = tuple(vocabulary.decode(caption.words) for caption in captions)
             guess = None if guesses is None else l2_normalised(guesses[i])
-            found.append(Said(texts, tuple(caption.score for caption in captions), guess))
+            found.append(ImageCaptions(texts, tuple(caption.score for caption in captions), guess))
         context.progress("captions", min(len(found), len(images)), len(images))
     return found[: len(images)]
 
 
-def _captions(network: Captioner, sight: Sight, config: CnnRnnConfig, seed: int) -> list[list[Caption]]:
+def _captions(network: Captioner, features: ImageFeatures, config: CnnRnnConfig, seed: int) -> list[list[Caption]]:
     if config.decode == "beams":
         return beam_search(
-            network, sight, beams=config.captions, words=config.words, length_penalty=config.length_penalty
+            network, features, beams=config.captions, words=config.words, length_penalty=config.length_penalty
         )
     return draw_captions(
-        network, sight, count=config.captions, words=config.words, temperature=config.temperature, seed=seed
+        network, features, count=config.captions, words=config.words, temperature=config.temperature, seed=seed
     )
 
 
-def embed_texts(encoder: PromptEncoder, said: Sequence[Said]) -> dict[str, NDArray[np.float32]]:
+def embed_texts(encoder: PromptEncoder, captions: Sequence[ImageCaptions]) -> dict[str, NDArray[np.float32]]:
     """Return the unit embedding of each distinct caption that has words.
 
     They are not kept in the cache of prompts: most are said once and never again.
     """
-    texts = sorted({text for row in said for text in row.texts if text})
+    texts = sorted({text for row in captions for text in row.texts if text})
     return dict(zip(texts, encoder.embed(texts), strict=True)) if texts else {}
 
 
-def shares(said: Said, table: dict[str, NDArray[np.float32]], config: CnnRnnConfig) -> list[tuple[str, float]]:
+def shares(
+    captions: ImageCaptions, table: dict[str, NDArray[np.float32]], config: CnnRnnConfig
+) -> list[tuple[str, float]]:
     """Return each distinct caption with its share in the prediction, the largest first; they sum to 1.
 
     Beams count by their probability. Draws count alike: the probable ones were drawn more often. Both count more the
     better they agree with the guessed embedding. A caption without words has no share; all shares are of the others.
     """
-    texts = [text for text in said.texts if text]
+    texts = [text for text in captions.texts if text]
     if not texts:
         return []
     logits = np.zeros(len(texts))
     if config.decode == "beams":
-        logits += np.array([score for text, score in zip(said.texts, said.scores, strict=True) if text])
+        logits += np.array([score for text, score in zip(captions.texts, captions.scores, strict=True) if text])
         logits /= config.temperature
-    if said.guess is not None and config.agreement:
-        logits += config.agreement * np.array([float(table[text] @ said.guess) for text in texts])
+    if captions.guess is not None and config.agreement:
+        logits += config.agreement * np.array([float(table[text] @ captions.guess) for text in texts])
     weights = np.exp(logits - logits.max())
     total: dict[str, float] = {}
     for text, weight in zip(texts, weights / weights.sum(), strict=True):
@@ -105,11 +107,14 @@ def shares(said: Said, table: dict[str, NDArray[np.float32]], config: CnnRnnConf
 
 
 def mix(
-    said: Sequence[Said], table: dict[str, NDArray[np.float32]], mean: NDArray[np.float32], config: CnnRnnConfig
+    captions: Sequence[ImageCaptions],
+    table: dict[str, NDArray[np.float32]],
+    mean: NDArray[np.float32],
+    config: CnnRnnConfig,
 ) -> NDArray[np.float32]:
-    """Return the captions' embeddings averaged by their shares, unit rows (n, 384); ``mean`` where nothing is said."""
-    rows = np.empty((len(said), EMBEDDING_DIM), dtype=np.float32)
-    for row, one in zip(rows, said, strict=True):
+    """Return the captions' embeddings averaged by their shares, unit rows (n, 384); ``mean`` where there are none."""
+    rows = np.empty((len(captions), EMBEDDING_DIM), dtype=np.float32)
+    for row, one in zip(rows, captions, strict=True):
         parts = shares(one, table, config)
         row[:] = sum(share * table[text] for text, share in parts) if parts else mean
     return l2_normalised(rows)

@@ -24,15 +24,15 @@ State = tuple[torch.Tensor, ...]
 """Of the recurrent cell: one tensor of a GRU, two of an LSTM, each of shape (1, n, width)."""
 
 
-class Sight(NamedTuple):
-    """What is seen of n images: features of p places, shape (n, p, d), and their mean, shape (n, d)."""
+class ImageFeatures(NamedTuple):
+    """Features of n images: of p places each, shape (n, p, d), and their mean, shape (n, d)."""
 
     places: torch.Tensor
     mean: torch.Tensor
 
-    def repeat(self, times: int) -> Sight:
+    def repeat(self, times: int) -> ImageFeatures:
         """Return each image ``times`` times in a row, for as many captions."""
-        return Sight(*(part.repeat_interleave(times, dim=0) for part in self))
+        return ImageFeatures(*(part.repeat_interleave(times, dim=0) for part in self))
 
 
 class Captioner(nn.Module):
@@ -64,22 +64,22 @@ class Captioner(nn.Module):
         self.guess = nn.Linear(seen, EMBEDDING_DIM) if config.embedding_loss else None
         self.dropout = nn.Dropout(config.dropout)
 
-    def see(self, pixels: torch.Tensor) -> Sight:
-        """Look at images, shape (n, 3, s, s), values 0..1."""
+    def encode(self, pixels: torch.Tensor) -> ImageFeatures:
+        """Return the features of images, shape (n, 3, s, s), values 0..1."""
         places = self.dropout(self.encoder(pixels).flatten(2).transpose(1, 2))
-        return Sight(places, places.mean(dim=1))
+        return ImageFeatures(places, places.mean(dim=1))
 
-    def begin(self, sight: Sight) -> State:
-        """Return the state from which an image's caption starts."""
-        parts = torch.tanh(self.start(sight.mean)).chunk(2 if isinstance(self.cell, nn.LSTM) else 1, dim=1)
+    def first_state(self, features: ImageFeatures) -> State:
+        """Return the state of the cell from which an image's caption starts."""
+        parts = torch.tanh(self.start(features.mean)).chunk(2 if isinstance(self.cell, nn.LSTM) else 1, dim=1)
         return tuple(part.unsqueeze(0).contiguous() for part in parts)
 
-    def say(self, sight: Sight, given: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-        """Take in words and return what each makes expect next.
+    def decode(self, features: ImageFeatures, given: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        """Take in words, and return what is to be expected after each.
 
         Parameters
         ----------
-        sight
+        features
             Of n images.
         given
             Numbers of t words each, shape (n, t), int64.
@@ -91,9 +91,9 @@ class Captioner(nn.Module):
         expected, state
             Shape (n, t, embedding), and the state after the words. ``scores`` turns the first into words.
         """
-        inputs = self.dropout(self.words(given) + self.shown(sight.mean).unsqueeze(1))
+        inputs = self.dropout(self.words(given) + self.shown(features.mean).unsqueeze(1))
         outputs, after = self.cell(inputs, state if len(state) > 1 else state[0])
-        looked = self._look(sight, outputs)
+        looked = self._look(features, outputs)
         expected = torch.tanh(self.out(torch.cat([self.dropout(outputs), looked], dim=2)))
         return self.dropout(expected), after if isinstance(after, tuple) else (after,)
 
@@ -101,12 +101,12 @@ class Captioner(nn.Module):
         """Return unnormalised log-probabilities of all words: shape (..., embedding) to (..., words)."""
         return expected @ self.words.weight.T + self.bias
 
-    def _look(self, sight: Sight, outputs: torch.Tensor) -> torch.Tensor:
+    def _look(self, features: ImageFeatures, outputs: torch.Tensor) -> torch.Tensor:
         """Return what each of t words sees of its image, shape (n, t, d)."""
         if self.query is None:
-            return sight.mean.unsqueeze(1).expand(-1, outputs.shape[1], -1)
-        likeness = self.query(outputs) @ sight.places.transpose(1, 2) / sight.places.shape[2] ** 0.5
-        return likeness.softmax(dim=2) @ sight.places
+            return features.mean.unsqueeze(1).expand(-1, outputs.shape[1], -1)
+        likeness = self.query(outputs) @ features.places.transpose(1, 2) / features.places.shape[2] ** 0.5
+        return likeness.softmax(dim=2) @ features.places
 
 
 def chosen(state: State, rows: torch.Tensor) -> State:

@@ -94,9 +94,9 @@ class CnnRnnPredictor(Predictor):
         fitted = self._ready("explain")
         if len(images) == 0:
             return []
-        said = caption_images(fitted.network, fitted.vocabulary, self.config, self.context, images)
-        table = embed_texts(self._encoder, said)
-        return [[Explanation("caption", *part) for part in shares(one, table, self.config)] for one in said]
+        captions = caption_images(fitted.network, fitted.vocabulary, self.config, self.context, images)
+        table = embed_texts(self._encoder, captions)
+        return [[Explanation("caption", *part) for part in shares(one, table, self.config)] for one in captions]
 
     def save(self, folder: Path) -> None:
         """Write ``cnnrnn.json`` (words, share of the mean, architecture) and ``cnnrnn.safetensors``."""
@@ -157,5 +157,5 @@ class CnnRnnPredictor(Predictor):
         """Return the captions' embeddings averaged, not yet shrunk: unit rows, shape (n, 384)."""
         from harness_cnnrnn.captioning import caption_images, embed_texts, mix
 
-        said = caption_images(fitted.network, fitted.vocabulary, self.config, self.context, images)
-        return mix(said, embed_texts(self._encoder, said), fitted.mean, self.config)
+        captions = caption_images(fitted.network, fitted.vocabulary, self.config, self.context, images)
+        return mix(captions, embed_texts(self._encoder, captions), fitted.mean, self.config)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from harness_cnnrnn.network import Captioner, Sight, chosen
+from harness_cnnrnn.network import Captioner, ImageFeatures, chosen
 from harness_cnnrnn.vocabulary import END, MARKS, START, UNKNOWN
 
 _NEVER = float("-inf")
@@ -23,10 +23,10 @@ class Caption:
 class _Hypotheses:
     """Captions in the making: k of them for each of n images, held as n * k rows."""
 
-    def __init__(self, network: Captioner, sight: Sight, count: int) -> None:
-        self._network, self._sight = network, sight.repeat(count)
-        self._state = network.begin(self._sight)
-        rows, device = len(self._sight.mean), sight.mean.device
+    def __init__(self, network: Captioner, features: ImageFeatures, count: int) -> None:
+        self._network, self._features = network, features.repeat(count)
+        self._state = network.first_state(self._features)
+        rows, device = len(self._features.mean), features.mean.device
         self.count = count
         self.words = torch.zeros(rows, 0, dtype=torch.int64, device=device)
         self.done = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -38,7 +38,7 @@ class _Hypotheses:
 
         Nobody says START or UNKNOWN, or nothing at all where there are words; who is done says END for certain.
         """
-        expected, self._state = self._network.say(self._sight, self._last.unsqueeze(1), self._state)
+        expected, self._state = self._network.decode(self._features, self._last.unsqueeze(1), self._state)
         scores = self._network.scores(expected[:, 0]).float()
         scores[:, [START, UNKNOWN]] = _NEVER
         if self.words.shape[1] == 0 and scores.shape[1] > MARKS:
@@ -70,7 +70,7 @@ class _Hypotheses:
 
 @torch.inference_mode()
 def beam_search(
-    network: Captioner, sight: Sight, *, beams: int, words: int, length_penalty: float = 0.0
+    network: Captioner, features: ImageFeatures, *, beams: int, words: int, length_penalty: float = 0.0
 ) -> list[list[Caption]]:
     """Keep the ``beams`` best hypotheses at each word.
 
@@ -81,7 +81,7 @@ def beam_search(
     ----------
     network
         In evaluation mode.
-    sight
+    features
         Of n images.
     beams, words
         Width of the search, and most words of a caption.
@@ -94,8 +94,8 @@ def beam_search(
     list of n lists of Caption
         Best first; fewer than ``beams`` where so many do not exist. Scores are plain log-probabilities.
     """
-    hypotheses = _Hypotheses(network, sight, beams)
-    n = len(sight.mean)
+    hypotheses = _Hypotheses(network, features, beams)
+    n = len(features.mean)
     hypotheses.score.view(n, beams)[:, 1:] = _NEVER  # all rows of an image start alike: only one may speak
     first = torch.arange(n, device=hypotheses.score.device).unsqueeze(1) * beams
     for _ in range(words):
@@ -113,7 +113,7 @@ def beam_search(
 
 @torch.inference_mode()
 def draw_captions(
-    network: Captioner, sight: Sight, *, count: int, words: int, temperature: float, seed: int
+    network: Captioner, features: ImageFeatures, *, count: int, words: int, temperature: float, seed: int
 ) -> list[list[Caption]]:
     """Draw captions from the network: what it believes, where beam search finds what it says most easily.
 
@@ -124,7 +124,7 @@ def draw_captions(
     ----------
     network
         In evaluation mode.
-    sight
+    features
         Of n images.
     count, words
         Captions an image, and most words of a caption.
@@ -138,8 +138,8 @@ def draw_captions(
     list of n lists of Caption
         ``count`` each, in no order.
     """
-    hypotheses = _Hypotheses(network, sight, count)
-    n, generator = len(sight.mean), torch.Generator().manual_seed(seed)
+    hypotheses = _Hypotheses(network, features, count)
+    n, generator = len(features.mean), torch.Generator().manual_seed(seed)
     for _ in range(words):
         known = hypotheses.expect()
         noise = -torch.empty(count, known.shape[1]).exponential_(generator=generator).log()

@@ -136,13 +136,13 @@ class _Loop:
         config, network = self._config, self._network
         labels = self._labels(rows, self._epoch)
         with self._precision.autocast():
-            sight = network.see(pixels)
+            features = network.encode(pixels)
             given = shifted(labels)
             if config.own_words:
-                given = self._with_own_words(sight, given, noise)
-            expected, _ = network.say(sight, given, network.begin(sight))
+                given = self._with_own_words(features, given, noise)
+            expected, _ = network.decode(features, given, network.first_state(features))
             scores = network.scores(expected[labels != _IGNORED])
-            guess = network.guess(sight.mean) if network.guess is not None else None
+            guess = network.guess(features.mean) if network.guess is not None else None
         loss = functional.cross_entropy(
             scores.float(), labels[labels != _IGNORED], label_smoothing=config.label_smoothing
         )
@@ -156,13 +156,13 @@ class _Loop:
         return value
 
     @torch.no_grad()
-    def _with_own_words(self, sight: Any, given: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
+    def _with_own_words(self, features: Any, given: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
         """Replace a growing share of the words by the network's own guesses after the true words before them.
 
         Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099) in two passes instead of word by word (Mihaylova &
         Martins 2019, arXiv:1906.07651).
         """
-        expected, _ = self._network.say(sight, given, self._network.begin(sight))
+        expected, _ = self._network.decode(features, given, self._network.first_state(features))
         own = self._network.scores(expected[:, :-1]).argmax(dim=2)
         share = self._config.own_words * self._optimizer.done / self._optimizer.steps
         replaced = (torch.rand(own.shape, generator=noise) < share).to(own.device)
@@ -176,8 +176,8 @@ class _Loop:
             rows = self._outside[start : start + _INNER_BATCH]
             (pixels,) = self._pixels.batches(rows[None])
             labels = self._labels(rows, 0)
-            sight = network.see(pixels)
-            expected, _ = network.say(sight, shifted(labels), network.begin(sight))
+            features = network.encode(pixels)
+            expected, _ = network.decode(features, shifted(labels), network.first_state(features))
             scores = network.scores(expected[labels != _IGNORED])
             total += functional.cross_entropy(scores, labels[labels != _IGNORED], reduction="sum").item()
             words += len(scores)
@@ -193,6 +193,7 @@ def shifted(labels: torch.Tensor) -> torch.Tensor:
 
 def rated_groups(network: Captioner, config: CnnRnnConfig) -> list[dict[str, Any]]:
     """Return AdamW's groups: encoder and the rest at their rates, norms and biases without decay; rate 0 freezes."""
+    network.requires_grad_(True)
     encoder_rate = config.lr if config.lr_encoder is None else config.lr_encoder
     rated = ((n, p, encoder_rate if n.startswith("encoder.") else config.lr) for n, p in network.named_parameters())
     return parameter_groups(rated, config.weight_decay)

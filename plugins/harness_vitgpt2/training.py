@@ -99,6 +99,7 @@ class _Loop:
 
 def rated_groups(model: Any, config: VitGpt2Config) -> list[dict[str, Any]]:
     """Return AdamW's groups: encoder and decoder at their rates, norms and biases without decay; rate 0 freezes."""
+    model.requires_grad_(True)
     encoder_rate = config.lr if config.lr_encoder is None else config.lr_encoder
     rated = ((n, p, encoder_rate if n.startswith("encoder.") else config.lr) for n, p in model.named_parameters())
     return parameter_groups(rated, config.weight_decay)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from harness_cnnrnn import CnnRnnPredictor
-from harness_cnnrnn.network import Captioner, Sight
+from harness_cnnrnn.network import Captioner, ImageFeatures
 
 from harness.data import LazyImages, PromptEncoder
 from harness.plugin import Context, TrainingData
@@ -61,7 +61,7 @@ def rows(n: int, seed: int, workers: int = 1) -> TrainingData:
     return pictures([(int(r), int(g), int(b)) for r, g, b in colours], prompts, workers)
 
 
-def random_captioner(words: int, images: int, **options: Any) -> tuple[Captioner, Sight]:
+def random_captioner(words: int, images: int, **options: Any) -> tuple[Captioner, ImageFeatures]:
     """A network with strong opinions and no training, and what it sees of some noise."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
@@ -69,4 +69,4 @@ def random_captioner(words: int, images: int, **options: Any) -> tuple[Captioner
         with torch.inference_mode():
             network.words.weight.mul_(6.0)
             network.bias.normal_()
-            return network, network.see(torch.rand(images, 3, 32, 32))
+            return network, network.encode(torch.rand(images, 3, 32, 32))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from harness_cnnrnn import CnnRnnPredictor
-from harness_cnnrnn.captioning import Said, mix, shares
+from harness_cnnrnn.captioning import ImageCaptions, mix, shares
 from harness_cnnrnn.network import Captioner
 from harness_cnnrnn.search import beam_search
 from harness_cnnrnn.training import rated_groups, shifted, train_captioner
@@ -59,8 +59,8 @@ def test_a_handful_of_rows_is_learned_by_heart_and_said_again(tmp_path: Path, op
     assert losses[-1] < 0.05
     with torch.inference_mode():
         pixels = torch.stack([torch.tensor(c).view(3, 1, 1).expand(3, 32, 32) / 255.0 for c in COLOURS.values()])
-        sight = network.see(pixels)
-    said = beam_search(network, sight, beams=1, words=10)
+        features = network.encode(pixels)
+    said = beam_search(network, features, beams=1, words=10)
     assert [vocabulary.decode(greedy.words) for (greedy,) in said] == prompts
 
 
@@ -111,7 +111,7 @@ CAT, BOAT = TABLE.values()
 
 def test_captions_count_by_probability_by_number_and_by_agreement(tmp_path: Path) -> None:
     beams = build(tmp_path, decode="beams", agreement=0.0).config
-    said = Said(("a cat", "a boat", ""), (np.log(0.6), np.log(0.2), 0.0), None)
+    said = ImageCaptions(("a cat", "a boat", ""), (np.log(0.6), np.log(0.2), 0.0), None)
     assert dict(shares(said, TABLE, beams)) == pytest.approx({"a cat": 0.75, "a boat": 0.25})
     wanted = 0.75 * CAT + 0.25 * BOAT
     assert np.allclose(mix([said], TABLE, CAT, beams), wanted / np.linalg.norm(wanted), atol=1e-6)
@@ -120,17 +120,17 @@ def test_captions_count_by_probability_by_number_and_by_agreement(tmp_path: Path
     even = build(tmp_path, decode="beams", agreement=0.0, temperature=100.0).config
     assert dict(shares(said, TABLE, even))["a boat"] > 0.49
     draws = build(tmp_path, agreement=0.0).config
-    assert dict(shares(Said(("a boat", "a cat", "a boat"), (-9.0, -1.0, -9.0), None), TABLE, draws)) == pytest.approx(
-        {"a boat": 2 / 3, "a cat": 1 / 3}
-    )
+    assert dict(
+        shares(ImageCaptions(("a boat", "a cat", "a boat"), (-9.0, -1.0, -9.0), None), TABLE, draws)
+    ) == pytest.approx({"a boat": 2 / 3, "a cat": 1 / 3})
     agreeing = build(tmp_path, agreement=5.0).config
     odds = np.exp(5.0 * (1.0 - float(CAT @ BOAT)))
-    found = dict(shares(Said(("a boat", "a cat"), (0.0, 0.0), BOAT), TABLE, agreeing))
+    found = dict(shares(ImageCaptions(("a boat", "a cat"), (0.0, 0.0), BOAT), TABLE, agreeing))
     assert found["a boat"] / found["a cat"] == pytest.approx(odds, rel=1e-4)
 
 
 def test_where_nothing_is_said_the_mean_target_is_predicted(tmp_path: Path) -> None:
-    nothing = Said(("", ""), (0.0, 0.0), CAT)
+    nothing = ImageCaptions(("", ""), (0.0, 0.0), CAT)
     assert np.allclose(mix([nothing], {}, BOAT, build(tmp_path).config), [BOAT], atol=1e-6)
     train = pictures([(i, 0, 0) for i in range(8)], [f"word{i}" for i in range(8)])
     predictor = build(tmp_path, epochs=1, min_count=2)

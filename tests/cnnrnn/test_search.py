@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from harness_cnnrnn.network import Captioner, Sight
+from harness_cnnrnn.network import Captioner, ImageFeatures
 from harness_cnnrnn.search import Caption, beam_search, draw_captions
 from harness_cnnrnn.vocabulary import END, MARKS, START, UNKNOWN
 
@@ -18,15 +18,15 @@ WORDS, LIMIT = MARKS + 3, 3
 
 
 @torch.inference_mode()
-def by_enumeration(network: Captioner, sight: Sight, image: int) -> dict[tuple[int, ...], float]:
+def by_enumeration(network: Captioner, features: ImageFeatures, image: int) -> dict[tuple[int, ...], float]:
     """The log-probability of every caption of at most LIMIT words, each scored by itself from the beginning."""
-    one = Sight(sight.places[image : image + 1], sight.mean[image : image + 1])
+    one = ImageFeatures(features.places[image : image + 1], features.mean[image : image + 1])
     found = {}
     for length in range(1, LIMIT + 1):
         for words in product(range(MARKS, WORDS), repeat=length):
             said = [*words, END] if length < LIMIT else list(words)
             given = torch.tensor([[START, *said[:-1]]])
-            scores = network.scores(network.say(one, given, network.begin(one))[0])[0]
+            scores = network.scores(network.decode(one, given, network.first_state(one))[0])[0]
             scores[:, [START, UNKNOWN]] = -torch.inf
             scores[0, END] = -torch.inf
             known = scores.log_softmax(dim=1)
@@ -37,10 +37,10 @@ def by_enumeration(network: Captioner, sight: Sight, image: int) -> dict[tuple[i
 @pytest.mark.parametrize("options", [{}, {"cell": "lstm", "attention": True}], ids=["gru", "lstm, attention"])
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_a_wide_beam_finds_what_enumeration_finds(options: dict, penalty: float) -> None:
-    network, sight = random_captioner(WORDS, 3, **options)
-    found = beam_search(network, sight, beams=48, words=LIMIT, length_penalty=penalty)
+    network, features = random_captioner(WORDS, 3, **options)
+    found = beam_search(network, features, beams=48, words=LIMIT, length_penalty=penalty)
     for image, captions in enumerate(found):
-        every = by_enumeration(network, sight, image)
+        every = by_enumeration(network, features, image)
         assert sum(np.exp(list(every.values()))) == pytest.approx(1.0, abs=1e-4)
         assert {caption.words for caption in captions} == every.keys()
         for caption in captions:
@@ -52,16 +52,16 @@ def test_a_wide_beam_finds_what_enumeration_finds(options: dict, penalty: float)
 
 
 def test_a_narrow_beam_finds_less_and_one_beam_is_greedy() -> None:
-    network, sight = random_captioner(WORDS, 16)
-    best = [max(by_enumeration(network, sight, i).items(), key=lambda item: item[1]) for i in range(16)]
-    greedy = beam_search(network, sight, beams=1, words=LIMIT)
-    narrow = beam_search(network, sight, beams=2, words=LIMIT)
+    network, features = random_captioner(WORDS, 16)
+    best = [max(by_enumeration(network, features, i).items(), key=lambda item: item[1]) for i in range(16)]
+    greedy = beam_search(network, features, beams=1, words=LIMIT)
+    narrow = beam_search(network, features, beams=2, words=LIMIT)
     for (words, score), (alone,), (first, _) in zip(best, greedy, narrow, strict=True):
         assert alone.score <= score + 1e-4
         assert first.score <= score + 1e-4
         assert (first.words == words) == (abs(first.score - score) < 1e-4)
     for image, (alone,) in enumerate(greedy):  # step by step the likeliest word, whatever comes of it
-        every = by_enumeration(network, sight, image)
+        every = by_enumeration(network, features, image)
         prefix: tuple[int, ...] = ()
         while len(prefix) < len(alone.words):
             mass = {
@@ -73,35 +73,37 @@ def test_a_narrow_beam_finds_less_and_one_beam_is_greedy() -> None:
 
 
 def test_what_is_said_of_an_image_does_not_depend_on_its_company() -> None:
-    network, sight = random_captioner(WORDS, 6)
-    third = Sight(sight.places[2:3], sight.mean[2:3])
+    network, features = random_captioner(WORDS, 6)
+    third = ImageFeatures(features.places[2:3], features.mean[2:3])
 
     def same(one: list[Caption], other: list[Caption]) -> bool:
         words = [a.words for a in one] == [b.words for b in other]
         return words and np.allclose([a.score for a in one], [b.score for b in other], atol=1e-5)
 
     drawn = {"count": 5, "words": LIMIT, "temperature": 1.0, "seed": 4}
-    assert same(beam_search(network, third, beams=3, words=LIMIT)[0], beam_search(network, sight, beams=3, words=3)[2])
-    assert same(draw_captions(network, third, **drawn)[0], draw_captions(network, sight, **drawn)[2])
+    assert same(
+        beam_search(network, third, beams=3, words=LIMIT)[0], beam_search(network, features, beams=3, words=3)[2]
+    )
+    assert same(draw_captions(network, third, **drawn)[0], draw_captions(network, features, **drawn)[2])
 
 
 def test_draws_follow_the_probabilities_and_the_seed() -> None:
-    network, sight = random_captioner(WORDS, 1)
-    every = by_enumeration(network, sight, 0)
-    (drawn,) = draw_captions(network, sight, count=4000, words=LIMIT, temperature=1.0, seed=0)
+    network, features = random_captioner(WORDS, 1)
+    every = by_enumeration(network, features, 0)
+    (drawn,) = draw_captions(network, features, count=4000, words=LIMIT, temperature=1.0, seed=0)
     counts = Counter(caption.words for caption in drawn)
     for words, score in every.items():
         expected = np.exp(score)
         assert counts[words] / 4000 == pytest.approx(expected, abs=4 * np.sqrt(expected / 4000) + 1e-3)
     assert all(caption.score == pytest.approx(every[caption.words], abs=1e-4) for caption in drawn)
-    again = draw_captions(network, sight, count=4000, words=LIMIT, temperature=1.0, seed=0)[0]
+    again = draw_captions(network, features, count=4000, words=LIMIT, temperature=1.0, seed=0)[0]
     assert again == drawn
-    assert draw_captions(network, sight, count=4000, words=LIMIT, temperature=1.0, seed=1)[0] != drawn
-    (cold,) = draw_captions(network, sight, count=4000, words=LIMIT, temperature=0.2, seed=0)
+    assert draw_captions(network, features, count=4000, words=LIMIT, temperature=1.0, seed=1)[0] != drawn
+    (cold,) = draw_captions(network, features, count=4000, words=LIMIT, temperature=0.2, seed=0)
     assert len({caption.words for caption in cold}) < len(counts)
 
 
 def test_without_words_there_is_nothing_to_say() -> None:
-    network, sight = random_captioner(MARKS, 2)
-    assert beam_search(network, sight, beams=3, words=4) == [[Caption((), 0.0)]] * 2
-    assert draw_captions(network, sight, count=2, words=4, temperature=1.0, seed=0) == [[Caption((), 0.0)] * 2] * 2
+    network, features = random_captioner(MARKS, 2)
+    assert beam_search(network, features, beams=3, words=4) == [[Caption((), 0.0)]] * 2
+    assert draw_captions(network, features, count=2, words=4, temperature=1.0, seed=0) == [[Caption((), 0.0)] * 2] * 2

@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 import harness.plugin as contract
+from harness import training
 from harness.plugin import events, hooks
 from tests.conftest import PROMPTS, run_harness, save_image
 from tests.third_party.environment import ROOT, Environment, make_environment
@@ -98,6 +99,7 @@ def test_every_block_of_the_guide_runs(title: str, folder: Path) -> None:
     assert said, "a plugin that no command uses"
     expected = {
         "palette.py": ["Steps of each colour channel", "fine", "2 passed"],
+        "glance.py": ["glance", "2 passed"],
         "daylight.py": ["all-MiniLM-L6-v2", "daylight", "a cloudy day"],
         "pairs.py": ["pairs", "knn"],
         "stripes.py": ["", "knn"],
@@ -159,6 +161,14 @@ def test_every_member_has_a_docstring_or_stands_in_that_of_its_class(name: str) 
         beneath = rf'^    {member}:[^\n]*\n    """'  # a text below an attribute, which Python drops
         above = re.search(rf"\b{member}\b", inspect.getdoc(cls) or "")
         assert own or above or re.search(beneath, inspect.getsource(cls), flags=re.MULTILINE), f"{name}.{member}"
+
+
+def test_the_reference_has_all_that_trained_predictors_share_with_its_arguments() -> None:
+    section = sections("###")["`harness.training`"]
+    written = re.findall(r"`(\w+\([^`]*\))`", "".join(re.findall(r"^\| ([^|]*) \|", section.text, flags=re.MULTILINE)))
+    public = {name: getattr(training, name) for name in training.__all__}
+    expected = [f"{name}({', '.join(inspect.signature(value).parameters)})" for name, value in public.items()]
+    assert sorted(written) == sorted(expected)
 
 
 def test_the_reference_names_all_that_the_contract_exports_and_all_events() -> None:
