@@ -80,7 +80,7 @@ def snapshot(folder: Path) -> dict[str, str]:
         ("run --folds five", ["--folds", "integer"]),
         ("run --group-threshold 2", ["--group-threshold", "1", "got 2"]),
         ("run --preset big", ["--preset", "tiny", "reference", "'big'"]),
-        ("run --executor lokky", ["--executor", "serial", "loky", "'lokky'"]),
+        ("run --executor lokky", ["--executor", "serial", "parallel", "'lokky'"]),
         ("run --flods 3", ["--flods", "--folds"]),
         ("run --plugin-file gone.py", ["gone.py"]),
         ("run --data scenes:many", ["scenes:many", "scenes:ROWS", "whole numbers"]),

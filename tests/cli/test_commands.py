@@ -47,7 +47,12 @@ def test_plugins_list_as_a_document(harness: Harness) -> None:
         assert row["reason"] == ""
         assert row["distribution"] == "prompt-harness"
         assert row["version"]
-        hook = {"blenders": "harness_register_blenders", "mlflow": "harness_run_event"}.get(row["name"])
+        hook = {
+            "blenders": "harness_register_blenders",
+            "layouts": "harness_register_datasets",
+            "mlflow": "harness_run_event",
+            "scenes": "harness_register_datasets",
+        }.get(row["name"])
         assert row["hooks"] == [hook or "harness_register_predictors"]
 
 
