@@ -121,7 +121,7 @@ def test_a_damaged_blend_is_refused_before_anyone_is_asked(root: Path, run: Path
     (run / "blend.json").write_text("{}")
     damaged = ask(root, run, "--json")
     assert (damaged.code, damaged.out, "Traceback" in damaged.err) == (2, "", False)
-    assert "blend.json: it holds no weights: 'method' is missing" in damaged.err
+    assert "blend.json: 'method': Field required" in damaged.err
     assert "harness ensemble --optimize" in damaged.err
     assert "left out" not in damaged.err
 
