@@ -88,7 +88,7 @@ def test_a_wrong_choice_of_members_is_refused(options: dict, message: str) -> No
 def test_aliases_make_two_members_of_one_plugin() -> None:
     config = resolve_config({"plugins": "near=knn,knn", "set": {"near": {"neighbours": 3}}})
     near, plain = choose_members(config, PluginManager())
-    assert (near.name, near.cls.name, near.config["neighbours"]) == ("near", "knn", 3)
+    assert (near.name, near.predictor, near.config["neighbours"]) == ("near", "knn", 3)
     assert (plain.name, plain.config["neighbours"]) == ("knn", None)
 
 

@@ -59,10 +59,10 @@ def test_a_script_gives_the_figures_of_the_commands_to_the_digit(
     for here, there in zip(board["rows"], answer.json["rows"], strict=True):
         assert {k: v for k, v in here.items() if k not in timed} == {k: v for k, v in there.items() if k not in timed}
     assert middle["score"] == next(row["score"] for row in answer.json["rows"] if row["plugin"] == "middle")
-    told = harness("ensemble", "--optimize", "--json", "--out", "shell.csv").json
+    told = harness("ensemble", "--optimize", "--json", "--out", "shell.csv", "--run-dir", "in-shell").json
     assert {k: v for k, v in told.items() if k != "submission"} == {k: v for k, v in blend.items() if k != "submission"}
     assert (tmp_path / "cwd" / "shell.csv").read_bytes() == (tmp_path / "cwd" / "python.csv").read_bytes()
-    compared = harness("compare", "blend", "mean", "--json").json
+    compared = harness("compare", "blend", "mean", "--run-dir", "in-shell", "--json").json
     assert compared["comparisons"] == pair["comparisons"]
 
 
