@@ -193,7 +193,7 @@ def test_inline_tasks_are_done_in_the_process_of_the_command(kaggle: Path, tmp_p
     refused = harness(*told, "--task-timeout", 5)
     assert refused.code == 2
     assert "--task-timeout" in refused.err
-    assert "serial or loky" in refused.err
+    assert "serial or parallel" in refused.err
 
 
 def test_limits_change_no_key(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
