@@ -82,7 +82,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def agree(store: Store, run_dir: Path) -> None:
     """Hold parent, children, params, metrics and artifacts to the run's folder."""
     folder = RunFolder(run_dir)
-    document = folder.document
+    document = folder.document.document()
     (parent,), children = store.runs()
     assert store.client.get_experiment(parent.info.experiment_id).name == document["dataset"]["name"]
     assert (parent.info.run_name, parent.info.status) == (run_dir.name, "FINISHED")
@@ -99,12 +99,12 @@ def agree(store: Store, run_dir: Path) -> None:
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert child.info.status == "FINISHED"
         assert set(child.data.params) == set(member.config)
-        records = folder.records(member)
+        records = [record.document() for record in folder.records(member)]
         assert len(records) == len(member.keys)
         for record in records:
             assert json.loads(store.artifact(child, f"records/fold-{record['fold']}.json")) == record
         for name in ("score", "fit_seconds", "predict_seconds", "fit_peak_memory_bytes", "n_train"):
-            wanted = [(record["fold"], record[name]) for record in records if name in record]
+            wanted = [(record["fold"], record[name]) for record in records if record[name] is not None]
             assert store.by_fold(child, name) == wanted, name
         speeds = [(r["fold"], r["n"] / r["predict_seconds"]) for r in records]
         assert store.by_fold(child, "images_per_second") == speeds
@@ -132,7 +132,12 @@ def test_a_run_is_in_the_store_whole_and_once(
     assert (again.computed, again.reused) == (0, 15)
     agree(database, tmp_path / "my-run")  # the same parent, the same children, no value twice
     assert {name: database.child(name).info.end_time for name in scores} == ended, "nothing was written to them again"
-    assert database.runs()[0][0].data.metrics == {"tasks_computed": 0, "tasks_reused": 15, "tasks_failed": 0}
+    assert database.runs()[0][0].data.metrics == {
+        "tasks_computed": 0,
+        "tasks_tested": 0,
+        "tasks_reused": 15,
+        "tasks_failed": 0,
+    }
     kept = database.client.list_artifacts(database.child("knn").info.run_id)
     assert [file.path for file in kept] == ["records"], "no predictions unless they are asked for"
 

@@ -43,8 +43,8 @@ def test_a_run_holds_sources_out(generators: Path, tmp_path: Path, harness: Harn
     assert answer.code == 0, answer.err
     assert "or of the held-out source" in answer.err
     run = RunFolder(tmp_path / "run")
-    told = run.document["folds"]
-    assert (told["split"], told["crossed"], len(told["held_out"])) == ("source", True, 9)
+    told = run.document.folds
+    assert (told.split, told.crossed, len(told.held_out)) == ("source", True, 9)
     folds, sources = run.folds, np.array(run.rows.sources)
     for f in range(9):
         held, train = folds.held_rows(f), folds.training_rows(f)
