@@ -58,18 +58,13 @@ def run(
     """
     from harness.workbench.running import run_predictors
 
+    _refuse_unknown(options)
     names, classes = _named(predictors)
     given = {
         **{key: str(value) if isinstance(value, Path) else value for key, value in options.items()},
         "data": None if data is None else str(data),
         "plugins": names,
     }
-    unknown = [key for key in options if key not in RunConfig.model_fields]
-    if unknown:
-        from harness.plugin.manager import unknown_name
-
-        known = [name for name in RunConfig.model_fields if name != "plugins"]
-        raise InputError(unknown_name("option of run", unknown[0], known, f"options: {', '.join(known)}"))
     with _shown(progress) as listener:
         result = run_predictors(
             given,
@@ -127,6 +122,15 @@ def import_run(path: str | Path, run_dir: str | Path | None = None) -> Run:
     from harness.workbench.exchange import import_run as take_in
 
     return Run(take_in(Path(path), None if run_dir is None else Path(run_dir)))
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    from harness.plugin.manager import unknown_name
+
+    known = [name for name in RunConfig.model_fields if name != "plugins"]
+    for key in options:
+        if key not in known:
+            raise InputError(unknown_name("option of run", key, known, f"options: {', '.join(known)}"))
 
 
 def _named(
