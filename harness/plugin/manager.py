@@ -220,9 +220,9 @@ class PluginManager:
         try:
             _check_predictor(cls)
         except _BrokenPluginError as broken:
-            raise InputError(f"{getattr(cls, '__qualname__', cls)!s}: {broken}") from broken
-        if cls.name in self._predictors and self._predictors[cls.name][0] is cls:
-            return  # a plugin brought the very same class
+            raise InputError(str(broken)) from broken
+        if self._predictors.get(cls.name, (None,))[0] is cls:  # a plugin brought it
+            return
         status = PluginStatus(cls.name, "", f"class {cls.__module__}.{cls.__qualname__}")
         self.statuses.append(status)
         status.predictors = self._keep(self._predictors, [cls], status, "predictor")
@@ -341,9 +341,8 @@ def _check_requirement(distribution: metadata.Distribution) -> None:
                 f"it requires the distribution {needed.name}, which is a stranger's; this harness is called "
                 f"{hooks.DISTRIBUTION}: write that in its dependencies"
             )
-        if canonicalize_name(needed.name) != hooks.DISTRIBUTION:
-            continue
-        if applies and not needed.specifier.contains(__version__, prereleases=True):
+        ours = canonicalize_name(needed.name) == hooks.DISTRIBUTION
+        if ours and applies and not needed.specifier.contains(__version__, prereleases=True):
             raise _BrokenPluginError(
                 f"it needs {needed.name}{needed.specifier}, and this is harness {__version__}; "
                 "install a version of it that goes with this one, or the other harness"

@@ -89,11 +89,16 @@ def publish(
         blends=figures.blends,
     )
     other = _is_of_other_data(target, board.data_fingerprint)
+    return Written(target, _write(target, document), other)
+
+
+def _write(target: Path, document: PublishedDocument) -> Path:
+    """Write the document, and beside it the table, which is returned."""
     table = target.with_suffix(".md")
     text = markdown(document)
     document.write(target)
     write_file(table, lambda stream: stream.write(text.encode()))
-    return Written(target, table, other)
+    return table
 
 
 def file_stem(dataset: str, data: str, split: str) -> str:

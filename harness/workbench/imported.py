@@ -67,15 +67,9 @@ def add_predictions(
         keys={ALL_ROWS: key},
         imported=True,
     )
-    record = TaskRecord(
-        predictor=name,
-        version=key,
-        key=key,
-        started=now,
-        finished=now,
-        n=len(predictions),
-        score=float(np.einsum("ij,ij->i", predictions.astype(np.float64), run.targets).mean()),
-    )
+    score = float(np.einsum("ij,ij->i", predictions.astype(np.float64), run.targets).mean())
+    told = {"predictor": name, "version": key, "key": key, "started": now, "finished": now}
+    record = TaskRecord(**told, n=len(predictions), score=score)
     with run.locked():
         folder = run.task_folder(name, ALL_ROWS, key)
         if not folder.is_dir():
