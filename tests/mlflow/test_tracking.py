@@ -253,5 +253,5 @@ def test_a_store_that_cannot_be_used_costs_one_note(
     )
     assert done.code == 0, done.err
     assert done.json["computed"] == 5
-    assert done.err.count("listener harness:mlflow stopped") == 1
+    assert done.err.count("listener prompt-harness:mlflow stopped") == 1
     assert word in " ".join(done.err.split())
