@@ -95,8 +95,8 @@ def test_what_cannot_be_a_name_is_refused_and_nothing_is_written(harness: Harnes
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("ridge", "taken by harness "),
-        ("blenders", "taken by harness "),  # an entry point's name
+        ("ridge", "taken by prompt-harness "),
+        ("blenders", "taken by prompt-harness "),  # an entry point's name
         ("baselines", "already a module harness_baselines"),
     ],
 )
