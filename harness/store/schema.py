@@ -155,6 +155,13 @@ class MachineFacts(Part):
     memory_bytes: int | None = Field(None, description="Memory, in bytes.")
 
 
+def _predictor_of_schema_1(content: Any) -> Any:
+    """Take the predictor's name from where it stood before schema 2."""
+    if isinstance(content, dict) and "plugin" in content and "predictor" not in content:
+        return {**content, "predictor": content["plugin"]}
+    return content
+
+
 class Member(Part):
     """A predictor taking part in a run, with everything its predictions depend on."""
 
@@ -171,12 +178,7 @@ class Member(Part):
         False, description="Its predictions were made elsewhere and handed in: no leak could be checked."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_schema_1(cls, content: Any) -> Any:
-        if isinstance(content, dict) and "plugin" in content and "predictor" not in content:
-            return {**content, "predictor": content["plugin"]}
-        return content
+    _of_schema_1 = model_validator(mode="before")(_predictor_of_schema_1)
 
 
 class RunDocument(Document):
@@ -241,12 +243,7 @@ class TaskRecord(Document):
     trainable_parameters: int = Field(0, description="Numbers of the model that fit may change.", ge=0)
     total_parameters: int = Field(0, description="Numbers of the model.", ge=0)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_schema_1(cls, content: Any) -> Any:
-        if isinstance(content, dict) and "plugin" in content and "predictor" not in content:
-            return {**content, "predictor": content["plugin"]}
-        return content
+    _of_schema_1 = model_validator(mode="before")(_predictor_of_schema_1)
 
 
 class TaskRows(Document):
