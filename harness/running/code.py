@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import pickle
 import sys
+import sysconfig
 import uuid
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from harness.plugin import DISTRIBUTION
 
 if TYPE_CHECKING:
     from harness.plugin import PluginManager, Predictor
+
+_HARNESS = Path(__file__).parents[1]
 
 
 def code_hash(cls: type[Predictor]) -> str | None:
@@ -61,36 +65,61 @@ def origin_of(cls: type[Predictor], manager: PluginManager) -> str:
 
 
 def _class_hash(cls: type[Any]) -> str:
-    """Hash the source of a class, and of what it uses from its own module; a new one each time if there is none."""
+    """Hash the source of a class and of all that it uses of its own module, values included.
+
+    Where that cannot be told, since it was typed at a prompt that keeps no source, or uses a value that cannot be
+    written down, it is another class each time: computing again is the lesser harm.
+    """
     found: dict[str, str] = {}
     try:
         _collect(cls, cls.__module__, found)
-    except (OSError, TypeError):  # typed at a prompt that keeps no source
+    except Exception:  # pickling fails with whatever type the value that refuses it chose
         return uuid.uuid4().hex[:16]
     return hashlib.sha256("\0".join(f"{name}\0{found[name]}" for name in sorted(found)).encode()).hexdigest()[:16]
 
 
-def _collect(thing: Any, module: str, found: dict[str, str]) -> None:
+def _collect(thing: Any, home: str, found: dict[str, str]) -> None:
+    """Note a class or function of the module ``home``, and what it uses."""
     name = f"{thing.__module__}.{thing.__qualname__}"
     if name in found:
         return
     found[name] = inspect.getsource(thing)
-    functions = [thing] if isinstance(thing, FunctionType) else _functions(thing)
-    for base in getattr(thing, "__bases__", ()):
-        if base.__module__ == module:
-            _collect(base, module, found)
+    functions = [thing]
+    if isinstance(thing, type):
+        functions = []
+        for base in thing.__bases__:
+            _note(f"{name}:base:{base.__qualname__}", base, home, found)
+        for key, value in vars(thing).items():
+            plain = getattr(value, "__func__", getattr(value, "fget", value))
+            if isinstance(plain, FunctionType):
+                functions.append(plain)
+            elif not key.startswith("_"):  # what stands in the class, as its body computed it
+                _note(f"{name}.{key}", value, home, found)
     for function in functions:
-        for used in _names(function.__code__):
-            value = function.__globals__.get(used)
-            if isinstance(value, type | FunctionType) and value.__module__ == module:
-                _collect(value, module, found)
-            elif isinstance(value, int | float | str | bytes | bool | tuple | frozenset | type(None)):
-                found[f"{module}:{used}"] = repr(value)
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        used = {key: cell.cell_contents for key, cell in cells if key != "__class__"}
+        used |= {key: function.__globals__[key] for key in _names(function.__code__) if key in function.__globals__}
+        for key, value in used.items():
+            _note(f"{function.__qualname__}:{key}", value, home, found)
 
 
-def _functions(cls: type[Any]) -> list[FunctionType]:
-    members = [getattr(value, "__func__", getattr(value, "fget", value)) for value in vars(cls).values()]
-    return [member for member in members if isinstance(member, FunctionType)]
+def _note(name: str, value: Any, home: str, found: dict[str, str]) -> None:
+    """Note a value: one of the same module by its own source, one of another by that module's file, others whole."""
+    if isinstance(value, type | FunctionType) and value.__module__ == home:
+        _collect(value, home, found)
+    elif isinstance(value, ModuleType | type | FunctionType):
+        module = value if isinstance(value, ModuleType) else sys.modules.get(value.__module__)
+        file = Path(getattr(module, "__file__", None) or "")
+        if file.is_file() and not _is_installed(file):
+            found[f"file {file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    else:
+        found[name] = hashlib.sha256(pickle.dumps(value)).hexdigest()
+
+
+def _is_installed(file: Path) -> bool:
+    """Whether a file belongs to Python, a distribution, or the harness itself: these have versions."""
+    places = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return any(file.resolve().is_relative_to(Path(place).resolve()) for place in (*places, _HARNESS))
 
 
 def _names(code: CodeType) -> set[str]:
