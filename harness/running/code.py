@@ -118,8 +118,8 @@ def _note(name: str, value: Any, home: str, found: dict[str, str]) -> None:
 
 def _is_installed(file: Path) -> bool:
     """Whether a file belongs to Python, a distribution, or the harness itself: these have versions."""
-    places = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return any(file.resolve().is_relative_to(Path(place).resolve()) for place in (*places, _HARNESS))
+    places = [Path(sysconfig.get_paths()[key]) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return any(file.resolve().is_relative_to(place.resolve()) for place in (*places, _HARNESS))
 
 
 def _names(code: CodeType) -> set[str]:
