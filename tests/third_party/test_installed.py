@@ -170,7 +170,7 @@ BROKEN = {
         PREDICTOR.format(name="hooked") + HOOK.replace("predictors", "predictor"),
         "did you mean harness_register_predictors",
     ),
-    "b-newer": ("import harness.of_the_future\n", "it needs harness>=99, and this is harness"),
+    "b-newer": ("import harness.of_the_future\n", "it needs prompt-harness>=99, and this is harness"),
     "b-exits": ("import sys\nsys.exit('goodbye')\n", "SystemExit"),
 }
 
