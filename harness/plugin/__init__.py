@@ -7,7 +7,7 @@ from harness.errors import HarnessError, InputError, NotFittedError
 from harness.plugin.blender import Blender, BlendProblem, BlendSolution, SolvingBlender
 from harness.plugin.context import Context, ValueCache
 from harness.plugin.events import RunEvent
-from harness.plugin.hooks import DISTRIBUTION, hookimpl
+from harness.plugin.hooks import hookimpl
 from harness.plugin.images import Images, ImageSource
 from harness.plugin.manager import PluginManager, PluginStatus
 from harness.plugin.predictor import (
@@ -22,7 +22,6 @@ from harness.plugin.reader import DatasetReader, GeneratingReader, Row
 from harness.plugin.training import TrainingData
 
 __all__ = [
-    "DISTRIBUTION",
     "EMBEDDING_DIM",
     "BlendProblem",
     "BlendSolution",

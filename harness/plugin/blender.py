@@ -1,4 +1,4 @@
-"""The contract of a method that learns ensemble weights."""
+"""The contract of a method that learns ensemble weights. NumPy waits until it is used: every plugin imports this."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -42,15 +41,21 @@ class BlendProblem:
     @property
     def gram(self) -> NDArray[np.float64]:
         """All Gram matrices, shape (n, K, K), made anew at each call: for many rows take ``pairs`` instead."""
+        import numpy as np
+
         return unpacked(self.pairs, np.ones(len(self.pairs)), len(self.members))
 
     @property
     def mean_gram(self) -> NDArray[np.float64]:
         """The mean Gram matrix over the rows, shape (K, K)."""
+        import numpy as np
+
         return unpacked(self.pairs.mean(axis=0)[None], np.ones(1), len(self.members))[0]
 
     def column(self, member: int) -> NDArray[np.float64]:
         """Return the cosine of one member's predictions with those of each, ``G[:, :, member]``, shape (n, K)."""
+        import numpy as np
+
         k = len(self.members)
         column = np.ones((len(self.pairs), k))
         column[:, np.arange(k) != member] = self.pairs[:, pair_numbers(k)[member][np.arange(k) != member]]
@@ -63,6 +68,8 @@ class BlendProblem:
 
     def restrict(self, members: Sequence[int]) -> BlendProblem:
         """Return the problem of some members, by their numbers and in that order."""
+        import numpy as np
+
         chosen = np.asarray(members, dtype=np.intp)
         upper = np.triu_indices(len(chosen), 1)
         between = pair_numbers(len(self.members))[chosen[upper[0]], chosen[upper[1]]]
@@ -72,6 +79,8 @@ class BlendProblem:
 
 def pair_numbers(k: int) -> NDArray[np.intp]:
     """Return where the pair of two of K members stands in ``BlendProblem.pairs``, shape (K, K); -1 on the diagonal."""
+    import numpy as np
+
     numbers = np.full((k, k), -1, dtype=np.intp)
     upper = np.triu_indices(k, 1)
     numbers[upper] = np.arange(len(upper[0]))
@@ -81,6 +90,8 @@ def pair_numbers(k: int) -> NDArray[np.intp]:
 
 def unpacked(pairs: NDArray[np.float64], diagonal: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     """Return symmetric matrices, shape (m, K, K), from their upper triangles (m, K (K - 1) / 2) and diagonals (m,)."""
+    import numpy as np
+
     upper = np.triu_indices(k, 1)
     full = np.empty((len(pairs), k, k))
     full[:, np.arange(k), np.arange(k)] = diagonal[:, None]

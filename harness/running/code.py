@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from harness.plugin import DISTRIBUTION
+from harness.plugin.hooks import DISTRIBUTION
 
 if TYPE_CHECKING:
     from harness.plugin import PluginManager, Predictor

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import InputError
-from harness.plugin import DISTRIBUTION, PluginManager, Predictor
+from harness.plugin import PluginManager, Predictor
+from harness.plugin.hooks import DISTRIBUTION
 from harness.plugin.manager import unknown_name
 from harness.running.code import code_hash
 from harness.running.config import explain_validation
