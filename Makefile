@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt
+# Hundreds of processes start in the tests, three in a run: where this is set, each compiles torch anew, in half a minute.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint benchmarks clean
 
