@@ -7,6 +7,7 @@ the function runs, stdin is empty, and stdout and stderr are a file.
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import json
 import os
@@ -114,6 +115,7 @@ def main(folder: str, lifeline: str) -> None:
         File descriptor of a pipe that closes at the other end when the parent is gone; empty where descriptors cannot
         be handed down.
     """
+    end_at_once = _LastOfAll()  # before anything else is registered
     if lifeline and sys.platform.startswith("linux"):
         _die_with_the_parent(int(lifeline))
     _be_the_first_to_go()
@@ -121,7 +123,29 @@ def main(folder: str, lifeline: str) -> None:
     function: Callable[..., None]
     for function, arguments in connection:
         function(connection, *arguments)
+        end_at_once.armed = True
         return
+
+
+class _LastOfAll:
+    """Ends the process when all that others registered with ``atexit`` is done, and its threads have ended.
+
+    Taking the interpreter apart would come next: with torch and its companions that takes seconds, and is of no use.
+    """
+
+    def __init__(self) -> None:
+        self.armed = False
+        """True once the work is done; a process that fails ends as Python ends it, with its exit code."""
+        self._leave = os._exit
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        if not self.armed:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        self._leave(0)
 
 
 def _die_with_the_parent(lifeline: int) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
+from harness.data.targets import PromptEncoder
 from harness.process import usable_cores
 from harness.running.inputs import Inputs
-from harness.running.isolation import Started, do_in_workers
+from harness.running.isolation import Started, TaskWorkers
 from harness.running.task import Outcome, Task, run_task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -21,33 +27,93 @@ _THREAD_VARIABLES = (
 )
 
 
-def inline(tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
-    """Yield the outcome of each task, done in this process and in order: for debuggers, with no isolation."""
-    for task in tasks:
-        yield run_task(task, inputs, started(task))
+class Executor(Protocol):
+    """Embeds the prompts of a new run, and gets its tasks done. A context, which ends what it started."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def encoder(self, source: str) -> PromptEncoder:
+        """Return the encoder of a source that does its work where the tasks are done."""
+
+    def outcomes(self, tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
+        """Yield the outcome of each task as it comes."""
 
 
-def serial(tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
-    """Yield the outcome of each task, done in order in one worker process, which has this one's environment."""
-    yield from do_in_workers(tasks, inputs, started, 1, {})
+class Inline:
+    """In this process and in order: for debuggers, with no isolation."""
+
+    def __enter__(self) -> Inline:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def encoder(self, source: str) -> PromptEncoder:
+        """Return the encoder itself."""
+        return PromptEncoder(source)
+
+    def outcomes(self, tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
+        """Yield the outcome of each task."""
+        for task in tasks:
+            yield run_task(task, inputs, started(task))
 
 
-def parallel(tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
-    """Yield outcomes as they come from worker processes, which share the cores evenly.
+class Serial:
+    """In order, in one worker process, which has this one's environment."""
 
-    Tasks of one fold of data are handed out in order, so that predictors on the same backbone meet
-    its features in the cache.
+    def __init__(self) -> None:
+        self._workers = TaskWorkers()
+
+    def __enter__(self) -> Serial:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._workers.__exit__(*error)
+
+    def encoder(self, source: str) -> PromptEncoder:
+        """Return an encoder that embeds in the worker process."""
+        return _WorkerEncoder(source, self._workers)
+
+    def outcomes(self, tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
+        """Yield the outcome of each task."""
+        yield from self._workers.outcomes(tasks, inputs, started, *self.shares(tasks, inputs))
+
+    def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str]]:
+        """Return how many processes there are, and the variables that tell each its share of the machine."""
+        return 1, {}
+
+
+class Parallel(Serial):
+    """Side by side in worker processes, which share the cores evenly.
+
+    Tasks of one fold of data are handed out in order, so that predictors on the same backbone meet its features in the
+    cache.
     """
-    cores = usable_cores()
-    jobs = min(inputs.config.jobs or cores, len(tasks))
-    threads = str(max(cores // jobs, 1))
-    environment = {name: os.environ.get(name, threads) for name in _THREAD_VARIABLES}
-    yield from do_in_workers(tasks, inputs, started, jobs, environment)
+
+    def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str]]:
+        """Return a process a core, or as many as ``--jobs`` says."""
+        cores = usable_cores()
+        jobs = min(inputs.config.jobs or cores, len(tasks))
+        threads = str(max(cores // jobs, 1))
+        return jobs, {name: os.environ.get(name, threads) for name in _THREAD_VARIABLES}
 
 
-EXECUTORS = {
-    "serial": serial,
-    "parallel": parallel,
-    "loky": parallel,  # what it was called, on command lines and in runs of older versions
-    "inline": inline,
+class _WorkerEncoder(PromptEncoder):
+    """Embeds in a worker process what the cache does not know."""
+
+    def __init__(self, source: str, workers: TaskWorkers) -> None:
+        super().__init__(source)
+        self._workers = workers
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._workers.embed(self.source, texts)
+
+
+EXECUTORS: Mapping[str, Callable[[], Executor]] = {
+    "serial": Serial,
+    "parallel": Parallel,
+    "loky": Parallel,  # what it was called, on command lines and in runs of older versions
+    "inline": Inline,
 }

@@ -5,44 +5,106 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+import numpy as np
+
+from harness.errors import HarnessError, InputError
 from harness.plugin.source import ClassSource
 from harness.process import End, Limits, WorkerGroup, WorkerProcess
 from harness.running.inputs import Inputs
 from harness.running.task import Outcome, Task
-from harness.running.worker import do_tasks
+from harness.running.worker import DoTask, Embed, OpenInputs, serve
 from harness.store.schema import TaskRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Progress = Callable[[str, int, int], None]
 Started = Callable[[Task], Progress]
 
 
-def do_in_workers(
-    tasks: Sequence[Task], inputs: Inputs, started: Started, jobs: int, environment: Mapping[str, str]
-) -> Generator[Outcome]:
-    """Yield outcomes as they come from worker processes. Whatever ends this generator ends the processes.
+class TaskWorkers:
+    """The worker processes of a command. Leaving the context ends them all.
+
+    The process that embeds the prompts of a new run does tasks afterwards: what it imported for the one, torch above
+    all, it needs for the other, and the process of the command needs none of it.
 
     Parameters
     ----------
-    tasks
-        What to do, handed out in this order.
-    inputs
-        The run; each process opens its inputs itself.
-    started
-        Told when a task is handed out; returns what is told of its progress.
-    jobs
-        Most processes at a time.
     environment
         Variables to set for them, beside those of this process.
     """
-    with WorkerGroup() as group:
-        yield from _TaskWorkers(tasks, inputs, started, jobs, environment, group).outcomes()
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._group = WorkerGroup()
+        self._environment = dict(environment or {})
+        self._idle: list[WorkerProcess] = []
+        """Started already, with no inputs open."""
+
+    def __enter__(self) -> TaskWorkers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._group.close()
+
+    def embed(self, encoder: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts in a worker process, as ``PromptEncoder(encoder).embed`` does."""
+        worker = self._idle[0] if self._idle else self._start()
+        file = worker.folder / "embedded.npy"
+        worker.send(Embed(encoder, list(texts), file))
+        _, reply = self._group.receive()
+        if isinstance(reply, End):
+            self._idle.remove(worker)
+            raise HarnessError(
+                f"the process that embeds the prompts was lost: {reply.reason}; it printed:\n{reply.log}"
+            )
+        if reply["kind"] == "failed":
+            raise (InputError if reply["input_fault"] else HarnessError)(reply["reason"])
+        vectors: NDArray[np.float32] = np.load(file, allow_pickle=False)
+        file.unlink()
+        return vectors
+
+    def outcomes(
+        self, tasks: Sequence[Task], inputs: Inputs, started: Started, jobs: int, environment: Mapping[str, str]
+    ) -> Generator[Outcome]:
+        """Yield outcomes as they come. Whatever ends this generator ends the processes.
+
+        Parameters
+        ----------
+        tasks
+            What to do, handed out in this order.
+        inputs
+            The run; each process opens its inputs itself.
+        started
+            Told when a task is handed out; returns what is told of its progress.
+        jobs
+            Most processes at a time.
+        environment
+            Variables to set for them, beside those of this process.
+        """
+        if self._environment != dict(environment):  # those that were started for something else have another
+            self._environment = dict(environment)
+            for worker in self._idle:
+                self._group.dismiss(worker)
+            self._idle.clear()
+        try:
+            yield from _Tasks(tasks, inputs, started, jobs, self._group, self._take).outcomes()
+        finally:
+            self._group.close()
+
+    def _take(self) -> WorkerProcess:
+        return self._idle.pop() if self._idle else self._start(idle=False)
+
+    def _start(self, idle: bool = True) -> WorkerProcess:
+        worker = self._group.start(serve, environment=self._environment)
+        if idle:
+            self._idle.append(worker)
+        return worker
 
 
-class _TaskWorkers:
-    """Worker processes that do tasks; one that fails its task is replaced, since it may be in any state."""
+class _Tasks:
+    """Tasks handed out to worker processes; one that fails its task is replaced, since it may be in any state."""
 
     def __init__(
         self,
@@ -50,18 +112,20 @@ class _TaskWorkers:
         inputs: Inputs,
         started: Started,
         jobs: int,
-        environment: Mapping[str, str],
         group: WorkerGroup,
+        take: Callable[[], WorkerProcess],
     ) -> None:
         self._waiting = deque(tasks)
-        self._inputs, self._started, self._jobs, self._environment = inputs, started, jobs, environment
-        self._classes = tuple(ClassSource.of(cls) for cls in inputs.manager.classes)
-        self._group = group
+        self._inputs, self._started, self._jobs = inputs, started, jobs
+        classes = tuple(ClassSource.of(cls) for cls in inputs.manager.classes)
+        self._open = OpenInputs(str(inputs.run.path.absolute()), inputs.config.model_dump_json(), classes)
+        self._group, self._take = group, take
         self._ready: set[WorkerProcess] = set()
         """Those that have opened the run's inputs."""
         self._at_work: dict[WorkerProcess, tuple[Task, Progress]] = {}
         seconds, memory = inputs.config.task_timeout, inputs.config.task_memory
         self._limits = Limits(seconds, None if memory is None else memory * 2**30)
+        self._hired: set[WorkerProcess] = set()
 
     def outcomes(self) -> Generator[Outcome]:
         while self._waiting or self._at_work:
@@ -72,16 +136,17 @@ class _TaskWorkers:
                 yield outcome
 
     def _hand_out(self) -> None:
-        while len(self._group.workers) < min(self._jobs, len(self._waiting) + len(self._at_work)):
-            inputs = self._inputs
-            run_dir, config = str(inputs.run.path.absolute()), inputs.config.model_dump_json()
-            self._group.start(do_tasks, run_dir, config, self._classes, environment=self._environment)
+        self._hired.intersection_update(self._group.workers)
+        while len(self._hired) < min(self._jobs, len(self._waiting) + len(self._at_work)):
+            worker = self._take()
+            worker.send(self._open)
+            self._hired.add(worker)
         for worker in self._group.workers:
             if worker in self._ready and worker not in self._at_work and self._waiting:
                 task = self._waiting.popleft()
                 self._at_work[worker] = task, self._started(task)
                 output = self._inputs.run.output_file(task.member.name, task.fold).absolute()
-                worker.send((task, output), self._limits)
+                worker.send(DoTask(task, output), self._limits)
 
     def _heard(self, worker: WorkerProcess, reply: dict[str, Any]) -> Outcome | None:
         kind = reply.pop("kind")

@@ -79,7 +79,9 @@ class Plan:
         return replace(self, todo=todo, reused=reused)
 
 
-def plan_run(config: RunConfig, manager: PluginManager, say: Say = lambda text: None) -> Plan:
+def plan_run(
+    config: RunConfig, manager: PluginManager, say: Say = lambda text: None, encoder: PromptEncoder | None = None
+) -> Plan:
     """Fill in what was left open, open the data, make the folds and list the tasks.
 
     Parameters
@@ -88,12 +90,15 @@ def plan_run(config: RunConfig, manager: PluginManager, say: Say = lambda text: 
         What is asked for, and the plugins.
     say
         Told, in a line of text, of each step that can take long.
+    encoder
+        Embeds the prompts of a new run. None: in this process.
 
     Raises
     ------
     InputError
         For anything wrong with the options, the data or the folder.
     """
+    encoder = encoder or PromptEncoder(config.encoder)
     chosen = choose_members(config, manager)
     data = config.data or manager.default_data()
     dataset = open_dataset(data, manager.readers, config.captions)
@@ -106,7 +111,7 @@ def plan_run(config: RunConfig, manager: PluginManager, say: Say = lambda text: 
     test = open_dataset(config.test, manager.readers) if config.test else None
     thresholds = (config.group_threshold, dataset.recommended_threshold, DEFAULT_THRESHOLD)
     config = config.model_copy(update={"group_threshold": next(t for t in thresholds if t is not None)})
-    identity = fold_identity(config, dataset, PromptEncoder(config.encoder).identity)
+    identity = fold_identity(config, dataset, encoder.identity)
     request = request_hash(identity, test, chosen)
     run = find_run(config, identity, dataset, request)
     config = config.model_copy(update={"run_dir": str(run.path)})
@@ -114,7 +119,7 @@ def plan_run(config: RunConfig, manager: PluginManager, say: Say = lambda text: 
         dataset = in_stored_order(dataset, run)
         folds, targets, facts = run.folds, run.targets, run.document.folds
     else:
-        folds, targets = _new_folds(config, dataset, say)
+        folds, targets = _new_folds(config, dataset, encoder, say)
         facts = _fold_facts(identity, folds, dataset)
     inputs = Inputs(config, manager, run, dataset, test, folds, targets)
     members = [_with_keys(member, inputs, facts) for member in chosen]
@@ -135,9 +140,11 @@ def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> Ru
 # -- folds ---------------------------------------------------------------------------------------
 
 
-def _new_folds(config: RunConfig, dataset: Dataset, say: Say) -> tuple[Folds, NDArray[np.float32]]:
+def _new_folds(
+    config: RunConfig, dataset: Dataset, encoder: PromptEncoder, say: Say
+) -> tuple[Folds, NDArray[np.float32]]:
     say(f"{dataset.name}: embedding the prompts of {len(dataset)} rows")
-    targets = row_targets(dataset.texts, PromptEncoder(config.encoder))
+    targets = row_targets(dataset.texts, encoder)
     threshold = config.group_threshold
     assert threshold is not None, "it was filled in"
     say(f"{dataset.name}: making {config.folds} folds, prompts with a cosine of {threshold:g} or more held together")

@@ -28,12 +28,24 @@ def provenance() -> dict[str, Any]:
         "git_commit": _git_commit(),
         "machine": {
             "system": platform.system(),
-            "processor": platform.machine(),
+            "processor": _processor(),
             "cores": os.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
         },
         "command": ["harness", *sys.argv[1:]],
     }
+
+
+def _processor() -> str:
+    """Return the processor's make: kernels are chosen by it, and round as their instructions do."""
+    kind = platform.machine()
+    try:
+        first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
+    except OSError:  # not Linux
+        return platform.processor() or kind
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    numbers = [told[key] for key in ("cpu family", "model", "stepping") if key in told]
+    return " ".join([kind, told.get("model name", ""), "-".join(numbers)]).strip()
 
 
 def _version(package: str) -> str | None:

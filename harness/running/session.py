@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.plugin import RunEvent
-from harness.running.executors import EXECUTORS
+from harness.running.executors import EXECUTORS, Executor
 from harness.running.place import refuse_other_folds
 from harness.running.plan import Plan
 from harness.running.provenance import provenance
@@ -55,7 +55,7 @@ class Summary:
     seconds: float = 0.0
 
 
-def carry_out(plan: Plan, listener: Listener = lambda event: None) -> Summary:
+def carry_out(plan: Plan, listener: Listener = lambda event: None, executor: Executor | None = None) -> Summary:
     """Begin or update the run's folder, and do all tasks of a plan that are not done.
 
     Parameters
@@ -64,6 +64,8 @@ def carry_out(plan: Plan, listener: Listener = lambda event: None) -> Summary:
         From ``plan_run``.
     listener
         Told of everything that happens, after the plugins' own listeners.
+    executor
+        The one that the plan was made with. None: another of the kind that the options name.
 
     Raises
     ------
@@ -75,7 +77,8 @@ def carry_out(plan: Plan, listener: Listener = lambda event: None) -> Summary:
         clear_leftovers(plan.run.path / "members")
         plan = plan.refreshed()
         _begin(plan)
-        return _do_tasks(plan, listener)
+        with executor or EXECUTORS[plan.inputs.config.executor]() as ready:
+            return _do_tasks(plan, listener, ready)
 
 
 def _begin(plan: Plan) -> None:
@@ -117,7 +120,7 @@ def _begin(plan: Plan) -> None:
         run.update(document)
 
 
-def _do_tasks(plan: Plan, listener: Listener) -> Summary:
+def _do_tasks(plan: Plan, listener: Listener, executor: Executor) -> Summary:
     inputs, run = plan.inputs, plan.run
     summary = Summary(reused=len(plan.reused), shared=len(plan.shared), edited=_edited(plan))
     began = time.perf_counter()
@@ -145,7 +148,7 @@ def _do_tasks(plan: Plan, listener: Listener) -> Summary:
         record = run.record(task.member, task.fold)
         tell("task_reused", task, **({} if record is None else record.document()))
     if plan.todo:
-        with closing(EXECUTORS[inputs.config.executor](plan.todo, inputs, started)) as outcomes:
+        with closing(executor.outcomes(plan.todo, inputs, started)) as outcomes:
             for outcome in outcomes:
                 _note(outcome, run, summary)
                 _tell_outcome(outcome, tell)

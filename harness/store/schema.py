@@ -150,7 +150,7 @@ class MachineFacts(Part):
     """The machine that the run was last worked on."""
 
     system: str = Field("", description="Operating system.")
-    processor: str = Field("", description="Kind of processor.")
+    processor: str = Field("", description="Kind of processor; on Linux with its name, family, model and stepping.")
     cores: int | None = Field(None, description="Logical cores.")
     memory_bytes: int | None = Field(None, description="Memory, in bytes.")
 

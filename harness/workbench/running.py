@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.plugin import PluginManager
 from harness.running.config import resolve_config, switch
+from harness.running.executors import EXECUTORS
 from harness.running.plan import Plan, plan_run
 from harness.running.session import Summary, carry_out
 from harness.workbench.run import Run
@@ -90,8 +91,11 @@ def run_predictors(
     InputError
         For anything wrong with the options, the data or the folder.
     """
-    manager, plan = _planned(options, config, classes, name_option, say)
-    summary = carry_out(plan, listener)
+    resolved = resolve_config(options, config, name_option)
+    manager = PluginManager([Path(file) for file in resolved.plugin_files], classes=classes)
+    with EXECUTORS[resolved.executor]() as executor:
+        plan = plan_run(resolved, manager, say, executor.encoder(resolved.encoder))
+        summary = carry_out(plan, listener, executor)
     run = Run(plan.run, manager)
     return RunResult(run, summary, _notes(plan, summary, manager), _failure(plan, summary))
 
@@ -103,19 +107,9 @@ def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> Dr
     """
     from harness.running.dry_run import dry_run
 
-    return dry_run(_planned(options, config, (), switch, _silent)[1])
-
-
-def _planned(
-    options: Mapping[str, Any],
-    config: Path | None,
-    classes: Sequence[type[Predictor]],
-    name_option: Callable[[str], str],
-    say: Say,
-) -> tuple[PluginManager, Plan]:
-    resolved = resolve_config(options, config, name_option)
-    manager = PluginManager([Path(file) for file in resolved.plugin_files], classes=classes)
-    return manager, plan_run(resolved, manager, say)
+    resolved = resolve_config(options, config)
+    manager = PluginManager([Path(file) for file in resolved.plugin_files])
+    return dry_run(plan_run(resolved, manager))
 
 
 def _notes(plan: Plan, summary: Summary, manager: PluginManager) -> list[str]:

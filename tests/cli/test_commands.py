@@ -79,7 +79,7 @@ def test_describe_shows_the_threshold_table(kaggle: Path, harness: Harness) -> N
 
 
 def test_the_whole_way_on_the_embedded_scenes(harness: Harness) -> None:
-    run = harness("run", "--data", "scenes:40", "--folds", 3, "--json")
+    run = harness("run", "--data", "scenes:24", "--folds", 2, "--json")
     assert run.code == 0, run.err
     plugins = {row["plugin"] for row in run.json["rows"]}
     assert plugins == {"mean", "knn", "ridge", "clipnet", "vitgpt2", "interrogator"}

@@ -13,7 +13,7 @@ from harness.plugin import Blender, BlendProblem
 from tests.ensemble.problems import folds_of
 
 FOLDS = 5
-_FRESH = 20_000
+_FRESH = 8_000
 _ELSEWHERE = 2_000
 
 
