@@ -37,6 +37,8 @@ class Dataset:
         One label a row, or None where the data set brings none.
     parents
         With ``--captions all``, the image (by number) that each caption belongs to; else None.
+    pictures
+        Rows with equal labels show one picture, where copies count that are not equal byte by byte; else None.
     recommended_threshold
         Group threshold the data set asks for, or None.
     synthetic
@@ -55,6 +57,7 @@ class Dataset:
     groups: Sequence[str] | None = None
     sources: Sequence[str] | None = None
     parents: Sequence[int] | None = None
+    pictures: Sequence[int] | None = None
     recommended_threshold: float | None = None
     synthetic: bool = False
     test_spec: str | None = None
@@ -89,7 +92,7 @@ class Dataset:
         def column(values: Sequence[Any] | None) -> Any:
             return None if values is None else [values[i] for i in indices]
 
-        names = ("ids", "images", "texts", "wheres", "groups", "sources", "parents")
+        names = ("ids", "images", "texts", "wheres", "groups", "sources", "parents", "pictures")
         return replace(self, **{name: column(getattr(self, name)) for name in names})
 
     def lazy_images(self, workers: int = 1) -> LazyImages:

@@ -1,9 +1,9 @@
 """Folds without leakage: no training row of a fold says what a held-out row says.
 
-Three steps give the guarantee. Linked rows (cosine of the targets at or above the threshold) form
-groups, and a group lies in one fold. A component too large to hold out is cut into parts. Where two
-parts, or two groups of the data set's own, end up in different folds although they are linked, the
-training rows concerned are purged from that fold's training set.
+Three steps give the guarantee. Linked rows (cosine of the targets at or above the threshold, one picture, one group of
+the data set's own) form groups, and a group lies in one fold. A group too large to hold out is cut into parts, and a
+part lies in one fold. Where two parts end up in different folds although they are linked, the training rows concerned
+are purged from that fold's training set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.groups import TextGraph, linked_components, split_large, text_graph
+from harness.data.groups import TextGraph, by_smallest_id, linked_components, split_large, text_graph
 from harness.data.neighbours import MARGIN, CloseRows
 from harness.errors import InputError
 
@@ -41,9 +41,13 @@ class Folds:
     fold
         Fold that holds each row out, shape (n,), int64.
     group
-        Group of each row, shape (n,), int64, numbered by the smallest row id in it.
+        Group of each row: all that is linked, cut or not; what intervals are drawn over. Shape (n,), int64, numbered by
+        the smallest row id in it.
     near
-        ``near[i, f]``: row i is within the threshold of a row held out by fold f, shape (n, F), bool.
+        ``near[i, f]``: row i is within the threshold of a row held out by fold f, or one of its unit, shape (n, F),
+        bool.
+    part
+        What is held out together of each row's group, shape (n,), int64, numbered likewise. None: no group was cut.
     """
 
     n_folds: int
@@ -52,6 +56,7 @@ class Folds:
     fold: NDArray[np.int64]
     group: NDArray[np.int64]
     near: NDArray[np.bool_]
+    part: NDArray[np.int64] | None = None
     recall: float = 1.0
     """Share of the pairs within the threshold that the search found: 1.0 where it was exact, else measured."""
     split: str = "group"
@@ -83,6 +88,14 @@ class Folds:
         return min(len(self.training_rows(f)) / int((self.fold != f).sum()) for f in range(self.n_folds))
 
     @property
+    def block(self) -> NDArray[np.int64]:
+        """What inner splits hold out together, shape (n,): the group; of one with more rows than a fold, the part."""
+        if self.part is None:
+            return self.group
+        large = np.bincount(self.group)[self.group] > len(self.group) / self.n_folds
+        return np.unique(np.where(large, self.n_groups + self.part, self.group), return_inverse=True)[1]
+
+    @property
     def n_groups(self) -> int:
         """Number of groups."""
         return int(self.group.max()) + 1
@@ -90,17 +103,33 @@ class Folds:
     def digest(self, ids: Sequence[str]) -> str:
         """Hash of the assignment by row id, independent of row order: equal hash, equal folds."""
         total = hashlib.sha256(f"{self.n_folds}\n".encode())
+        part = self.group if self.part is None else self.part
         for i in sorted(range(len(ids)), key=ids.__getitem__):
             bits = "".join("1" if flag else "0" for flag in self.near[i])
-            total.update(f"{ids[i]}\0{self.fold[i]}\0{self.group[i]}\0{bits}\n".encode())
+            group = "" if self.part is None else f"\0{self.group[i]}"
+            total.update(f"{ids[i]}\0{self.fold[i]}\0{part[i]}\0{bits}{group}\n".encode())
         return total.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How the rows of a data set are grouped: group and part of each, shape (n,), and the fold that holds it out."""
+
+    group: NDArray[np.int64]
+    part: NDArray[np.int64]
+    fold: NDArray[np.int64]
+
+    @property
+    def cut(self) -> NDArray[np.int64] | None:
+        """The parts; None if no group was cut."""
+        return None if np.array_equal(self.part, self.group) else self.part
 
 
 def folds_of(
     graph: TextGraph,
     labels: NDArray[np.int64],
     fold: NDArray[np.int64],
-    group: NDArray[np.int64],
+    grouping: Grouping,
     threshold: float,
     seed: int,
 ) -> Folds:
@@ -110,12 +139,14 @@ def folds_of(
     ----------
     labels
         Linked components of the graph's nodes at the threshold.
-    fold, group
-        Fold and group of each row, shape (n,); folds are numbered from 0 without gaps.
+    fold
+        Fold of each row, shape (n,), numbered from 0 without gaps.
+    grouping
+        Groups and parts of the rows.
     """
     n_folds = int(fold.max()) + 1
     (near,) = _near(graph, [labels], [fold], [threshold], n_folds)
-    return Folds(n_folds, threshold, seed, fold, group, near[graph.node], graph.close.recall(threshold))
+    return Folds(n_folds, threshold, seed, fold, grouping.group, near, grouping.cut, graph.close.recall(threshold))
 
 
 @dataclass(frozen=True)
@@ -215,42 +246,31 @@ def _folds_at(
     seed: int,
 ) -> list[Folds | None]:
     """Make the folds of several thresholds with one pass over all pairs; None where groups are too few."""
-    assigned = [group_and_assign(dataset, graph, label, n_folds, seed) for label in labels]
-    near = _near(graph, labels, [None if found is None else found[1] for found in assigned], thresholds, n_folds)
+    groupings = [group_and_assign(dataset, graph, label, n_folds, seed) for label in labels]
+    near = _near(graph, labels, [None if g is None else g.fold for g in groupings], thresholds, n_folds)
     return [
         None
-        if found is None
-        else Folds(n_folds, threshold, seed, found[1], found[0], mask[graph.node], graph.close.recall(threshold))
-        for found, threshold, mask in zip(assigned, thresholds, near, strict=True)
+        if g is None
+        else Folds(n_folds, threshold, seed, g.fold, g.group, mask, g.cut, graph.close.recall(threshold))
+        for g, threshold, mask in zip(groupings, thresholds, near, strict=True)
     ]
 
 
 def group_and_assign(
     dataset: Dataset, graph: TextGraph, labels: NDArray[np.int64], n_folds: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Return the group and the fold of each row; None if there are fewer groups than folds."""
-    if dataset.groups is not None:
-        group = np.unique(np.asarray(dataset.groups), return_inverse=True)[1]
-        order = np.argsort(group, kind="stable")
-        parts = [[rows] for rows in np.split(order, np.cumsum(np.bincount(group))[:-1])]
-    else:
-        group, parts = _row_groups(graph.node, split_large(graph, labels, len(dataset) / (2 * n_folds)))
-    if sum(len(component) for component in parts) < n_folds:
+) -> Grouping | None:
+    """Group the rows and assign them to folds; None if there are fewer parts than folds."""
+    components = split_large(graph, labels, len(dataset) / (2 * n_folds))
+    if sum(len(parts) for parts in components) < n_folds:
         return None
-    return _by_smallest_id(group, dataset.ids), _assign(parts, dataset.ids, n_folds, seed)
-
-
-def _row_groups(
-    node: NDArray[np.int64], node_parts: list[list[NDArray[np.int64]]]
-) -> tuple[NDArray[np.int64], list[list[NDArray[np.int64]]]]:
-    part_of_node = np.empty(node.max() + 1, dtype=np.int64)
-    flat = [part for component in node_parts for part in component]
-    for number, part in enumerate(flat):
-        part_of_node[part] = number
-    group = part_of_node[node]
-    order = np.argsort(group, kind="stable")
-    rows = iter(np.split(order, np.cumsum(np.bincount(group, minlength=len(flat)))[:-1]))
-    return group, [[next(rows) for _ in component] for component in node_parts]
+    part = np.empty(len(dataset), dtype=np.int64)
+    for number, rows in enumerate(rows for parts in components for rows in parts):
+        part[rows] = number
+    return Grouping(
+        by_smallest_id(labels[graph.node], dataset.ids),
+        by_smallest_id(part, dataset.ids),
+        _assign(components, dataset.ids, n_folds, seed),
+    )
 
 
 def _assign(
@@ -266,22 +286,17 @@ def _assign(
     size = [sum(len(part) for part in parts) for parts in components]
     fold = np.empty(len(ids), dtype=np.int64)
     load = np.zeros(n_folds, dtype=np.int64)
-    room = len(ids) / n_folds
+    room, left = len(ids) / n_folds, sum(map(len, components))
     for c in sorted(range(len(components)), key=lambda c: (-size[c], lot[c])):
         current: int | None = None
         for part in components[c]:
-            if current is None or load[current] + len(part) > room:
+            # A few large parts may take all the rows: then each of those left has to fill an empty fold.
+            if current is None or load[current] + len(part) > room or left <= (load == 0).sum():
                 current = int(load.argmin())
+            left -= 1
             fold[part] = current
             load[current] += len(part)
     return fold
-
-
-def _by_smallest_id(group: NDArray[np.int64], ids: Sequence[str]) -> NDArray[np.int64]:
-    number: dict[int, int] = {}
-    for i in sorted(range(len(ids)), key=ids.__getitem__):
-        number.setdefault(int(group[i]), len(number))
-    return np.array([number[g] for g in group.tolist()], dtype=np.int64)
 
 
 def _near(
@@ -291,21 +306,13 @@ def _near(
     thresholds: Sequence[float],
     n_folds: int,
 ) -> list[NDArray[np.bool_]]:
-    """Return for each threshold which nodes are within it of a row of each fold, shape (m, F)."""
+    """Return for each threshold which rows are within it of a row of each fold, or of its unit, shape (n, F)."""
     m = len(graph.vectors)
-    near = [np.zeros((m, n_folds), dtype=np.bool_) for _ in thresholds]
-    for mask, fold in zip(near, fold_of_row, strict=True):
+    holds = [np.zeros((m, n_folds), dtype=np.bool_) for _ in thresholds]
+    for mask, fold in zip(holds, fold_of_row, strict=True):
         if fold is not None:
             mask[graph.node, fold] = True
-    holds = [mask.copy() for mask in near]
-
-    def mark(k: int, i: NDArray[np.int64], j: NDArray[np.int64]) -> None:
-        for f in range(n_folds):
-            near[k][i[holds[k][j, f]], f] = True
-            near[k][j[holds[k][i, f]], f] = True
-
-    for k in range(len(thresholds)):
-        mark(k, graph.same_image[:, 0], graph.same_image[:, 1])
+    near = [mask.copy() for mask in holds]
     # Links run within components, so only those that several folds share can carry one across folds:
     # mostly none, and then the second pass over all pairs costs nothing.
     shared = [_in_shared_components(label, mask) for label, mask in zip(labels, holds, strict=True)]
@@ -313,8 +320,21 @@ def _near(
     for i, j, cosine in CloseRows(graph.vectors[nodes]).pairs(min(thresholds)):
         for k, threshold in enumerate(thresholds):
             close = cosine >= threshold - MARGIN
-            mark(k, nodes[i[close]], nodes[j[close]])
-    return near
+            a, b = nodes[i[close]], nodes[j[close]]
+            for f in range(n_folds):
+                near[k][a[holds[k][b, f]], f] = True
+                near[k][b[holds[k][a, f]], f] = True
+    return [
+        mask[graph.node] | _unit_in_fold(graph, fold, n_folds) for mask, fold in zip(near, fold_of_row, strict=True)
+    ]
+
+
+def _unit_in_fold(graph: TextGraph, fold: NDArray[np.int64] | None, n_folds: int) -> NDArray[np.bool_]:
+    """Return which rows have a row of their unit in each fold, shape (n, F): folds of sources may part a unit."""
+    held = np.zeros((int(graph.unit.max()) + 1, n_folds), dtype=np.bool_)
+    if fold is not None:
+        held[graph.unit, fold] = True
+    return held[graph.unit]
 
 
 def _in_shared_components(labels: NDArray[np.int64], holds: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.data.neighbours import MARGIN, CloseRows, Components, close_pairs
+from harness.data.pictures import shared_pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextGraph:
-    """The distinct texts of a data set, which are the nodes that links join.
+    """The distinct texts of a data set, which are the nodes that links join, and the rows that belong together anyway.
 
     Rows with equal texts share a node, so that a prompt with a thousand images costs one embedding
     and one comparison. Nodes are sorted by text: nothing computed on them depends on the row order.
@@ -30,15 +31,15 @@ class TextGraph:
         Node of each of n rows, shape (n,), int64.
     vectors
         Target of each of m nodes, shape (m, 384), float32, unit rows.
-    same_image
-        Pairs of nodes that are captions of one row (``--captions all``), shape (k, 2), int64: they
-        are linked whatever they say. Equal image files under different prompts are not: the black
-        picture that a safety filter leaves behind says nothing of its prompt.
+    unit
+        Rows with equal labels are never held apart, whatever they say: they show one picture, are captions of one row
+        (``--captions all``), or are of one group of the data set's own. Shape (n,), int64, numbered by the smallest
+        row id in each.
     """
 
     node: NDArray[np.int64]
     vectors: NDArray[np.float32]
-    same_image: NDArray[np.int64]
+    unit: NDArray[np.int64]
 
     @cached_property
     def close(self) -> CloseRows:
@@ -50,25 +51,41 @@ class TextGraph:
         """Rows of each node, shape (m,)."""
         return np.bincount(self.node, minlength=len(self.vectors))
 
+    @cached_property
+    def joined(self) -> NDArray[np.int64]:
+        """Pairs of nodes that rows of one unit have, shape (k, 2), int64: enough of them to link all that it has."""
+        order = np.argsort(self.unit, kind="stable")
+        unit, node = self.unit[order], self.node[order]
+        same = unit[1:] == unit[:-1]
+        pairs = np.stack([node[:-1][same], node[1:][same]], axis=1)
+        return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+
 
 def text_graph(dataset: Dataset, targets: NDArray[np.float32]) -> TextGraph:
-    """Return the distinct texts of a data set with their targets, shape (n, 384)."""
+    """Return the distinct texts of a data set with their targets, shape (n, 384), and what holds its rows together."""
     texts = sorted(set(dataset.texts))
     number = {text: i for i, text in enumerate(texts)}
     node = np.array([number[text] for text in dataset.texts], dtype=np.int64)
     vectors = np.empty((len(texts), targets.shape[1]), dtype=np.float32)
     vectors[node] = targets
-    return TextGraph(node, vectors, _same_image(dataset.parents, node))
+    return TextGraph(node, vectors, _units(dataset, node, vectors))
 
 
-def _same_image(parents: Sequence[int] | None, node: NDArray[np.int64]) -> NDArray[np.int64]:
-    first: dict[int, int] = {}
-    pairs = {
-        (a, b) if a < b else (b, a)
-        for parent, b in zip(parents or (), node.tolist(), strict=parents is not None)
-        if (a := first.setdefault(parent, b)) != b
-    }
-    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+def _units(dataset: Dataset, node: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+    together = Components(len(dataset))
+    for labels in (dataset.groups, dataset.parents, shared_pictures(dataset, node, vectors).picture):
+        if labels is not None:
+            _, first, member = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
+            together.link(np.arange(len(dataset)), first[member])
+    return by_smallest_id(together.labels, dataset.ids)
+
+
+def by_smallest_id(labels: NDArray[np.int64], ids: Sequence[str]) -> NDArray[np.int64]:
+    """Number labels anew by the smallest row id that has each, so that they do not depend on the row order."""
+    number: dict[int, int] = {}
+    for i in sorted(range(len(ids)), key=ids.__getitem__):
+        number.setdefault(int(labels[i]), len(number))
+    return np.array([number[label] for label in labels.tolist()], dtype=np.int64)
 
 
 def linked_components(graph: TextGraph, thresholds: Sequence[float]) -> list[NDArray[np.int64]]:
@@ -78,7 +95,7 @@ def linked_components(graph: TextGraph, thresholds: Sequence[float]) -> list[NDA
     """
     parts = [Components(len(graph.vectors)) for _ in thresholds]
     for component in parts:
-        component.link(graph.same_image[:, 0], graph.same_image[:, 1])
+        component.link(graph.joined[:, 0], graph.joined[:, 1])
     for i, j, cosine in graph.close.pairs(min(thresholds)):
         for component, threshold in zip(parts, thresholds, strict=True):
             near = cosine >= threshold - MARGIN
@@ -99,31 +116,39 @@ def split_large(graph: TextGraph, labels: NDArray[np.int64], capacity: float) ->
 
     Returns
     -------
-    list of lists of node arrays
-        One list a component: its parts, neighbours next to each other. A component that fits is one
-        part. A single text with more rows than the capacity stays whole, since its rows say the same,
-        and so do the captions of one image.
+    list of lists of row arrays
+        One list a component: its parts, neighbours next to each other. A component that fits is one part. A unit is
+        never cut, and neither are rows with equal texts, unless units with texts in common have run together to more
+        than the capacity: then the units are what is not cut, and rows of none with equal texts.
     """
-    atom, weight, centre = _atoms(graph)
-    members = _by_label(atom)
-    label_of_atom = labels[[nodes[0] for nodes in members]]
+    piece, weight, centre = _pieces(graph, capacity)
+    rows = _by_label(piece)
+    label_of_piece = labels[graph.node[[members[0] for members in rows]]]
     return [
-        [np.concatenate([members[a] for a in part]) for part in _bisect(centre, weight, atoms, capacity)]
-        for atoms in _by_label(np.unique(label_of_atom, return_inverse=True)[1])
+        [np.concatenate([rows[a] for a in part]) for part in _bisect(centre, weight, pieces, capacity)]
+        for pieces in _by_label(np.unique(label_of_piece, return_inverse=True)[1])
     ]
 
 
-def _atoms(graph: TextGraph) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Return what is never cut: the atom of each node (m,), and the rows (k,) and mean target (k, 384) of each atom."""
+def _pieces(graph: TextGraph, capacity: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Return what is never cut: each row's piece (n,), and the rows (k,) and mean target (k, 384) of each piece."""
     joined = Components(len(graph.vectors))
-    joined.link(graph.same_image[:, 0], graph.same_image[:, 1])
-    atom = np.unique(joined.labels, return_inverse=True)[1]
-    weight = np.bincount(atom, weights=graph.weight).astype(np.int64)
-    if len(weight) == len(atom):
-        return atom, weight, graph.vectors
+    joined.link(graph.joined[:, 0], graph.joined[:, 1])
+    piece = np.unique(joined.labels, return_inverse=True)[1][graph.node]
+    size = np.bincount(graph.unit)[graph.unit]
+    too_large = (np.bincount(piece) > capacity)[piece]
+    if (size[too_large] > 1).any():
+        # A text that many units have chains them: give up on holding equal texts together, but not on the units.
+        finer = np.where(size > 1, len(graph.vectors) + graph.unit, graph.node)
+        key = np.where(too_large, piece.max() + 1 + finer, piece)
+        piece = np.unique(key, return_inverse=True)[1]
+    weight = np.bincount(piece)
+    if len(weight) == len(graph.vectors) and np.array_equal(piece, graph.node):
+        return piece, weight, graph.vectors
+    pairs, count = np.unique(np.stack([piece, graph.node], axis=1), axis=0, return_counts=True)
     total = np.zeros((len(weight), graph.vectors.shape[1]))
-    np.add.at(total, atom, graph.vectors * graph.weight[:, None])
-    return atom, weight, (total / weight[:, None]).astype(np.float32)
+    np.add.at(total, pairs[:, 0], graph.vectors[pairs[:, 1]] * count[:, None])
+    return piece, weight, (total / weight[:, None]).astype(np.float32)
 
 
 def _by_label(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:

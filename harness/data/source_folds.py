@@ -50,14 +50,14 @@ def source_folds(dataset: Dataset, targets: NDArray[np.float32], *, n_folds: int
     grouped = group_and_assign(dataset, graph, labels, n_folds, seed)
     whole = grouped or group_and_assign(dataset, graph, labels, 1, seed)
     assert whole is not None, "there is at least one group"
-    folds = replace(folds_of(graph, labels, source, whole[0], threshold, seed), split="source")
+    folds = replace(folds_of(graph, labels, source, whole, threshold, seed), split="source")
     if folds.smallest_training_share >= MIN_TRAINING_SHARE:
         return folds
     if grouped is not None:
-        cell = np.unique(source * n_folds + grouped[1], return_inverse=True)[1]
+        cell = np.unique(source * n_folds + grouped.fold, return_inverse=True)[1]
         source_of_cell = np.empty(int(cell.max()) + 1, dtype=np.int64)
         source_of_cell[cell] = source
-        folds = folds_of(graph, labels, cell, grouped[0], threshold, seed)
+        folds = folds_of(graph, labels, cell, grouped, threshold, seed)
         folds = replace(folds, split="source", crossed=True, near=folds.near | (source[:, None] == source_of_cell))
         if folds.smallest_training_share >= MIN_TRAINING_SHARE:
             return folds

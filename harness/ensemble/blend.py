@@ -193,7 +193,7 @@ def evaluate(problem: BlendProblem, blender: Blender, folds: Folds) -> BlendResu
     InputError
         If all rows lie in one fold: nothing is left to learn weights on without it.
     """
-    problem = replace(problem, groups=folds.group)
+    problem = replace(problem, groups=folds.block)
     _refuse_one_fold(folds)
     weights, residual, solution = _learned(blender, problem)
     nested, fold_weights, residuals = _nested(problem, blender, folds)
@@ -220,7 +220,7 @@ def nested_rows(problem: BlendProblem, blender: Blender, folds: Folds) -> NDArra
     Parameters and errors are those of ``evaluate``.
     """
     _refuse_one_fold(folds)
-    return _nested(replace(problem, groups=folds.group), blender, folds)[0]
+    return _nested(replace(problem, groups=folds.block), blender, folds)[0]
 
 
 def _refuse_one_fold(folds: Folds) -> None:

@@ -39,7 +39,7 @@ def kept_problem(run: RunFolder, members: Mapping[str, Member]) -> BlendProblem 
         except (OSError, ValueError, EOFError):  # cut short by a full disk, say: it is made anew
             shutil.rmtree(entry, ignore_errors=True)
             continue
-        problem = BlendProblem(tuple(names), agreement, pairs, run.rows.group)
+        problem = BlendProblem(tuple(names), agreement, pairs, run.folds.block)
         chosen = [names.index(name) for name in members]
         return problem if chosen == list(range(len(names))) else problem.restrict(chosen)
     return None
@@ -61,7 +61,7 @@ def keep_problem(run: RunFolder, members: Mapping[str, Member], problem: BlendPr
     for other in _entries(run):
         if other != entry and all(identities.get(name) == told for name, told in _read(other).items()):
             shutil.rmtree(other, ignore_errors=True)
-    return replace(problem, groups=run.rows.group)
+    return replace(problem, groups=run.folds.block)
 
 
 def _entries(run: RunFolder) -> list[Path]:

@@ -29,8 +29,8 @@ class BlendProblem:
         ``p_ik · p_il`` of the pairs k < l in the order of ``numpy.triu_indices(K, 1)``, shape (n, K (K - 1) / 2),
         float64. May be memory-mapped.
     groups
-        Group of each row, shape (n,): rows of a group say nearly the same, so a method that chooses anything by
-        holding rows out holds out whole groups. None: every row is its own.
+        What is held out together, shape (n,): rows that say nearly the same (of a group too large for that, a part),
+        so a method that chooses anything by holding rows out holds these out whole. None: every row is its own.
     """
 
     members: Sequence[str]

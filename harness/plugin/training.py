@@ -31,8 +31,14 @@ class TrainingData:
         Embeddings to predict, shape (n, 384), float32, unit rows; with several captions a row's
         target is the normalised mean of their embeddings.
     groups
-        Group label of each row, shape (n,), int64. Rows of a group say nearly the same: an inner
-        validation split must keep each group on one side.
+        Group label of each row, shape (n,), int64: all that is linked, by texts that say nearly the same, by one
+        picture, or by the data set's own groups.
+    blocks
+        What an inner split holds out together, shape (n,), int64: the group, or a part of one that is too large for
+        that. None: the groups.
+    threshold
+        Cosine of the targets from which rows of one group are too near to be on both sides of an inner split, though
+        they be in two blocks; ``harness.training.inner_folds`` sees to it. None: blocks are all there is to keep.
     """
 
     ids: Sequence[str]
@@ -41,6 +47,8 @@ class TrainingData:
     captions: Sequence[tuple[str, ...]]
     targets: NDArray[np.float32]
     groups: NDArray[np.int64]
+    blocks: NDArray[np.int64] | None = None
+    threshold: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

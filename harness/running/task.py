@@ -187,6 +187,8 @@ def _training_data(inputs: Inputs, images: Images, rows: NDArray[np.int64]) -> T
         captions=[dataset.texts[i] for i in indices],
         targets=np.array(inputs.targets[rows]),
         groups=inputs.folds.group[rows],
+        blocks=None if inputs.folds.part is None else inputs.folds.block[rows],
+        threshold=inputs.folds.threshold,
     )
 
 

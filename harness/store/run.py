@@ -1,7 +1,7 @@
 """A run's folder, and all that is read from it later.
 
 run.json                      what was asked, with which versions, on which data and folds
-rows.csv                      id, fold, group, source and prompt of every row
+rows.csv                      id, fold, group, part, source and prompt of every row
 targets.npy, near.npy         embeddings to predict (n, 384); which rows each fold must not train on (n, F)
 test.csv                      ids of the test set, if there is one
 members/NAME/fold-F-KEY/      one finished task: predictions.npy, ids.json, record.json, model/, test-*.npy
@@ -44,11 +44,12 @@ BLEND = "blend"
 
 @dataclass(frozen=True)
 class RunRows:
-    """The rows of a run, in data set order: n ids, folds, groups, sources (or None) and prompts."""
+    """The rows of a run, in data set order: n ids, folds, groups, parts, sources (or None) and prompts."""
 
     ids: Sequence[str]
     fold: NDArray[np.int64]
     group: NDArray[np.int64]
+    part: NDArray[np.int64]
     sources: Sequence[str] | None
     prompts: Sequence[str]
 
@@ -97,10 +98,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["id", "fold", "group", "source", "prompt"])
+        writer.writerow(["id", "fold", "group", "part", "source", "prompt"])
+        part = folds.group if folds.part is None else folds.part
         for i, row_id in enumerate(dataset.ids):
             source = dataset.sources[i] if dataset.sources is not None else ""
-            writer.writerow([row_id, folds.fold[i], folds.group[i], source, dataset.texts[i][0]])
+            writer.writerow([row_id, folds.fold[i], folds.group[i], part[i], source, dataset.texts[i][0]])
         self._write_text("rows.csv", table.getvalue())
         write_array(self.path / "targets.npy", targets)
         write_array(self.path / "near.npy", folds.near)
@@ -126,18 +128,18 @@ class RunFolder:
     @cached_property
     def rows(self) -> RunRows:
         """Rows of the run, from ``rows.csv``."""
-        columns: tuple[list[str], ...] = ([], [], [], [], [])
         with (self.path / "rows.csv").open(encoding="utf-8", newline="") as stream:
             table = csv.reader(stream)
-            next(table)
+            columns: dict[str, list[str]] = {name: [] for name in next(table)}
             for row in table:
-                for column, value in zip(columns, row, strict=True):
+                for column, value in zip(columns.values(), row, strict=True):
                     column.append(value)
-        ids, fold, group, sources, prompts = columns
+        ids, fold, group, sources, prompts = (columns[name] for name in ("id", "fold", "group", "source", "prompt"))
         return RunRows(
             ids=ids,
             fold=np.array(fold, dtype=np.int64),
             group=np.array(group, dtype=np.int64),
+            part=np.array(columns.get("part", group), dtype=np.int64),  # before there were parts, they were the groups
             sources=sources if any(sources) else None,
             prompts=prompts,
         )
@@ -161,6 +163,7 @@ class RunFolder:
             fold=self.rows.fold,
             group=self.rows.group,
             near=np.load(self.path / "near.npy"),
+            part=None if np.array_equal(self.rows.part, self.rows.group) else self.rows.part,
             recall=facts.recall,
             split=facts.split,
             crossed=facts.crossed,

@@ -3,10 +3,11 @@
 Nothing heavy is imported before it is used, so a plugin may import from here at the top of its module.
 """
 
+from harness.training.inner import inner_folds, inner_split, kept_apart
 from harness.training.optimizer import ScheduledAdamW, parameter_groups, warmup_cosine
 from harness.training.precision import Precision, precision_name
 from harness.training.rows import best_shrinkage, l2_normalised, mean_direction, shrunk
-from harness.training.sampling import epoch_batches, inner_split, random_crops
+from harness.training.sampling import epoch_batches, random_crops
 from harness.training.seeding import seeded, torch_generator
 from harness.training.stopping import BestEpoch, check_loss
 
@@ -17,7 +18,9 @@ __all__ = [
     "best_shrinkage",
     "check_loss",
     "epoch_batches",
+    "inner_folds",
     "inner_split",
+    "kept_apart",
     "l2_normalised",
     "mean_direction",
     "parameter_groups",

@@ -11,36 +11,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def inner_split(groups: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide a fold's training rows into those trained on and those held out to choose options or stop early.
-
-    No group is on both sides, for the same reason as with the folds: rows of a group say nearly the same.
-
-    Parameters
-    ----------
-    groups
-        Group of each row, shape (n,): ``train.groups``.
-    share
-        Of the rows that should be held out, 0 to 0.5; nearly met, as groups are whole. 0 holds none out.
-
-    Returns
-    -------
-    inside, outside
-        Sorted row positions, int64. With fewer than two groups nothing can be held out, and ``outside`` is empty.
-    """
-    import numpy as np
-
-    everything = np.arange(len(groups))
-    folds = 0 if share == 0.0 else min(round(1.0 / share), len(np.unique(groups)))
-    if folds < 2:
-        return everything, everything[:0]
-    from sklearn.model_selection import GroupKFold
-
-    # The folds are balanced, but a group larger than a fold has the first: the last one keeps to the share.
-    *_, (inside, outside) = GroupKFold(folds).split(everything, groups=groups)
-    return inside, outside
-
-
 def epoch_batches(rows: int, batch_size: int, seed: int | Sequence[int] | np.random.Generator) -> NDArray[np.int64]:
     """Return a random order of row positions as batches, shape (steps, batch_size), int64.
 

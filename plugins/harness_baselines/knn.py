@@ -17,7 +17,7 @@ from harness.plugin import (
     Requirements,
     hookimpl,
 )
-from harness.training import l2_normalised
+from harness.training import kept_apart, l2_normalised
 from harness_baselines.backbones import backbone_features, backbone_parameters
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class KnnPredictor(Predictor):
         for start in range(0, len(queries), _CHUNK):
             rows = queries[start : start + _CHUNK]
             similarity = table[rows] @ table.T
-            similarity[train.groups[rows][:, None] == train.groups[None, :]] = -1.0
+            similarity[kept_apart(train, rows)] = -1.0
             for a, count in enumerate(counts):
                 nearest = _top(similarity, count)
                 for b, power in enumerate(powers):

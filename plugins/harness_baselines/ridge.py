@@ -17,7 +17,7 @@ from harness.plugin import (
     Requirements,
     hookimpl,
 )
-from harness.training import l2_normalised
+from harness.training import inner_folds, l2_normalised
 from harness_baselines.backbones import backbone_features, backbone_parameters
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class RidgePredictor(Predictor):
         """Choose the penalty, then solve on all training rows."""
         features = backbone_features(self.context, train.images, self.config.backbone).astype(np.float64)
         targets = train.targets.astype(np.float64)
-        alpha = self.config.alpha or _choose_alpha(features, targets, train.groups)
+        alpha = self.config.alpha or _choose_alpha(features, targets, inner_folds(train, _INNER_FOLDS))
         (weight, bias), *_ = ridge_path(features, targets, [alpha])
         self._state = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32), "alpha": np.array([alpha])}
 
@@ -140,14 +140,15 @@ def ridge_path(
     return solutions
 
 
-def _choose_alpha(features: NDArray[np.float64], targets: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
-    from sklearn.model_selection import GroupKFold
-
-    folds = min(_INNER_FOLDS, len(np.unique(groups)))
-    if folds < 2:  # one group: nothing can be held out honestly
+def _choose_alpha(
+    features: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> float:
+    if not folds:  # nothing can be held out honestly
         return float(np.median(_ALPHAS))
     scores = np.zeros(len(_ALPHAS))
-    for inside, outside in GroupKFold(folds).split(features, groups=groups):
+    for inside, outside in folds:
         for k, (weight, bias) in enumerate(ridge_path(features[inside], targets[inside], _ALPHAS)):
             guess = l2_normalised(features[outside] @ weight + bias)
             scores[k] += np.einsum("ij,ij->", guess, targets[outside])

@@ -104,7 +104,7 @@ def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) ->
     """Train on all rows of a fold, or all but the inner split. Raises ``InputError`` for what cannot be trained."""
     if not config.epochs and not config.head_epochs:
         raise InputError("clipnet.epochs=0 and clipnet.head_epochs=0 leave nothing to train; set one of them")
-    inside, outside = inner_split(train.groups, config.inner_share)
+    inside, outside = inner_split(train, config.inner_share)
     if len(inside) < 2:
         raise InputError(
             f"clipnet: BatchNorm needs at least 2 training rows, this fold has {len(inside)}; lower --folds"

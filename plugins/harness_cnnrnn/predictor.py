@@ -70,7 +70,7 @@ class CnnRnnPredictor(Predictor):
         from harness_cnnrnn.training import train_captioner
 
         self._fitted = None  # a second fit must not hold two networks
-        inside, outside = inner_split(train.groups, self.config.inner_share)
+        inside, outside = inner_split(train, self.config.inner_share)
         network, vocabulary = train_captioner(self.config, self.context, train, inside, outside)
         mean = mean_direction(train.targets)
         shrink = self.config.shrink

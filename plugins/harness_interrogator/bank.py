@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.plugin import EMBEDDING_DIM, Explanation, InputError
-from harness.training import l2_normalised
+from harness.training import kept_apart, l2_normalised
 from harness_interrogator.neighbours import Bank
 from harness_interrogator.texts import embed_once
 
@@ -82,15 +82,7 @@ class PromptBank:
         queries = np.sort(np.random.default_rng(context.seed).permutation(len(images))[:_MOST_QUERIES])
         some = images[queries[:256]]
         text_bank, image_bank = Bank.of(texts, l2_normalised(sums), some), Bank.of(images, train.targets, some)
-        rows = np.arange(len(images))
-        choice = _Choice(
-            config,
-            text_bank,
-            image_bank,
-            _members(train.groups[owners[:, 1]], owners[:, 0]),
-            _members(train.groups, rows),
-        )
-        setting = choice.best(images, train.targets, train.groups, queries)
+        setting = _Choice(config, text_bank, image_bank, owners, train).best(images, queries)
         return cls(clip.digest, centre, prompts, text_bank, image_bank, setting)
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,41 +146,40 @@ class PromptBank:
 
 @dataclass(frozen=True)
 class _Choice:
-    """Chooses the options left open, by mean cosine of training rows predicted without their own group.
+    """Chooses the options left open, by mean cosine of training rows predicted without what is to be kept apart.
 
     Parameters
     ----------
     config, texts, images
         The options, and both banks.
-    text_members, image_members
-        For each group the bank rows that belong to it.
+    owners
+        Pairs (text of its bank, training row) that say whose each text is, shape (pairs, 2).
+    train
+        The training rows; those of the bank of images are in their order.
     """
 
     config: InterrogatorConfig
     texts: Bank
     images: Bank
-    text_members: dict[int, NDArray[np.int64]]
-    image_members: dict[int, NDArray[np.int64]]
+    owners: NDArray[np.int64]
+    train: TrainingData
 
-    def best(
-        self,
-        queries: NDArray[np.float32],
-        targets: NDArray[np.float32],
-        groups: NDArray[np.int64],
-        rows: NDArray[np.int64],
-    ) -> Setting:
+    def best(self, queries: NDArray[np.float32], rows: NDArray[np.int64]) -> Setting:
         """Return the best setting for the queries ``rows``; of equal ones the first."""
+        targets = self.train.targets
         sharpnesses = SHARPNESSES if self.config.sharpness is None else (self.config.sharpness,)
         mixes = np.array(MIXES if self.config.mix is None else (self.config.mix,), dtype=np.float32)
         text_counts, image_counts = self._counts(self.texts), self._counts(self.images)
         grid = (len(text_counts) * len(sharpnesses), len(image_counts) * len(sharpnesses), len(mixes))
         scores = np.zeros(grid)
-        if len(self.image_members) > 1 and scores.size > 1:  # one group: nothing can be held out honestly
+        one_block = len(np.unique(self.train.groups if self.train.blocks is None else self.train.blocks)) < 2
+        if scores.size > 1 and not one_block:  # of one block nothing can be held out honestly
             step = min(self.texts.step(text_counts), self.images.step(image_counts))
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
-                said = self._average(self.texts, self.text_members, text_counts, sharpnesses, queries, groups, part)
-                seen = self._average(self.images, self.image_members, image_counts, sharpnesses, queries, groups, part)
+                apart = kept_apart(self.train, part)
+                said = _average(self.texts, self._texts_of(apart), text_counts, sharpnesses, queries[part])
+                seen = _average(self.images, apart, image_counts, sharpnesses, queries[part])
                 scores += _mixed_scores(said, seen, targets[part], mixes)
             a, b, c = (int(i) for i in np.unravel_index(scores.argmax(), grid))
         else:
@@ -202,22 +193,25 @@ class _Choice:
         counts = [count for count in COUNTS if count < len(bank)]
         return counts + ([len(bank)] if len(bank) <= _ALL else [])
 
-    @staticmethod
-    def _average(
-        bank: Bank,
-        members: dict[int, NDArray[np.int64]],
-        counts: Sequence[int],
-        sharpnesses: Sequence[float],
-        queries: NDArray[np.float32],
-        groups: NDArray[np.int64],
-        rows: NDArray[np.int64],
-    ) -> NDArray[np.float32]:
-        similarities = bank.similarities(queries[rows])
-        for i, group in enumerate(groups[rows].tolist()):
-            # Unless all is the group's own: two groups may share every prompt.
-            if len(members[group]) < len(bank):
-                similarities[i, members[group]] = -np.inf
-        return bank.average(similarities, counts, sharpnesses)
+    def _texts_of(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which texts belong to any of some rows, shape (k, texts), of a mask of rows, shape (k, n)."""
+        found = np.zeros((len(rows), len(self.texts)), dtype=np.bool_)
+        query, pair = np.nonzero(rows[:, self.owners[:, 1]])
+        found[query, self.owners[pair, 0]] = True
+        return found
+
+
+def _average(
+    bank: Bank,
+    apart: NDArray[np.bool_],
+    counts: Sequence[int],
+    sharpnesses: Sequence[float],
+    queries: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    similarities = bank.similarities(queries)
+    # Unless all are to be kept apart: two groups may share every prompt.
+    similarities[apart & ~apart.all(axis=1, keepdims=True)] = -np.inf
+    return bank.average(similarities, counts, sharpnesses)
 
 
 def _mixed_scores(
@@ -239,9 +233,3 @@ def _distinct(captions: Sequence[tuple[str, ...]]) -> tuple[list[str], NDArray[n
     first: dict[str, int] = {}
     pairs = {(first.setdefault(text, len(first)), row) for row, texts in enumerate(captions) for text in texts}
     return list(first), np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-
-
-def _members(groups: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    order = np.argsort(groups, kind="stable")
-    labels, starts = np.unique(groups[order], return_index=True)
-    return dict(zip(labels.tolist(), np.split(rows[order], starts[1:]), strict=True))

@@ -215,7 +215,7 @@ def test_the_inner_score_sees_other_groups_only_and_the_best_epoch_is_kept(tower
         if "inner score" in label:
             value = float(label.rsplit(" ", 1)[1])
             scores += [value] if not scores or value != scores[-1] else []
-    _, outside = inner_split(train.groups, 0.25)
+    _, outside = inner_split(train, 0.25)
     held = TrainingData([], train.images.take(outside.tolist()), [], [], train.targets[outside], train.groups[outside])
     assert score(predictor, held) == pytest.approx(max(scores), abs=1e-4)
 

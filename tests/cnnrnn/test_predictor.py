@@ -67,7 +67,7 @@ def test_a_handful_of_rows_is_learned_by_heart_and_said_again(tmp_path: Path, op
 def test_the_vocabulary_sees_no_held_out_prompt(tmp_path: Path) -> None:
     train = pictures([(i, i, i) for i in range(20)], [f"a cat word{i}" for i in range(20)])
     config = build(tmp_path, min_count=1, epochs=1).config
-    inside, outside = inner_split(train.groups, 0.1)
+    inside, outside = inner_split(train, 0.1)
     _, vocabulary = train_captioner(config, Context(tmp_path), train, inside, outside)
     assert set(vocabulary.words) == {"a", "cat", *(f"word{i}" for i in inside)}
 

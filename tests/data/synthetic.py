@@ -35,16 +35,19 @@ def unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def dataset_of(
-    texts: Sequence[str], groups: Sequence[str] | None = None, order: Sequence[int] | None = None
+    texts: Sequence[str],
+    groups: Sequence[str] | None = None,
+    order: Sequence[int] | None = None,
+    pictures: Sequence[int] | None = None,
 ) -> Dataset:
-    """A data set with these texts, listed in ``order``."""
+    """A data set with these texts, listed in ``order``; rows with one number in ``pictures`` have equal images."""
     order = list(range(len(texts))) if order is None else list(order)
     return Dataset(
         name="synthetic",
         layout="test",
         location="nowhere",
         ids=[f"row{i:05d}" for i in order],
-        images=[Nowhere(f"image {i}") for i in order],
+        images=[Nowhere(f"image {i if pictures is None else pictures[i]}") for i in order],
         texts=[(texts[i],) for i in order],
         wheres=[f"row {i}" for i in order],
         groups=None if groups is None else [groups[i] for i in order],

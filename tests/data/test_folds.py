@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from harness.data import neighbours
 from harness.data.folds import MIN_TRAINING_SHARE, Folds, make_folds, refuse_starved, threshold_table
 from harness.data.groups import text_graph
 from harness.data.neighbours import CloseRows, Components, close_pairs
+from harness.data.pictures import shared_pictures
 from harness.errors import InputError
 from tests.data.synthetic import chain, clustered, dataset_of, unit
 
@@ -27,9 +30,25 @@ def assert_no_leak(folds: Folds, targets: NDArray[np.float32], threshold: float)
             assert (exact[train] @ exact[held].T).max() < threshold
 
 
-def assert_groups_whole(folds: Folds) -> None:
-    for group in np.unique(folds.group):
-        assert len(np.unique(folds.fold[folds.group == group])) == 1
+def assert_parts_whole(folds: Folds) -> None:
+    """A part lies in one fold and in one group; a group that was not cut is one part."""
+    part = folds.group if folds.part is None else folds.part
+    for label in np.unique(part):
+        assert len(np.unique(folds.fold[part == label])) == 1
+        assert len(np.unique(folds.group[part == label])) == 1
+
+
+def linked(targets: NDArray[np.float32], threshold: float, *labels: Sequence[object] | None) -> NDArray[np.int64]:
+    """Components by brute force: of every pair within the threshold, and of every pair with a label in common."""
+    graph = targets.astype(np.float64) @ targets.T.astype(np.float64) >= threshold - 1e-6
+    for column in labels:
+        if column is not None:
+            graph |= np.asarray(column)[:, None] == np.asarray(column)[None, :]
+    return connected_components(graph, directed=False)[1]
+
+
+def same_partition(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
+    return len(np.unique(np.stack([a, b]), axis=1).T) == len(np.unique(a)) == len(np.unique(b))
 
 
 problems = st.tuples(
@@ -54,8 +73,9 @@ def test_no_group_straddles_and_no_training_prompt_is_near_a_held_out_one(
     except InputError as error:
         assert "fewer groups than --folds" in str(error)  # noqa: PT017 - hypothesis found such a problem
         return
-    assert_groups_whole(folds)
+    assert_parts_whole(folds)
     assert_no_leak(folds, targets, threshold)
+    assert same_partition(folds.group, linked(targets, threshold))
     assert sorted(np.concatenate([folds.held_rows(f) for f in range(n_folds)])) == list(range(n))
 
 
@@ -66,7 +86,10 @@ def test_folds_do_not_depend_on_row_order(problem: tuple[int, int, float, int, f
     targets = clustered(n, clusters, spread, seed)
     texts = [f"text {i}" for i in range(n)]
     order = data.draw(st.permutations(range(n)))
-    straight, shuffled = dataset_of(texts), dataset_of(texts, order=order)
+    rng = np.random.default_rng(seed)
+    own, shown = ([str(g) for g in rng.integers(0, n, n)], rng.integers(0, n, n).tolist())
+    columns = data.draw(st.sampled_from([{}, {"groups": own}, {"pictures": shown}, {"groups": own, "pictures": shown}]))
+    straight, shuffled = dataset_of(texts, **columns), dataset_of(texts, order=order, **columns)
     try:
         a = make_folds(straight, targets, n_folds=3, threshold=threshold, seed=seed)
     except InputError:
@@ -85,7 +108,7 @@ def test_a_chain_that_is_one_component_is_cut_and_purged() -> None:
     assert len(np.unique(label)) == 1, "the test needs a chain"
     folds = make_folds(dataset, targets, n_folds=5, threshold=0.7, seed=0)
     assert_no_leak(folds, targets, 0.7)
-    assert_groups_whole(folds)
+    assert_parts_whole(folds)
     assert sum(folds.purged(f) for f in range(5)) > 0
     assert folds.smallest_training_share > 0.85, "cutting a chain costs only the rows at the cuts"
     assert max(np.bincount(folds.fold)) <= 400 / 5 * 1.5
@@ -96,20 +119,74 @@ def test_equal_prompts_share_a_group_whatever_the_threshold() -> None:
     rows = np.repeat(np.arange(30), 4)
     dataset = dataset_of([f"text {i}" for i in rows])
     folds = make_folds(dataset, targets[rows], n_folds=5, threshold=1.0, seed=0)
-    assert_groups_whole(folds)
+    assert_parts_whole(folds)
     for text in range(30):
         assert len(set(folds.group[rows == text])) == 1
+        assert len(set(folds.fold[rows == text])) == 1
 
 
-def test_own_groups_are_kept_whole_and_near_prompts_across_them_are_purged() -> None:
+@settings(max_examples=60, deadline=None)
+@given(problem=problems, n_folds=st.integers(2, 5), data=st.data())
+def test_own_groups_and_equal_pictures_add_to_the_links_of_texts(
+    problem: tuple[int, int, float, int, float], n_folds: int, data: st.DataObject
+) -> None:
+    n, clusters, spread, seed, threshold = problem
+    targets = clustered(n, clusters, spread, seed)
+    rng = np.random.default_rng(seed)
+    text = rng.integers(0, n, n) if data.draw(st.booleans()) else np.arange(n)  # with prompts that come twice
+    own = rng.integers(0, data.draw(st.integers(2, n)), n).tolist() if data.draw(st.booleans()) else None
+    shown = rng.integers(0, n, n) if data.draw(st.booleans()) else np.arange(n)
+    dataset = dataset_of(
+        [f"t{i}" for i in text], groups=None if own is None else [str(g) for g in own], pictures=shown.tolist()
+    )
+    targets = targets[text]
+    # What a picture says is tested elsewhere: here those that count as blank are known.
+    picture = shared_pictures(dataset, *_nodes(text, targets)).picture
+    try:
+        folds = make_folds(dataset, targets, n_folds=n_folds, threshold=threshold, seed=seed)
+    except InputError:
+        return
+    assert_parts_whole(folds)
+    assert_no_leak(folds, targets, threshold)
+    assert same_partition(folds.group, linked(targets, threshold, own, picture))
+    for labels in (own, picture):
+        for f in range(n_folds if labels is not None else 0):
+            train, held = folds.training_rows(f), folds.held_rows(f)
+            assert not set(np.asarray(labels)[train]) & set(np.asarray(labels)[held])
+
+
+def _nodes(text: NDArray[np.int64], targets: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    _, first, node = np.unique(text, return_index=True, return_inverse=True)
+    return node, targets[first]
+
+
+def test_a_group_a_row_changes_nothing() -> None:
     targets = clustered(200, 40, 0.4, seed=5)
-    own = [str(i % 20) for i in range(200)]
-    folds = make_folds(dataset_of([f"t{i}" for i in range(200)], groups=own), targets, n_folds=4, threshold=0.7, seed=1)
-    assert folds.n_groups == 20
-    assert_groups_whole(folds)
-    assert_no_leak(folds, targets, 0.7)
-    for label in set(own):
-        assert len({int(f) for f, o in zip(folds.fold, own, strict=True) if o == label}) == 1
+    texts = [f"t{i}" for i in range(200)]
+    plain = make_folds(dataset_of(texts), targets, n_folds=4, threshold=0.7, seed=1)
+    own = dataset_of(texts, groups=[str(i) for i in range(200)])
+    assert make_folds(own, targets, n_folds=4, threshold=0.7, seed=1).digest(own.ids) == plain.digest(own.ids)
+
+
+def test_a_prompt_that_many_groups_have_does_not_chain_them_into_one_fold() -> None:
+    targets = unit(np.random.default_rng(0).normal(size=(100, 64)))
+    text = [0 if i % 4 == 0 else i for i in range(100)]  # every group of four says the same thing once
+    own = [str(i // 4) for i in range(100)]
+    folds = make_folds(dataset_of([f"t{i}" for i in text], groups=own), targets[text], n_folds=5, threshold=0.7, seed=0)
+    assert folds.n_groups == 1
+    assert np.bincount(folds.fold).max() <= 24
+    assert_parts_whole(folds)
+    assert_no_leak(folds, targets[text], 0.7)
+
+
+def test_a_picture_under_unrelated_prompts_links_nothing() -> None:
+    targets = unit(np.random.default_rng(1).normal(size=(90, 64)))
+    black = dataset_of([f"t{i}" for i in range(90)], pictures=[0] * 30 + list(range(1, 61)))
+    folds = make_folds(black, targets, n_folds=5, threshold=0.7, seed=0)
+    assert folds.n_groups == 90
+    related = targets.copy()
+    related[:30] = unit(targets[:1] + 0.6 * targets[:30])  # thirty captions of one thing
+    assert make_folds(black, related, n_folds=5, threshold=0.99, seed=0).n_groups == 61
 
 
 def test_folds_are_balanced() -> None:

@@ -22,7 +22,6 @@ from harness.training import (
     best_shrinkage,
     check_loss,
     epoch_batches,
-    inner_split,
     l2_normalised,
     mean_direction,
     parameter_groups,
@@ -112,23 +111,6 @@ def test_autocast_computes_in_the_type_and_only_float16_is_scaled(name: str) -> 
 
 
 # Sampling.
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.sampled_from([0.0, 0.02, 0.05, 0.1, 0.3, 0.5]))
-def test_the_inner_split_keeps_groups_whole(labels: list[int], share: float) -> None:
-    groups = np.array(labels, dtype=np.int64)
-    inside, outside = inner_split(groups, share)
-    assert sorted([*inside, *outside]) == list(range(len(groups)))
-    assert not set(groups[inside]) & set(groups[outside])
-    assert len(inside) > 0
-    assert (len(outside) > 0) == (share > 0 and len(set(labels)) > 1)
-
-
-def test_the_inner_split_nearly_meets_the_share_where_groups_are_small() -> None:
-    groups = np.arange(300) // 3
-    for share in (0.05, 0.1, 0.25, 0.5):
-        assert len(inner_split(groups, share)[1]) == pytest.approx(300 * share, abs=3)
 
 
 @settings(deadline=None)
