@@ -119,11 +119,11 @@ def build_dataset(
         is empty, texts or groups on some rows only.
     """
     columns: list[Row] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, Row] = {}
     for row in rows:  # one by one: a wrong row is named before what only the whole table can tell
         where = row.where or f"{location}: row '{row.id}'"
         _check_row(row, where, seen)
-        seen[row.id] = where
+        seen[row.id] = row if row.where else replace(row, where=where)
         columns.append(row)
     if not columns:
         raise InputError(f"{location}: the {layout} data set has no rows; add images, or name another folder")
@@ -145,9 +145,16 @@ def build_dataset(
     )
 
 
-def _check_row(row: Row, where: str, seen: Mapping[str, str]) -> None:
+def _check_row(row: Row, where: str, seen: Mapping[str, Row]) -> None:
     if row.id in seen:
-        raise InputError(f"{where}: the id '{row.id}' is already taken by {seen[row.id]}; ids must be unique")
+        same = isinstance(row.image, Path) and row.image == seen[row.id].image and row.texts != seen[row.id].texts
+        mend = (
+            "; an image with several prompts is listed in captions.txt (image,caption), the layout of Flickr8k, which "
+            "holds them out together (and --captions all makes a row of each)"
+        )
+        raise InputError(
+            f"{where}: the id '{row.id}' is already taken by {seen[row.id].where}; ids must be unique{mend * same}"
+        )
     if not row.id.strip():
         raise InputError(f"{where}: the id is empty; give every row an id")
     if isinstance(row.image, Path) and not row.image.is_file():

@@ -6,9 +6,15 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness.data.copies import link_copies
 from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD, ThresholdRow, format_table, threshold_table
+from harness.data.groups import pictures_of
+from harness.data.pictures import picture_notes
 from harness.data.targets import PromptEncoder, row_targets
+
+MOST_DECODED = 50_000
+"""Images up to which all are decoded to look for copies: some minutes on two cores, once."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,11 @@ class Description:
         Texts over all rows.
     distinct_texts, distinct_images
         How many differ.
+    shared_pictures, shared_rows, blank_pictures, blank_rows
+        Pictures that several rows show, and those rows; and the same of pictures under unrelated prompts.
+    copies
+        Row ids of images that are copies of each other though their bytes differ, a list each; None where there are
+        too many images to decode them all for that.
     sources
         Rows by source.
     threshold
@@ -36,6 +47,11 @@ class Description:
     captions: int
     distinct_texts: int
     distinct_images: int
+    shared_pictures: int
+    shared_rows: int
+    blank_pictures: int
+    blank_rows: int
+    copies: list[list[str]] | None
     sources: dict[str, int]
     own_groups: int | None
     fingerprint: str
@@ -64,7 +80,8 @@ class Description:
         if self.sources:
             lines += ["sources          " + ", ".join(f"{name} {count}" for name, count in self.sources.items())]
         if self.own_groups is not None:
-            lines += [f"own groups       {self.own_groups}: kept whole; the threshold only purges"]
+            lines += [f"own groups       {self.own_groups}: each is held out whole, with all that is linked to it"]
+        lines += [f"pictures         {told}" for told in self._pictures()]
         if self.synthetic:
             lines += ["synthetic: scores on it mean nothing for Stable Diffusion"]
         if self.thresholds:
@@ -72,12 +89,39 @@ class Description:
             lines += [format_table(self.thresholds)]
         return "\n".join(lines)
 
+    def _pictures(self) -> list[str]:
+        told = picture_notes(self.shared_pictures, self.shared_rows, self.blank_pictures, self.blank_rows)
+        if self.copies is None:
+            told.append(f"more than {MOST_DECODED}: copies with other bytes were not looked for")
+        elif self.copies:
+            named = "; ".join(" = ".join(ids[:3]) for ids in self.copies[:3])
+            more = "; …" if len(self.copies) > 3 else ""
+            told.append(
+                f"{len(self.copies)} have copies that were encoded anew or resized, which `harness run --link-images "
+                f"near` holds out together: {named}{more}"
+            )
+        return told
+
+
+def _copies(dataset: Dataset) -> list[list[str]] | None:
+    if len(set(dataset.digests)) > MOST_DECODED:
+        return None
+    linked = link_copies(dataset).pictures
+    assert linked is not None, "they were linked just now"
+    rows: dict[int, dict[str, str]] = {}
+    for row_id, digest, picture in zip(dataset.ids, dataset.digests, linked, strict=True):
+        rows.setdefault(picture, {}).setdefault(digest, row_id)  # of rows with equal bytes the first speaks for all
+    return [list(ids.values()) for ids in rows.values() if len(ids) > 1]
+
 
 def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, seed: int) -> Description:
     """Count what a data set holds, and what each group threshold would mean for it."""
     table: list[ThresholdRow] = []
+    pictures = None
     if dataset.has_texts:
-        table = threshold_table(dataset, row_targets(dataset.texts, encoder), n_folds=n_folds, seed=seed)
+        targets = row_targets(dataset.texts, encoder)
+        table = threshold_table(dataset, targets, n_folds=n_folds, seed=seed)
+        pictures = pictures_of(dataset, targets)
     recommended = dataset.recommended_threshold
     return Description(
         name=dataset.name,
@@ -87,6 +131,11 @@ def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, 
         captions=sum(len(texts) for texts in dataset.texts),
         distinct_texts=len({text for texts in dataset.texts for text in texts}),
         distinct_images=len(set(dataset.digests)),
+        shared_pictures=pictures.shared if pictures else 0,
+        shared_rows=pictures.rows if pictures else 0,
+        blank_pictures=pictures.blank if pictures else 0,
+        blank_rows=pictures.blank_rows if pictures else 0,
+        copies=_copies(dataset),
         sources=dict(sorted(Counter(dataset.sources or ()).items())),
         own_groups=None if dataset.groups is None else len(set(dataset.groups)),
         fingerprint=dataset.fingerprint,

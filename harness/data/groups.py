@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.data.neighbours import MARGIN, CloseRows, Components, close_pairs
-from harness.data.pictures import shared_pictures
+from harness.data.pictures import SharedPictures, shared_pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,12 +63,22 @@ class TextGraph:
 
 def text_graph(dataset: Dataset, targets: NDArray[np.float32]) -> TextGraph:
     """Return the distinct texts of a data set with their targets, shape (n, 384), and what holds its rows together."""
+    node, vectors = _nodes(dataset, targets)
+    return TextGraph(node, vectors, _units(dataset, node, vectors))
+
+
+def pictures_of(dataset: Dataset, targets: NDArray[np.float32]) -> SharedPictures:
+    """Return which rows of a data set show one picture, given their targets, shape (n, 384)."""
+    return shared_pictures(dataset, *_nodes(dataset, targets))
+
+
+def _nodes(dataset: Dataset, targets: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     texts = sorted(set(dataset.texts))
     number = {text: i for i, text in enumerate(texts)}
     node = np.array([number[text] for text in dataset.texts], dtype=np.int64)
     vectors = np.empty((len(texts), targets.shape[1]), dtype=np.float32)
     vectors[node] = targets
-    return TextGraph(node, vectors, _units(dataset, node, vectors))
+    return node, vectors
 
 
 def _units(dataset: Dataset, node: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -41,6 +41,23 @@ class SharedPictures:
     blank_rows: int
 
 
+def picture_notes(shared: int, rows: int, blank: int, blank_rows: int) -> list[str]:
+    """Say what a user should know of the pictures that several rows show, in sentences; see ``SharedPictures``."""
+    told = []
+    if shared:
+        told.append(f"{_pictures(shared)} shown by several rows, {rows} in all, which are held out together")
+    if blank:
+        told.append(
+            f"{_pictures(blank)} shown by {blank_rows} rows with unrelated prompts, as the black one of a safety "
+            "filter is: it links nothing, and no prompt can be read from it"
+        )
+    return told
+
+
+def _pictures(count: int) -> str:
+    return "1 picture is" if count == 1 else f"{count} pictures are"
+
+
 def shared_pictures(dataset: Dataset, node: NDArray[np.int64], vectors: NDArray[np.float32]) -> SharedPictures:
     """Find the rows of a data set that show one picture.
 

@@ -30,13 +30,17 @@ def fold_identity(config: RunConfig, dataset: Dataset, encoder: str) -> FoldIden
         threshold=config.group_threshold,
         seed=config.seed,
         split=config.split,
+        link_images=config.link_images,
     )
 
 
 def request_hash(identity: FoldIdentity, test: Dataset | None, members: Sequence[Member]) -> str:
     """Hash a whole command: equal hash, same work."""
     asked = [[member.name, member.predictor, member.version, member.config] for member in members]
-    return key_hash([identity.model_dump(), test.fingerprint if test else None, asked])
+    folds = identity.model_dump()
+    if folds["link_images"] == "equal":  # what there was before there was a choice: older runs are found by it
+        del folds["link_images"]
+    return key_hash([folds, test.fingerprint if test else None, asked])
 
 
 def find_run(config: RunConfig, identity: FoldIdentity, dataset: Dataset, request: str) -> RunFolder:
@@ -90,7 +94,12 @@ def refuse_other_folds(run: RunFolder, identity: FoldIdentity, dataset: Dataset)
             f"--run-dir {run.path}: its predictions were made on other data, and so on other folds: {changes}; "
             "name another --run-dir (what is unchanged is not computed again)"
         )
-    names = {"n_folds": "--folds", "threshold": "--group-threshold", "encoder": "the encoder"}
+    names = {
+        "n_folds": "--folds",
+        "threshold": "--group-threshold",
+        "encoder": "the encoder",
+        "link_images": "--link-images",
+    }
     for key, value in identity.model_dump().items():
         before = getattr(stored, key)
         if before != value:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.copies import link_copies
 from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD, Folds, make_folds, refuse_starved, threshold_table
+from harness.data.groups import pictures_of
 from harness.data.opening import open_dataset
 from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
@@ -27,7 +29,7 @@ from harness.running.place import find_run, fold_identity, request_hash
 from harness.running.task import Task, task_key
 from harness.store.config import RunConfig
 from harness.store.run import RunFolder
-from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member
+from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member, PictureFacts
 from harness.store.sharing import find_task
 
 if TYPE_CHECKING:
@@ -119,8 +121,11 @@ def plan_run(
         dataset = in_stored_order(dataset, run)
         folds, targets, facts = run.folds, run.targets, run.document.folds
     else:
+        if config.link_images == "near":
+            say(f"{dataset.name}: looking for copies among {len(set(dataset.digests))} images")
+            dataset = link_copies(dataset)
         folds, targets = _new_folds(config, dataset, encoder, say)
-        facts = _fold_facts(identity, folds, dataset)
+        facts = _fold_facts(identity, folds, dataset, targets)
     inputs = Inputs(config, manager, run, dataset, test, folds, targets)
     members = [_with_keys(member, inputs, facts) for member in chosen]
     return Plan(inputs, members, facts, request, *_split_tasks(run, members, test))
@@ -156,11 +161,18 @@ def _new_folds(
     return folds, targets
 
 
-def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset) -> FoldFacts:
+def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset, targets: NDArray[np.float32]) -> FoldFacts:
+    pictures = pictures_of(dataset, targets)
     return FoldFacts(
         **identity.model_dump(),
         fold_hash=folds.digest(dataset.ids),
         groups=folds.n_groups,
+        pictures=PictureFacts(
+            shared=pictures.shared,
+            rows=pictures.rows,
+            blank=pictures.blank,
+            blank_rows=pictures.blank_rows,
+        ),
         crossed=folds.crossed,
         held_out=[len(folds.held_rows(f)) for f in range(folds.n_folds)],
         purged=[folds.purged(f) for f in range(folds.n_folds)],

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Split = Literal["group", "source"]
+LinkImages = Literal["equal", "near"]
 EXECUTOR_ALIASES = {"loky": "parallel"}
 """Old words that are still understood."""
 
@@ -43,6 +44,11 @@ class RunConfig(BaseModel):
         le=1.0,
         description="Prompts whose embeddings have at least this cosine are never on both sides of a fold. "
         "Default: what the data set recommends, else 0.7.",
+    )
+    link_images: LinkImages = Field(
+        "equal",
+        description="Rows that show one picture are never on both sides of a fold: equal: where its bytes are equal; "
+        "near: copies that were encoded anew or resized, too (each image is decoded for that, once).",
     )
     captions: Literal["mean", "first", "all"] = Field(
         "mean",

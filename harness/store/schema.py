@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness.errors import InputError
 from harness.store.atomic import write_json
-from harness.store.config import RunConfig, Split
+from harness.store.config import LinkImages, RunConfig, Split
 
 ALL_ROWS = -1
 """The "fold" of a predictor that is not trained: one task for all rows."""
@@ -113,6 +113,15 @@ class DatasetFacts(Part):
     recommended_threshold: float | None = Field(None, description="Group threshold that it asks for.")
 
 
+class PictureFacts(Part):
+    """Rows that show one picture."""
+
+    shared: int = Field(0, description="Pictures that several rows show; these rows are linked.", ge=0)
+    rows: int = Field(0, description="The rows that show them.", ge=0)
+    blank: int = Field(0, description="Pictures under unrelated prompts, which say nothing of them and link nothing.")
+    blank_rows: int = Field(0, description="The rows that show those.", ge=0)
+
+
 class FoldIdentity(Part):
     """All that the folds of a run depend on: equal identity, equal folds."""
 
@@ -122,13 +131,15 @@ class FoldIdentity(Part):
     threshold: float = Field(description="Prompts of at least this cosine are never on both sides of a fold.")
     seed: int = Field(description="Seed of folds and training.")
     split: Split = Field("group", description="What a fold holds out: groups of prompts, or whole sources.")
+    link_images: LinkImages = Field("equal", description="Which images count as one: equal ones, or near ones, too.")
 
 
 class FoldFacts(FoldIdentity):
     """What the folds of a run were made with, and what came of it."""
 
     fold_hash: str = Field(description="Hash of the assignment: equal hash, equal folds.")
-    groups: int = Field(description="Number of groups.", ge=1)
+    groups: int = Field(description="Number of groups: rows that are linked, by text, picture or a group given.", ge=1)
+    pictures: PictureFacts = Field(default_factory=PictureFacts, description="Rows that show one picture.")
     crossed: bool = Field(False, description="Sources are crossed with folds of groups.")
     held_out: list[int] = Field(description="Rows that each fold holds out.")
     purged: list[int] = Field(description="Rows that each fold must not train on besides, being too near.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.pictures import picture_notes
 from harness.plugin import PluginManager
 from harness.running.config import resolve_config, switch
 from harness.running.executors import EXECUTORS
@@ -118,6 +119,8 @@ def _notes(plan: Plan, summary: Summary, manager: PluginManager) -> list[str]:
     if any(plan.facts.purged):
         why = "too near a held-out prompt" + (", or of the held-out source" if folds.crossed else "")
         notes.append(f"purged from training, by fold: {', '.join(map(str, plan.facts.purged))} rows {why}")
+    told = plan.facts.pictures
+    notes += picture_notes(told.shared, told.rows, told.blank, told.blank_rows)
     if folds.recall < 1.0:
         notes.append(
             f"too many rows to compare all pairs: the search found {folds.recall:.1%} of the near prompts (measured), "
