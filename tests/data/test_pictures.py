@@ -84,7 +84,7 @@ def copied(tmp_path: Path) -> Path:
         image.resize((80, 80), PIL.Image.Resampling.LANCZOS).save(folder / f"{i:02d}-small.png")
         (folder / f"{i:02d}-same.png").write_bytes((folder / f"{i:02d}.png").read_bytes())
         ends = ("-jpeg.jpg", "-small.png", "-same.png")
-        rows += [(f"{i:02d}{end}", f"{PROMPTS[4 + 3 * i + e]}, {end}") for e, end in enumerate(ends)]
+        rows += [(f"{i:02d}{end}", f"{PROMPTS[i]} and {PROMPTS[4 + 3 * i + e]}") for e, end in enumerate(ends)]
     return listed(folder, rows)
 
 
@@ -109,7 +109,7 @@ def test_copies_are_named_and_linked_where_that_is_asked_for(copied: Path, harne
 
 
 def test_a_run_says_what_it_linked_and_linking_more_is_another_run(copied: Path, harness: Harness) -> None:
-    command = ("run", "--data", copied, "--plugins", "mean", "--folds", 3, "--json")
+    command = ("run", "--data", copied, "--plugins", "mean", "--folds", 3, "--group-threshold", 0.95, "--json")
     first = harness(*command)
     assert "4 pictures are shown by several rows, 8 in all, which are held out together" in first.err
     near = harness(*command, "--link-images", "near")
