@@ -53,11 +53,11 @@ def _show(found: PairedComparisons) -> None:
     comparisons = found.comparisons
     rows, groups = comparisons[0].n, comparisons[0].groups
     if found.a.run is found.b.run:
-        title = f"{found.a.run.path}: out-of-fold mean cosine, {rows} rows in {groups} groups"
+        title = f"{found.a.run.path}: out-of-fold mean cosine, {rows} rows in {groups}"
     else:
         print_text(f"A  {found.a.run.path}")
         print_text(f"B  {found.b.run.path}")
-        title = f"out-of-fold mean cosine, {rows} rows in {groups} groups"
+        title = f"out-of-fold mean cosine, {rows} rows in {groups}"
     same = all(c.a == c.b for c in comparisons)
     print_table(
         title,
@@ -107,6 +107,8 @@ def _note(found: PairedComparisons) -> None:
 
     comparisons = found.comparisons
     note(_in_words(comparisons[0]) if len(comparisons) == 1 else _of_many(comparisons))
+    for doubt in comparisons[0].groups.notes():
+        note(doubt)
     if len(comparisons) == 1 and len(comparisons[0].slices) > _MOST_SLICES:
         note(f"{len(comparisons[0].slices)} sources: their slices are in --json")
     for text in found.notes:

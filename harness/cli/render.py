@@ -134,9 +134,8 @@ def print_leaderboard(board: Leaderboard) -> None:
         for row in board.rows
     ]
     if board.rows:
-        n, groups = board.rows[0].n, board.rows[0].groups
         print_table(
-            f"{board.dataset}: out-of-fold mean cosine, {n} rows in {groups} groups (folds {board.fold_hash})",
+            f"{board.dataset}: out-of-fold mean cosine, {board.counted} (folds {board.fold_hash})",
             ["plugin", "score", "95 % interval", "behind", *shown, "fit s/fold", "images/s", "trainable", "version"],
             rows,
             left=["plugin"],
@@ -149,6 +148,8 @@ def print_leaderboard(board: Leaderboard) -> None:
             f"{TIED} cannot be told from the first: the 95 % interval of the difference, paired by row, contains 0 "
             "or does not exist"
         )
+    for doubt in board.doubts:
+        note(doubt)
     if any(row.out_of_domain for row in board.rows):
         note(
             "* tiny weights: they have only ever seen synthetic scenes, and this data is something else; "

@@ -33,10 +33,8 @@ def score(
     given = read_submission(submission, ids)
     cosines = row_cosines(align(given, ids), targets)
     interval = group_interval(cosines, prompt_groups(targets, DEFAULT_THRESHOLD))
-    known = interval.low == interval.low
     if json:
-        low, high = (interval.low, interval.high) if known else (None, None)
-        print_json({"score": interval.mean, "ci_low": low, "ci_high": high, "n": len(ids)})
+        print_json({"score": interval.mean, "ci_low": interval.low, "ci_high": interval.high, "n": len(ids)})
     else:
         print_text(
             f"score {interval.mean:.6f}  "

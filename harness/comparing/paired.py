@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.scoring.cosine import Interval, group_interval
+from harness.scoring.groups import GroupSizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class PairedComparison:
     a, b
         What they are called.
     n, groups
-        Rows, and groups of rows, that both were scored on.
+        Rows that both were scored on, and how they are grouped.
     score_a, score_b
         Mean cosine of each.
     difference
@@ -48,7 +49,7 @@ class PairedComparison:
     a: str
     b: str
     n: int
-    groups: int
+    groups: GroupSizes
     score_a: float
     score_b: float
     difference: Interval
@@ -73,7 +74,9 @@ class PairedComparison:
             "a": self.a,
             "b": self.b,
             "n": self.n,
-            "groups": self.groups,
+            "groups": self.groups.groups,
+            "effective_groups": self.groups.effective,
+            "largest_group": self.groups.largest,
             "score_a": self.score_a,
             "score_b": self.score_b,
             "difference": self.difference.facts().model_dump(),
@@ -140,7 +143,7 @@ def compare_rows(
         a=a,
         b=b,
         n=n,
-        groups=len(np.unique(groups)),
+        groups=GroupSizes.of(groups),
         score_a=float(scores_a.mean()),
         score_b=float(scores_b.mean()),
         difference=group_interval(difference, groups),

@@ -81,10 +81,10 @@ class PairedComparisons:
             ]
             for c in self.comparisons
         ]
-        title = f"out-of-fold mean cosine, paired over {first.n} rows in {first.groups} groups"
+        title = f"out-of-fold mean cosine, paired over {first.n} rows in {first.groups}"
         left_out = [f"{name} is left out: {reason}" for name, reason in self.left_out.items()]
         columns = ["A", "B", "A scores", "B scores", "A − B", "95 % interval", ""]
-        return Table(title, columns, rows, [*self.notes, *left_out])
+        return Table(title, columns, rows, [*self.notes, *left_out, *first.groups.notes()])
 
     def __str__(self) -> str:
         return self.table().text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.scoring.groups import GroupSizes, counted
 from harness.store.published import PublishedBlend, PublishedCommands, PublishedDocument, PublishedRow
 
 MOST_SOURCES = 6
@@ -48,8 +49,10 @@ def _about(document: PublishedDocument) -> str:
     purged = sum(folds.purged)
     also = f" ({purged} training rows purged, summed over the folds)" if purged else ""
     exact = "" if folds.recall == 1.0 else f" The search found {folds.recall:.1%} of the near prompts, not all."
+    effective = document.rows[0].effective_groups if document.rows else None
+    grouped = counted(data.groups, effective)
     return (
-        f"{data.rows} rows in {data.groups} groups (fingerprint `{data.fingerprint}`), {folds.number} "
+        f"{data.rows} rows in {grouped} (fingerprint `{data.fingerprint}`), {folds.number} "
         f"folds (`{folds.hash}`, seed {folds.seed}): {apart}{also}.{exact} Scores are out-of-fold mean cosines "
         "with the MiniLM embeddings of the prompts; 95 % intervals come from a bootstrap over groups. "
         f"Made {document.created[:10]} with harness {document.versions.get('harness')} on "
@@ -59,6 +62,10 @@ def _about(document: PublishedDocument) -> str:
 
 def _warnings(document: PublishedDocument) -> list[str]:
     found = [_SYNTHETIC] if document.dataset.synthetic else []
+    for row in document.rows[:1]:
+        if row.effective_groups is not None and row.largest_group is not None:
+            doubts = GroupSizes(row.groups, row.effective_groups, row.largest_group).notes()
+            found += [f"{doubt[0].upper()}{doubt[1:]}." for doubt in doubts]
     return found + ([_OUT_OF_DOMAIN] if any(row.out_of_domain for row in document.rows) else [])
 
 

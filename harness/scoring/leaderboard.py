@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.scoring.cosine import group_interval, row_cosines, slice_means
+from harness.scoring.groups import GroupSizes, counted
 from harness.scoring.tables import Table, shown, span
 from harness.store.published import ScoredMember
 
@@ -67,9 +68,24 @@ class Leaderboard:
         }
         notes = [text for text, holds in told.items() if holds]
         notes += [f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items()]
-        n, groups = (self.rows[0].n, self.rows[0].groups) if self.rows else (0, 0)
-        title = f"{self.dataset}: out-of-fold mean cosine, {n} rows in {groups} groups"
+        notes += self.doubts
+        title = f"{self.dataset}: out-of-fold mean cosine, {self.counted}"
         return Table(title, ["member", "score", "95 % interval", "behind"], rows, notes)
+
+    @property
+    def counted(self) -> str:
+        """How many rows in how many groups."""
+        if not self.rows:
+            return "0 rows"
+        return f"{self.rows[0].n} rows in {counted(self.rows[0].groups, self.rows[0].effective_groups)}"
+
+    @property
+    def doubts(self) -> list[str]:
+        """What a reader of the intervals should know of the groups, in sentences."""
+        for row in self.rows[:1]:
+            if row.effective_groups is not None and row.largest_group is not None:
+                return GroupSizes(row.groups, row.effective_groups, row.largest_group).notes()
+        return []
 
     def __str__(self) -> str:
         return self.table().text()
@@ -116,7 +132,7 @@ def _behind(row: LeaderboardRow, gap: NDArray[np.float64], groups: NDArray[np.in
 def _row(
     run: RunFolder, name: str, member: Member, records: list[TaskRecord], cosines: NDArray[np.float64]
 ) -> LeaderboardRow:
-    interval = group_interval(cosines, run.rows.group)
+    interval, sizes = group_interval(cosines, run.rows.group), GroupSizes.of(run.rows.group)
     seconds = sum(record.predict_seconds_cold for record in records)
     return LeaderboardRow(
         plugin=name,
@@ -125,7 +141,9 @@ def _row(
         ci_low=interval.low,
         ci_high=interval.high,
         n=len(cosines),
-        groups=len(np.unique(run.rows.group)),
+        groups=sizes.groups,
+        effective_groups=round(sizes.effective, 3),
+        largest_group=round(sizes.largest, 6),
         fit_seconds=round(sum(record.fit_seconds_cold or 0.0 for record in records) / len(records), 3),
         images_per_second=0.0 if member.imported else round(len(cosines) / max(seconds, 1e-6), 2),
         trainable_parameters=records[0].trainable_parameters,

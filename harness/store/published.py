@@ -71,6 +71,10 @@ class ScoredMember(Part):
     ci_high: float | None = Field(description="Upper end.")
     n: int = Field(description="Rows it was scored on.")
     groups: int = Field(description="Groups it was scored on.")
+    effective_groups: float | None = Field(
+        None, description="As many equal groups would tell as much: (sum s)^2 / sum s^2 of the sizes s."
+    )
+    largest_group: float | None = Field(None, description="Share of the rows that the largest group has.")
     fit_seconds: float = Field(description="Training time of one fold, mean over the folds, from cold caches.")
     images_per_second: float = Field(description="Prediction rate of held-out images, from cold caches.")
     trainable_parameters: int = Field(description="Numbers that training may change, of one fold's model.")

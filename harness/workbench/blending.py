@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from harness.ensemble.blend import BlendResult
     from harness.ensemble.contributions import Contributions
     from harness.plugin import Blender, PluginManager
+    from harness.scoring.groups import GroupSizes
     from harness.store.run import RunFolder
-    from harness.store.schema import BlendDocument
+from harness.store.schema import BlendDocument
 
 ALL = "all"
 """The word for every method side by side."""
@@ -73,7 +74,7 @@ class Blending:
                     f"{result.method}: these weights are not optimal to {OPTIMAL:g} (KKT residual "
                     f"{result.kkt_residual:.1e}); others might score a little better"
                 )
-        return notes
+        return [*notes, *GroupSizes.of(self.run.folds.group).notes()]
 
     def documents(self) -> list[BlendDocument]:
         """Return one document a method; the first is the run's ``blend.json``."""
