@@ -7,7 +7,7 @@ beam settings they find each other's captions in the cache.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from harness.errors import InputError
+from harness.models.decoders import load_decoder
 from harness.models.loading import first_line, folder_digest, quiet_transformers
 from harness.models.resolve import fetch_model
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-VERSION = 1
+VERSION = 2
 """Raised when the same model and settings would give other captions; part of every cache key."""
 _BASE_SIZED = frozenset({"nlpconnect/vit-gpt2-image-captioning", "google/vit-base-patch16-224-in21k+gpt2"})
 """Made of ViT-B/16 at 224 px and GPT-2 small with cross-attention: the defaults of transformers' configurations."""
@@ -40,7 +41,8 @@ class Caption:
     text
         The words; may be empty.
     score
-        Log-probability of the whole sequence under the model, in nats; not divided by its length.
+        Log-probability of a token under the model, in nats, the mean over the sequence with its end: what
+        transformers' beam search ranks by (to the power of the model's own length penalty, which is 1 if it has none).
     """
 
     text: str
@@ -91,6 +93,12 @@ class Captioner:
     processor: Any
     digest: str
     untrained: bool = False
+
+    def tokens(self, texts: Sequence[str], longest: int) -> list[list[int]]:
+        """Return the tokens of texts to learn, each cut to ``longest`` with the token that ends it."""
+        # Tokenizers of BERT's kind add a start and an end of their own, which are not the decoder's business.
+        found = self.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=longest - 1)
+        return [[*tokens, self.end] for tokens in found["input_ids"]]
 
     @property
     def end(self) -> int:
@@ -193,21 +201,38 @@ def _compose(name: str, option: str) -> Captioner:
     folders = [fetch_model(part, tiny="", option=option) for part in (first, second)]
     try:
         with quiet_transformers():
-            model = transformers.VisionEncoderDecoderModel.from_encoder_decoder_pretrained(*map(str, folders))
             tokenizer = transformers.AutoTokenizer.from_pretrained(folders[1], local_files_only=True)
             processor = transformers.AutoImageProcessor.from_pretrained(folders[0], local_files_only=True)
+            model = transformers.VisionEncoderDecoderModel(
+                encoder=transformers.AutoModel.from_pretrained(folders[0], local_files_only=True),
+                decoder=load_decoder(folders[1]),
+            )
     except (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:  # as above
         raise InputError(
             f"{option}={name}: the two do not make a captioner ({first_line(error)}); name an image encoder with its "
             "image processor and a language model with its tokenizer"
         ) from error
-    end = tokenizer.eos_token_id
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    start, end = _ends(tokenizer, f"{option}={name}")
     for settings in (model.config, model.generation_config):
-        settings.decoder_start_token_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else end
-        settings.pad_token_id, settings.eos_token_id = tokenizer.pad_token_id, end
+        settings.decoder_start_token_id = start
+        settings.pad_token_id = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        settings.eos_token_id = end
     digest = "+".join(folder_digest(folder) for folder in folders)
     return Captioner(model.float().eval(), tokenizer, processor, digest, untrained=True)
+
+
+def _ends(tokenizer: Any, what: str) -> tuple[int, int]:
+    """Return the tokens that start and end a text: those of a language model, else those of a BERT."""
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+    if end is None:
+        raise InputError(
+            f"{what}: the tokenizer has neither eos_token nor sep_token, so no caption could end; add one of them to "
+            "its tokenizer_config.json"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end)
+    return end if start is None else start, end
 
 
 def empty_captioner(name: str, option: str) -> Any | None:
@@ -255,7 +280,7 @@ def caption_images(
     beams
         Hypotheses that the search keeps, and returns.
     tokens
-        Most tokens of a caption.
+        Most new tokens of a caption; ``max_length`` of ``generate`` counts the one that starts it, too.
     batch
         Images at a time.
 
@@ -302,46 +327,41 @@ def _search(
         filled = [*part, *[part[-1]] * (_LEAST_BATCH - len(part))]
         pixels = torch.from_numpy(np.stack(filled)).to(context.device)
         with torch.inference_mode(), quiet_transformers():  # a batch of images has no padding to warn of
-            seen = model.encoder(pixel_values=pixels)
-            states = seen.last_hidden_state  # generate repeats it in place, once for each beam
+            # Searched as the reference call does: its stopping, its ranking by length-normalised scores.
             found = model.generate(
-                encoder_outputs=seen,
+                pixel_values=pixels,
                 num_beams=beams,
                 num_return_sequences=beams,
                 max_new_tokens=tokens,
                 do_sample=False,
-                early_stopping=beams > 1,
-            )[:, 1:]  # without the token that starts every sequence
-            scores = _log_probability(model, states.repeat_interleave(beams, dim=0), found, captioner.end)
-        padded = torch.nn.functional.pad(found, (0, tokens - found.shape[1]), value=captioner.end)
-        packed = torch.cat([scores.unsqueeze(1), padded.float()], dim=1).view(len(filled), beams, -1)
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
+            said = found.sequences[:, 1:]  # without the token that starts every sequence
+            scores = found.sequences_scores if beams > 1 else _greedy_scores(said, found.scores, captioner.end)
+        padded = torch.nn.functional.pad(said, (0, tokens - said.shape[1]), value=captioner.end)
+        packed = torch.cat([scores.float().unsqueeze(1), padded.float()], dim=1).view(len(filled), beams, -1)
         rows[done : done + len(part)] = packed[: len(part)].cpu().numpy()
         done += len(part)
     return rows
 
 
-def _log_probability(model: Any, states: Any, found: Any, end: int) -> Any:
-    """Return the log-probability of whole sequences, shape (n,): what ``generate`` ranks by differs with its options.
+def _greedy_scores(found: Any, logits: Any, end: int) -> Any:
+    """Return the length-normalised log-probability of sequences found without a search, shape (n,).
 
     Parameters
     ----------
-    model
-        The captioner's.
-    states
-        The encoder's, shape (n, positions, width).
     found
         Tokens, shape (n, length); what follows the first ``end`` is padding.
+    logits
+        Of each step, shape (n, vocabulary) each.
     end
         The token that ends a sequence.
     """
     import torch
-    from transformers.modeling_outputs import BaseModelOutput
 
-    start = torch.full_like(found[:, :1], model.generation_config.decoder_start_token_id)
-    given = torch.cat([start, found[:, :-1]], dim=1)
-    outputs = BaseModelOutput(last_hidden_state=states)
-    logits = model(encoder_outputs=outputs, decoder_input_ids=given, use_cache=False).logits.float()
-    each = torch.log_softmax(logits, dim=-1).gather(2, found.unsqueeze(2)).squeeze(2)
+    each = torch.stack([torch.log_softmax(step.float(), dim=-1) for step in logits], dim=1)
+    each = each.gather(2, found.unsqueeze(2)).squeeze(2)
     ended = (found == end).int()
     counts = (ended.cumsum(dim=1) - ended) == 0  # up to the first end, and that one too
-    return (each * counts).sum(dim=1)
+    return (each * counts).sum(dim=1) / counts.sum(dim=1)

@@ -67,5 +67,8 @@ def counted(groups: int, effective: float | None) -> str:
     return f"{groups} groups ({effective:.3g} effective)"
 
 
-WARNING = "@WARNING@"
-"""What the benchmark ``coverage`` found."""
+WARNING = (
+    "where scores go with the size of the group, 69 to 90 of 100 such intervals covered the truth in simulations, and "
+    "elsewhere 93 to 97"
+)
+"""What the benchmark ``coverage`` found for sizes with a Pareto tail."""

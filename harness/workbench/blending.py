@@ -12,13 +12,13 @@ from harness.ensemble.blenders import DEFAULT
 from harness.ensemble.contributions import contributions as contributions_of
 from harness.ensemble.simplex import OPTIMAL
 from harness.errors import InputError
+from harness.scoring.groups import GroupSizes
 from harness.submission.write import write_submission
 
 if TYPE_CHECKING:
     from harness.ensemble.blend import BlendResult
     from harness.ensemble.contributions import Contributions
     from harness.plugin import Blender, PluginManager
-    from harness.scoring.groups import GroupSizes
     from harness.store.run import RunFolder
 from harness.store.schema import BlendDocument
 

@@ -38,7 +38,7 @@ class InterrogatorConfig(PredictorConfig):
         "VisionEncoderDecoderModel, or none.",
     )
     caption_beams: int = Field(4, ge=1, le=64, description="Beams of the caption search.")
-    caption_tokens: int = Field(16, ge=1, le=512, description="Most tokens of a caption.")
+    caption_tokens: int = Field(15, ge=1, le=512, description="Most new tokens of a caption.")
     phrase_count: int | None = Field(
         None,
         ge=1,
@@ -88,7 +88,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "mode": "classic",
         "captioner": "nlpconnect/vit-gpt2-image-captioning",
         "caption_beams": 4,
-        "caption_tokens": 16,
+        "caption_tokens": 15,
         "phrase_count": 3,
     },
 }

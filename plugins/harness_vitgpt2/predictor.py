@@ -18,7 +18,7 @@ from harness.plugin import (
     Requirements,
 )
 from harness.training import best_shrinkage, l2_normalised, mean_direction, shrunk
-from harness_vitgpt2.config import PRESETS, VitGpt2Config
+from harness_vitgpt2.config import PRESETS, TEMPERATURES, VitGpt2Config
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,18 +30,20 @@ if TYPE_CHECKING:
 class VitGpt2Predictor(Predictor):
     """A vision encoder and a language decoder that caption an image; the caption's embedding is the prediction.
 
-    The prediction is the mean of the beams' unit embeddings, weighted by their probability: under a cosine loss the
-    best guess is the direction of the expected embedding, and the beams stand for the distribution of captions.
+    The prediction is the mean of the beams' unit embeddings, weighted by their length-normalised probability: under a
+    cosine loss the best guess is the direction of the expected embedding, and the beams stand for the distribution of
+    captions. Whole probabilities would leave the best beam all but alone, and shorter ones ahead of longer.
     """
 
     name = "vitgpt2"
-    version = "1"
+    version = "2"
     Config = VitGpt2Config
     presets = PRESETS
 
     _captioner: Captioner | None = None
     _mean: NDArray[np.float32] | None = None
     _shrink = 0.0
+    _temperature: float | None = None
 
     def fit(self, train: TrainingData) -> None:
         """Fine-tune the captioner on the fold's rows, if asked for, and choose how far to shrink towards their mean.
@@ -55,11 +57,12 @@ class VitGpt2Predictor(Predictor):
         from harness_vitgpt2.training import fine_tune
 
         config = self.config
-        if config.shrink is None and config.epochs:
-            raise InputError(
-                "vitgpt2.shrink=null chooses on the training rows, which a captioner fine-tuned on them knows by "
-                "heart; set vitgpt2.shrink to a share, or vitgpt2.epochs=0"
-            )
+        for option, value in (("shrink", config.shrink), ("temperature", config.temperature)):
+            if value is None and config.epochs:
+                raise InputError(
+                    f"vitgpt2.{option}=null chooses on the training rows, which a captioner fine-tuned on them knows "
+                    f"by heart; set vitgpt2.{option} to a number, or vitgpt2.epochs=0"
+                )
         captioner = load_captioner(config.captioner, "vitgpt2.captioner")
         if captioner.untrained and not config.epochs:
             raise InputError(
@@ -68,10 +71,24 @@ class VitGpt2Predictor(Predictor):
             )
         self._captioner = fine_tune(captioner, config, self.context, train) if config.epochs else captioner
         self._mean = mean_direction(train.targets)
-        if config.shrink is None:  # the captioner has not seen these rows, so they can tell
-            self._shrink = best_shrinkage(self._embed(self._captions(train.images)), train.targets, self._mean)
-        else:
-            self._shrink = config.shrink
+        self._temperature = config.temperature
+        self._shrink = 0.0 if config.shrink is None else config.shrink
+        if None in (config.shrink, config.temperature):  # the captioner has not seen these rows, so they can tell
+            self._choose(self._captions(train.images), train)
+
+    def _choose(self, captions: list[list[Caption]], train: TrainingData) -> None:
+        """Choose what was left open of temperature and shrinkage, by mean cosine on the training rows."""
+        assert self._mean is not None
+        found = []
+        for temperature in TEMPERATURES if self.config.temperature is None else (self.config.temperature,):
+            self._temperature = temperature
+            rows = self._embed(captions)
+            shrink = self.config.shrink
+            if shrink is None:
+                shrink = best_shrinkage(rows, train.targets, self._mean)
+            guess = shrunk(rows, self._mean, shrink)
+            found.append((float(np.einsum("ij,ij->", guess, train.targets)), temperature, shrink))
+        _, self._temperature, self._shrink = max(found, key=lambda choice: choice[0])
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return unit rows, shape (len(images), 384)."""
@@ -97,7 +114,8 @@ class VitGpt2Predictor(Predictor):
         """Write ``vitgpt2.json`` and ``mean.npy``, and the captioner too if it was fine-tuned."""
         captioner = self._ready("save")
         tuned = bool(self.config.epochs)
-        about = {"captioner": self.config.captioner, "digest": captioner.digest, "tuned": tuned, "shrink": self._shrink}
+        about = {"captioner": self.config.captioner, "digest": captioner.digest, "tuned": tuned}
+        about |= {"shrink": self._shrink, "temperature": self._temperature}
         (folder / "vitgpt2.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
         assert self._mean is not None
         np.save(folder / "mean.npy", self._mean, allow_pickle=False)
@@ -118,7 +136,7 @@ class VitGpt2Predictor(Predictor):
                     f"{folder}: saved with the captioner {about['captioner']} of digest {about['digest']}, but "
                     f"vitgpt2.captioner={self.config.captioner} has {captioner.digest}; name the same one, or run again"
                 )
-        self._captioner, self._shrink = captioner, about["shrink"]
+        self._captioner, self._shrink, self._temperature = captioner, about["shrink"], about["temperature"]
         self._mean = np.load(folder / "mean.npy")
 
     def parameter_count(self) -> ParameterCount:
@@ -166,5 +184,5 @@ class VitGpt2Predictor(Predictor):
     def _weights(self, beams: list[Caption]) -> NDArray[np.float64]:
         """Return the shares of the beams that count, the most probable first; they sum to 1."""
         scores = np.array([caption.score for caption in beams[: 1 if self.config.average == "best" else None]])
-        weights = np.exp((scores - scores.max()) / self.config.temperature)
+        weights = np.exp((scores - scores.max()) / (self._temperature or self.config.temperature or 1.0))
         return weights / weights.sum()

@@ -72,9 +72,7 @@ class _Loop:
 
     def _labels(self, texts: list[str]) -> torch.Tensor:
         """Return the tokens of each text and one end, padded with `_IGNORED`: int64, shape (n, longest)."""
-        end = self._captioner.end
-        encoded = self._captioner.tokenizer(texts, truncation=True, max_length=self._config.prompt_tokens - 1)
-        rows = [torch.tensor([*tokens, end]) for tokens in encoded["input_ids"]]
+        rows = [torch.tensor(tokens) for tokens in self._captioner.tokens(texts, self._config.prompt_tokens)]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=_IGNORED)
 
     def _update(self, pixels: torch.Tensor, labels: torch.Tensor) -> float:

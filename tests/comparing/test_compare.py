@@ -77,7 +77,7 @@ def test_two_members_are_paired_by_row(tmp_path: Path) -> None:
     knn, ridge = (row_cosines(views[name], targets) for name in ("knn", "ridge"))
     assert found.difference == group_interval(knn - ridge, run.rows.group)
     assert (found.score_a, found.score_b) == (pytest.approx(knn.mean()), pytest.approx(ridge.mean()))
-    assert (found.n, found.groups, sorted(found.slices)) == (N, 32, ["ink", "oil", "photo"])
+    assert (found.n, found.groups.groups, sorted(found.slices)) == (N, 32, ["ink", "oil", "photo"])
 
 
 @pytest.mark.parametrize("method", ["simplex", "nnls", "greedy"])

@@ -36,7 +36,7 @@ def test_the_difference_is_paired_by_row_in_whole_and_in_slices(case: tuple[int,
     a, b, groups, sources = scores_of(*case)
     found = compare_rows("a", "b", a, b, groups, sources)
     assert ends(found.difference) == pytest.approx(ends(group_interval(a - b, groups)), abs=1e-15)
-    assert (found.n, found.groups) == (len(a), len(set(groups.tolist())))
+    assert (found.n, found.groups.groups) == (len(a), len(set(groups.tolist())))
     assert (found.score_a, found.score_b) == (pytest.approx(a.mean()), pytest.approx(b.mean()))
     assert list(found.slices) == sorted(set(sources))
     for source, part in found.slices.items():

@@ -13,7 +13,7 @@ from harness.data.opening import open_dataset
 from harness.data.targets import PromptEncoder, row_targets
 from harness.plugin import PluginManager
 from tests.conftest import Harness
-from tests.data.test_folds import assert_groups_whole, assert_no_leak
+from tests.data.test_folds import assert_parts_whole, assert_no_leak
 
 pytestmark = pytest.mark.real
 
@@ -45,7 +45,7 @@ def test_no_training_caption_of_flickr_is_near_a_held_out_one(real_data: Path, c
     targets = row_targets(dataset.texts, PromptEncoder())
     folds = make_folds(dataset, targets, n_folds=5, threshold=0.7, seed=0)
     assert_no_leak(folds, targets, 0.7)
-    assert_groups_whole(folds)
+    assert_parts_whole(folds)
     assert folds.purged_share < 0.3
     assert folds.smallest_training_share > 0.3
     if captions != "first":  # at 0.7, first captions alone form no component too large to hold out

@@ -27,11 +27,14 @@ class Population:
         Mean effect of groups of these sizes.
     effect
         Effects in [-1, 1] of groups of these sizes, with that mean.
+    scatter
+        How far rows lie from the effect of their group, as a share of the room that is left to 1.
     """
 
     shares: Array
     centre: Callable[[Array], Array]
     effect: Callable[[Array, np.random.Generator], Array]
+    scatter: float = 0.5
 
     @property
     def mean(self) -> float:
@@ -44,7 +47,7 @@ class Population:
         sizes = rng.choice(np.arange(1, len(self.shares) + 1), size=groups, p=self.shares)
         label = np.arange(groups).repeat(sizes)
         effect = self.effect(sizes.astype(np.float64), rng)[label]
-        return effect + 0.5 * (1.0 - np.abs(effect)) * rng.uniform(-1.0, 1.0, size=len(label)), label
+        return effect + self.scatter * (1.0 - np.abs(effect)) * rng.uniform(-1.0, 1.0, size=len(label)), label
 
 
 def _lognormal(largest: int) -> Array:
@@ -76,8 +79,53 @@ POPULATIONS = {
 }
 
 
-HARD = {"lognormal sizes, skewed effects": Population(_HEAVY, *_beta(6.0, 0.8))}
+def _pareto(index: float, largest: int) -> Array:
+    """A few groups that hold much of the rows, as where formulaic prompts chain."""
+    sizes = np.arange(1.0, largest + 1.0)
+    density = sizes ** (-index - 1.0)
+    return np.asarray(density / density.sum())
+
+
+def _much_better(sizes: Array) -> Array:
+    return np.asarray(0.2 + 0.5 * np.minimum(sizes, 100.0) / 100.0)
+
+
+def _gain(sizes: Array) -> Array:
+    return np.asarray(0.06 * np.minimum(sizes, 100.0) / 100.0 - 0.01)
+
+
+HARD = {
+    "lognormal sizes, skewed effects": Population(_HEAVY, *_beta(6.0, 0.8)),
+}
 """A few large groups, and effects with a long tail below: 100 groups do not tell enough of the tail."""
+UNEVEN = {
+    "Pareto sizes": Population(_pareto(1.2, 300), *_beta(12.0, 6.0)),
+    "Pareto sizes, larger is better": Population(_pareto(1.2, 300), *_GROWING),
+    "Pareto sizes, the largest is best": Population(
+        _pareto(1.0, 300),
+        _much_better,
+        lambda sizes, rng: _much_better(sizes) + rng.uniform(-0.3, 0.3, size=len(sizes)),
+    ),
+    "paired difference, Pareto sizes, larger gains more": Population(
+        _pareto(1.2, 300), _gain, lambda sizes, rng: _gain(sizes) + rng.uniform(-0.05, 0.05, size=len(sizes)), 0.04
+    ),
+}
+"""So uneven that few groups decide, and, in all but the first, scores that go with the size of the group."""
+DIFFERENCES = {
+    "paired difference, sizes 1 to 20": Population(
+        _MILD,
+        lambda sizes: np.full(len(sizes), 0.01),
+        lambda sizes, rng: 0.01 + rng.uniform(-0.05, 0.05, size=len(sizes)),
+        0.04,
+    ),
+    "paired difference, lognormal sizes": Population(
+        _HEAVY,
+        lambda sizes: np.full(len(sizes), 0.01),
+        lambda sizes, rng: 0.01 + rng.uniform(-0.05, 0.05, size=len(sizes)),
+        0.04,
+    ),
+}
+"""Of two predictors on the same rows: groups and rows scatter far less than their scores do."""
 
 
 def coverage(population: Population, groups: int, simulations: int, by_row: bool = False, seed: int = 0) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from harness_vitgpt2 import VitGpt2Predictor
+from harness_vitgpt2.config import TEMPERATURES
 from harness_vitgpt2.training import rated_groups
 from pydantic import ValidationError
 
@@ -18,7 +19,7 @@ from harness.data.targets import PromptEncoder
 from harness.errors import InputError, NotFittedError
 from harness.models.captioner import Caption, caption_images, load_captioner
 from harness.plugin import Context, ParameterCount, PluginManager
-from tests.vitgpt2.captioners import build, decoder_config, encoder_config, rows, save_captioner, save_processor
+from tests.vitgpt2.captioners import build, rows, save_captioner
 
 TUNED = {"epochs": 30, "lr": 5e-3, "batch_size": 16}
 
@@ -30,41 +31,53 @@ def test_it_is_registered_with_both_presets() -> None:
     for preset in cls.presets.values():
         cls.Config(**preset)
     assert cls.presets["reference"]["captioner"] == "nlpconnect/vit-gpt2-image-captioning"
-    assert (cls.Config().beams, cls.Config().tokens) == (4, 16)
+    assert (cls.Config().beams, cls.Config().tokens) == (4, 15)
 
 
-def test_captions_are_those_of_transformers_own_beam_search(captioner: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("beams", "tokens"), [(4, 15), (3, 7), (1, 6)])
+def test_captions_are_those_of_the_reference_call_to_the_token(
+    captioner: Path, tmp_path: Path, beams: int, tokens: int
+) -> None:
     images = rows(9, 0).images
-    found = caption_images(Context(tmp_path), images, model=str(captioner), option="x", beams=3, tokens=7, batch=4)
+    found = caption_images(
+        Context(tmp_path), images, model=str(captioner), option="x", beams=beams, tokens=tokens, batch=4
+    )
     loaded = load_captioner(str(captioner), "x")
     pixels = torch.from_numpy(np.stack([loaded.pixels(images[i]) for i in range(9)]))
     with torch.inference_mode():
-        tokens = loaded.model.generate(pixel_values=pixels, num_beams=3, num_return_sequences=3, max_new_tokens=7)
-    words = [" ".join(text.split()) for text in loaded.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
-    assert [sorted(caption.text for caption in beams) for beams in found] == [
-        sorted(words[start : start + 3]) for start in range(0, 27, 3)
+        best = loaded.model.generate(pixel_values=pixels, max_length=tokens + 1, num_beams=beams)
+        said = loaded.model.generate(
+            pixel_values=pixels, max_length=tokens + 1, num_beams=beams, num_return_sequences=beams
+        )
+    assert [one[0].text for one in found] == loaded.texts(best.numpy())
+    words = loaded.texts(said.numpy())
+    assert [[caption.text for caption in one] for one in found] == [
+        words[start : start + beams] for start in range(0, 9 * beams, beams)
     ]
 
 
-def test_a_score_is_the_log_probability_of_the_whole_caption(captioner: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_score_is_the_mean_log_probability_of_the_tokens(captioner: Path, tmp_path: Path, beams: int) -> None:
     images = rows(4, 0).images
-    beams = caption_images(Context(tmp_path), images, model=str(captioner), option="x", beams=2, tokens=6)[0]
-    assert beams[0].score >= beams[1].score
+    found = caption_images(Context(tmp_path), images, model=str(captioner), option="x", beams=beams, tokens=6)[0]
     loaded = load_captioner(str(captioner), "x")
     pixels = torch.from_numpy(loaded.pixels(images[0])).unsqueeze(0)
     with torch.inference_mode():
-        tokens = loaded.model.generate(pixel_values=pixels, num_beams=2, num_return_sequences=2, max_new_tokens=6)
+        tokens = loaded.model.generate(
+            pixel_values=pixels, num_beams=beams, num_return_sequences=beams, max_new_tokens=6
+        )
         by_hand = []
         for row in tokens[:, 1:].tolist():
-            said, total = [0], 0.0
+            said, each = [0], []
             for token in row:
                 logits = loaded.model(pixel_values=pixels, decoder_input_ids=torch.tensor([said])).logits[0, -1]
-                total += float(torch.log_softmax(logits, 0)[token])
+                each.append(float(torch.log_softmax(logits, 0)[token]))
                 said.append(token)
                 if token == 0:
                     break
-            by_hand.append(total)
-    assert [caption.score for caption in beams] == pytest.approx(sorted(by_hand, reverse=True), abs=1e-4)
+            by_hand.append(sum(each) / len(each))
+    assert [caption.score for caption in found] == pytest.approx(by_hand, abs=1e-4)
+    assert by_hand == sorted(by_hand, reverse=True)
 
 
 def test_nothing_is_captioned_twice(captioner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +131,27 @@ def test_shrinking_mixes_in_the_mean_target_and_finds_its_share(captioner: Path,
     }
     assert np.allclose(whole.predict(train.images), mean / np.linalg.norm(mean), atol=1e-6)
     assert score[id(chosen)] > score[id(plain)] + 0.05  # a random captioner had better say nothing
-    with pytest.raises(InputError, match=r"vitgpt2\.shrink=null"):
-        build(captioner, tmp_path, shrink=None, epochs=1).fit(train)
+    for option in ("shrink", "temperature"):
+        with pytest.raises(InputError, match=rf"vitgpt2\.{option}=null"):
+            build(captioner, tmp_path, **{option: None}, epochs=1).fit(train)
+
+
+def test_the_temperature_is_chosen_on_the_training_rows(captioner: Path, tmp_path: Path) -> None:
+    train = rows(60, 4)
+
+    def score(temperature: float | None) -> float:
+        predictor = build(captioner, tmp_path, temperature=temperature)
+        predictor.fit(train)
+        folder = tmp_path / f"model-{temperature}"
+        folder.mkdir()
+        predictor.save(folder)
+        loaded = build(captioner, tmp_path, temperature=temperature)
+        loaded.load(folder)
+        guess = predictor.predict(train.images)
+        assert np.array_equal(loaded.predict(train.images), guess)
+        return float(np.einsum("ij,ij->i", guess, train.targets).mean())
+
+    assert score(None) == pytest.approx(max(score(temperature) for temperature in TEMPERATURES), abs=1e-6)
 
 
 def test_zero_shot_learns_nothing_from_the_rows(captioner: Path, tmp_path: Path) -> None:
@@ -198,25 +230,6 @@ def test_a_saved_predictor_refuses_another_captioner(captioner: Path, tmp_path: 
     other = save_captioner(tmp_path / "other", seed=1)
     with pytest.raises(InputError, match="name the same one"):
         build(other, tmp_path).load(folder)
-
-
-def test_encoder_and_decoder_are_composed_and_must_be_trained(tmp_path: Path) -> None:
-    from transformers import GPT2LMHeadModel, ViTModel
-
-    from harness.models.train_captioner import learn_tokenizer
-    from tests.vitgpt2.captioners import sentences
-
-    eye, mouth = tmp_path / "vit", tmp_path / "gpt2"
-    ViTModel(encoder_config()).save_pretrained(eye)
-    save_processor(eye)
-    GPT2LMHeadModel(decoder_config(add_cross_attention=False, is_decoder=False)).save_pretrained(mouth)
-    learn_tokenizer(sentences(), 300).save_pretrained(mouth)
-    name = f"{eye}+{mouth}"
-    with pytest.raises(InputError, match="composed captioners know nothing yet"):
-        build(name, tmp_path).fit(rows(8, 0))
-    predictor = build(name, tmp_path, epochs=1, batch_size=8)
-    predictor.fit(rows(16, 0))
-    assert np.isfinite(predictor.predict(rows(4, 1).images)).all()
 
 
 def test_a_rate_of_zero_freezes_the_encoder(captioner: Path, tmp_path: Path) -> None:
