@@ -13,7 +13,7 @@ from harness.data.opening import open_dataset
 from harness.data.targets import PromptEncoder, row_targets
 from harness.plugin import PluginManager
 from tests.conftest import Harness
-from tests.data.test_folds import assert_parts_whole, assert_no_leak
+from tests.data.test_folds import assert_no_leak, assert_parts_whole
 
 pytestmark = pytest.mark.real
 
