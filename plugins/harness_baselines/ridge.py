@@ -1,9 +1,9 @@
-"""Ridge regression from frozen features to the embedding."""
+"""Ridge regression from frozen features to the embedding, linear or by a kernel."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,7 @@ from harness.plugin import (
 )
 from harness.training import inner_folds, l2_normalised
 from harness_baselines.backbones import backbone_features, backbone_parameters
+from harness_baselines.kernel import KernelMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,26 +28,49 @@ if TYPE_CHECKING:
 
     from harness.plugin import Images, TrainingData
 
+    InnerFolds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
 _ALPHAS = tuple(float(alpha) for alpha in np.logspace(1, 6, 21))  # four a decade: the optimum is sharp
+_GAMMAS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+_ROW_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-4, -1, 13))
 _INNER_FOLDS = 5
+_MOST_CHOOSING = 2000  # rows that choose the kernel's options: enough to tell them apart, cheap for any n
 
 
 class RidgeConfig(PredictorConfig):
     """Options of ``ridge``."""
 
     backbone: str = Field("pixels", description="Frozen backbone of the features (`harness plugins info ridge`).")
+    kernel: Literal["linear", "exponential"] = Field(
+        "linear",
+        description="linear; or exponential: exp(gamma * (cosine - 1)) of standardised features, which need not be a "
+        "straight line to be followed.",
+    )
     alpha: float | None = Field(
         None,
         gt=0.0,
-        description="Penalty on standardised features. Default: the best of 21 from 10 to 1e6, "
-        "by inner folds that keep the training groups together.",
+        description="Penalty on standardised features; of the exponential kernel, a training row's share of it. "
+        "Default: the best of 21 from 10 to 1e6 (of 13 from 1e-4 to .1) by inner folds that keep the training groups "
+        "together.",
+    )
+    gamma: float | None = Field(
+        None,
+        gt=0.0,
+        le=1000.0,
+        description=f"Sharpness of the exponential kernel. Default: the best of {_GAMMAS}, likewise.",
+    )
+    landmarks: int = Field(
+        4000,
+        ge=2,
+        description="Training rows that the exponential kernel compares with: all, as far as there are no more, "
+        "which is exact; else as many at random (Nyström).",
     )
 
 
 class RidgePredictor(Predictor):
-    """Linear least squares with an L2 penalty, on standardised features, onto the unit targets.
+    """Least squares with an L2 penalty onto the unit targets: linear on standardised features, or by a kernel of them.
 
-    An open ``alpha`` is chosen by mean cosine over inner folds that keep groups together.
+    Open options are chosen by mean cosine over inner folds that are made as the folds of the run are.
     """
 
     name = "ridge"
@@ -57,21 +81,54 @@ class RidgePredictor(Predictor):
     _state: dict[str, NDArray[Any]] | None = None
 
     def fit(self, train: TrainingData) -> None:
-        """Choose the penalty, then solve on all training rows."""
-        features = backbone_features(self.context, train.images, self.config.backbone).astype(np.float64)
-        targets = train.targets.astype(np.float64)
-        alpha = self.config.alpha or _choose_alpha(features, targets, inner_folds(train, _INNER_FOLDS))
-        (weight, bias), *_ = ridge_path(features, targets, [alpha])
-        self._state = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32), "alpha": np.array([alpha])}
+        """Choose the options left open, then solve on all training rows."""
+        features = backbone_features(self.context, train.images, self.config.backbone)
+        folds = inner_folds(train, _INNER_FOLDS)
+        solve = self._solve_linear if self.config.kernel == "linear" else self._solve_kernel
+        self._state = solve(features, train.targets.astype(np.float64), folds)
+
+    def _solve_linear(
+        self, features: NDArray[np.float32], targets: NDArray[np.float64], folds: InnerFolds
+    ) -> dict[str, NDArray[Any]]:
+        x = features.astype(np.float64)
+        alpha = self.config.alpha or _choose_alpha(x, targets, folds)
+        (weight, bias), *_ = ridge_path(x, targets, [alpha])
+        return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32), "alpha": np.array([alpha])}
+
+    def _solve_kernel(
+        self, features: NDArray[np.float32], targets: NDArray[np.float64], folds: InnerFolds
+    ) -> dict[str, NDArray[Any]]:
+        config, seed = self.config, self.context.seed
+        gammas = [config.gamma] if config.gamma else list(_GAMMAS)
+        alphas = [config.alpha] if config.alpha else list(_ROW_ALPHAS)
+        gamma, alpha = gammas[len(gammas) // 2], alphas[len(alphas) // 2]
+        if len(gammas) * len(alphas) > 1 and folds:
+            gamma, alpha = _choose_kernel(features, targets, folds, gammas, alphas, config.landmarks, seed)
+        chart = KernelMap.fit(features, gamma, config.landmarks, seed)
+        (weight, bias), *_ = ridge_path(chart(features), targets, [alpha * len(features)], standardise=False)
+        return {
+            "weight": (chart.basis @ weight).astype(np.float32),
+            "bias": bias.astype(np.float32),
+            "alpha": np.array([alpha]),
+            "gamma": np.array([gamma]),
+            "centre": chart.centre,
+            "scale": chart.scale,
+            "landmarks": chart.landmarks,
+        }
 
     def predict(self, images: Images) -> NDArray[np.float32]:
-        """Return the linear prediction, shape (len(images), 384)."""
-        if self._state is None:
+        """Return the prediction, shape (len(images), 384)."""
+        state = self._state
+        if state is None:
             raise NotFittedError("ridge: call fit or load before predict")
         if len(images) == 0:
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
         features = backbone_features(self.context, images, self.config.backbone)
-        return np.asarray(features @ self._state["weight"] + self._state["bias"])
+        if "landmarks" not in state:
+            return np.asarray(features @ state["weight"] + state["bias"])
+        nothing = np.empty((len(state["landmarks"]), 0))
+        chart = KernelMap(state["centre"], state["scale"], state["landmarks"], nothing, float(state["gamma"][0]))
+        return np.asarray(chart.values(features) @ state["weight"] + state["bias"], dtype=np.float32)
 
     def save(self, folder: Path) -> None:
         """Write ``ridge.safetensors``."""
@@ -88,13 +145,18 @@ class RidgePredictor(Predictor):
         self._state = load_file(str(folder / "ridge.safetensors"))
 
     def requirements(self, rows: int) -> Requirements:
-        """Name the backbone, and tell the size of it and of the linear map where its architecture is at hand."""
-        from harness_baselines.estimate import backbone_size, ridge_memory
+        """Name the backbone, and tell the size of it and of the map where its architecture is at hand."""
+        from harness_baselines.estimate import backbone_size, kernel_memory, ridge_memory
 
         models = () if self.config.backbone == "pixels" else (self.config.backbone,)
         size = backbone_size(self.config.backbone)
         if size is None:
             return Requirements(models)
+        if self.config.kernel == "exponential":
+            landmarks = min(rows, self.config.landmarks)
+            own = (landmarks + 1) * EMBEDDING_DIM
+            memory = kernel_memory(size, rows, landmarks, 1 if self.config.alpha else len(_ROW_ALPHAS))
+            return Requirements(models, ParameterCount(own, own + size.parameters), memory)
         own = (size.width + 1) * EMBEDDING_DIM
         penalties = 1 if self.config.alpha else len(_ALPHAS)
         return Requirements(models, ParameterCount(own, own + size.parameters), ridge_memory(size, rows, penalties))
@@ -106,16 +168,18 @@ class RidgePredictor(Predictor):
 
 
 def ridge_path(
-    features: NDArray[np.float64], targets: NDArray[np.float64], alphas: Sequence[float]
+    features: NDArray[np.float64], targets: NDArray[np.float64], alphas: Sequence[float], standardise: bool = True
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Solve ridge regression for many penalties from one eigendecomposition.
 
     Parameters
     ----------
     features, targets
-        Shapes (n, d) and (n, t), float64. Features are standardised inside.
+        Shapes (n, d) and (n, t), float64.
     alphas
-        Penalties on the standardised weights; the intercept is free.
+        Penalties on the weights; the intercept is free.
+    standardise
+        Whether features are divided by their standard deviation inside, so that all are penalised alike.
 
     Returns
     -------
@@ -123,7 +187,8 @@ def ridge_path(
         For raw features: shapes (d, t) and (t,). Equal to scikit-learn's ``Ridge`` after ``StandardScaler``,
         which would factorise anew for each penalty.
     """
-    centre, scale = features.mean(axis=0), features.std(axis=0)
+    centre = features.mean(axis=0)
+    scale = features.std(axis=0) if standardise else np.ones(features.shape[1])
     scale[scale < 1e-9] = 1.0
     x = (features - centre) / scale
     middle = targets.mean(axis=0)
@@ -140,19 +205,57 @@ def ridge_path(
     return solutions
 
 
-def _choose_alpha(
-    features: NDArray[np.float64],
-    targets: NDArray[np.float64],
-    folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> float:
+def _choose_alpha(features: NDArray[np.float64], targets: NDArray[np.float64], folds: InnerFolds) -> float:
     if not folds:  # nothing can be held out honestly
         return float(np.median(_ALPHAS))
     scores = np.zeros(len(_ALPHAS))
     for inside, outside in folds:
-        for k, (weight, bias) in enumerate(ridge_path(features[inside], targets[inside], _ALPHAS)):
-            guess = l2_normalised(features[outside] @ weight + bias)
-            scores[k] += np.einsum("ij,ij->", guess, targets[outside])
+        scores += _path_scores(features[inside], targets[inside], features[outside], targets[outside], _ALPHAS)
     return _ALPHAS[int(scores.argmax())]
+
+
+def _choose_kernel(
+    features: NDArray[np.float32],
+    targets: NDArray[np.float64],
+    folds: InnerFolds,
+    gammas: Sequence[float],
+    alphas: Sequence[float],
+    landmarks: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Return the sharpness, and the penalty a row, with the best mean cosine over the inner folds."""
+    asked = np.zeros(len(features), dtype=np.bool_)
+    asked[np.random.default_rng(seed).permutation(len(features))[:_MOST_CHOOSING]] = True
+    scores = np.zeros((len(gammas), len(alphas)))
+    for inside, outside in folds:
+        inside, outside = inside[asked[inside]], outside[asked[outside]]
+        if not len(inside) or not len(outside):
+            continue
+        for k, gamma in enumerate(gammas):
+            chart = KernelMap.fit(features[inside], gamma, landmarks, seed)
+            scores[k] += _path_scores(
+                chart(features[inside]),
+                targets[inside],
+                chart(features[outside]),
+                targets[outside],
+                [alpha * len(inside) for alpha in alphas],
+                standardise=False,
+            )
+    a, b = np.unravel_index(int(scores.argmax()), scores.shape)
+    return gammas[a], alphas[b]
+
+
+def _path_scores(
+    features: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    held: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    alphas: Sequence[float],
+    standardise: bool = True,
+) -> NDArray[np.float64]:
+    """Return for each penalty the sum of the cosines on rows held out."""
+    path = ridge_path(features, targets, alphas, standardise)
+    return np.array([np.einsum("ij,ij->", l2_normalised(held @ weight + bias), truth) for weight, bias in path])
 
 
 @hookimpl

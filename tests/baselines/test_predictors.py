@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from harness_baselines.kernel import KernelMap
 from harness_baselines.knn import KnnPredictor
 from harness_baselines.mean import MeanPredictor
 from harness_baselines.ridge import RidgePredictor, ridge_path
@@ -197,3 +199,64 @@ def test_knn_chooses_on_other_groups_only(tmp_path: Path) -> None:
     leaky = TrainingData(train.ids, train.images, train.prompts, train.captions, targets, np.arange(n))
     predictor.fit(leaky)
     assert predictor._state["options"][0] == 10  # type: ignore[attr-defined]
+
+
+def test_the_exponential_kernel_is_scikit_learns_kernel_ridge(tmp_path: Path) -> None:
+    from sklearn.kernel_ridge import KernelRidge
+
+    rng = np.random.default_rng(0)
+    x, y, new = (rng.normal(size=shape).astype(np.float32) for shape in ((80, 12), (80, 5), (20, 12)))
+
+    def kernel(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+        a, b = ((rows - x.mean(0)) / (x.std(0) + 1e-6) for rows in (a, b))
+        a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
+        return np.exp(2.0 * (a.astype(np.float64) @ b.T.astype(np.float64) - 1.0))
+
+    # With an intercept: kernel and targets centred, as scikit-learn's KernelCenterer does it.
+    from sklearn.preprocessing import KernelCenterer
+
+    centred = KernelCenterer().fit(kernel(x, x))
+    reference = KernelRidge(alpha=0.3 * 80, kernel="precomputed")
+    reference.fit(centred.transform(kernel(x, x)), y - y.mean(0))
+    expected = reference.predict(centred.transform(kernel(new, x))) + y.mean(0)
+    chart = KernelMap.fit(x, 2.0, 80, seed=0)
+    (weight, bias), *_ = ridge_path(chart(x), y.astype(np.float64), [0.3 * 80], standardise=False)
+    assert np.allclose(chart(new) @ weight + bias, expected, atol=1e-4)
+    few = KernelMap.fit(x, 2.0, 30, seed=0)
+    assert few(new).shape == (20, 30)
+    chosen = np.sort(np.random.default_rng(0).permutation(80)[:30])
+    assert np.allclose(few(x[chosen]) @ few(x[chosen]).T, kernel(x, x)[np.ix_(chosen, chosen)], atol=1e-5)
+    assert not np.allclose(few(x) @ few(x).T, kernel(x, x), atol=1e-3), "of the other rows it is an approximation"
+
+
+def test_ridge_with_a_kernel_follows_what_bends(tmp_path: Path) -> None:
+    def bent(rows: TrainingData, colours: NDArray[np.int64]) -> TrainingData:
+        """Targets that turn with the distance of the colour from grey."""
+        angle = 5.0 * np.linalg.norm(colours / 255 - 0.5, axis=1)
+        two = np.random.default_rng(5).normal(size=(2, 384))
+        return dataclasses.replace(rows, targets=unit(np.stack([np.cos(angle), np.sin(angle)], axis=1) @ two))
+
+    train, held = (
+        bent(problem(n, seed), np.random.default_rng(seed).integers(0, 256, size=(n, 3)))
+        for n, seed in ((200, 0), (80, 1))
+    )
+    scores = {}
+    for kernel in ("linear", "exponential"):
+        predictor = build(RidgePredictor, tmp_path, kernel=kernel)
+        predictor.fit(train)
+        folder = tmp_path / kernel
+        folder.mkdir()
+        predictor.save(folder)
+        again = build(RidgePredictor, tmp_path, kernel=kernel)
+        again.load(folder)
+        assert np.array_equal(again.predict(held.images), predictor.predict(held.images))
+        guess = unit(predictor.predict(held.images))
+        scores[kernel] = float(np.einsum("ij,ij->i", guess, held.targets).mean())
+        alone = predictor.predict(held.images.take([3]))
+        assert np.allclose(alone, predictor.predict(held.images)[[3]], atol=1e-5)
+    assert scores["exponential"] > scores["linear"] + 0.02
+    fixed = build(RidgePredictor, tmp_path, kernel="exponential", gamma=2.0, alpha=0.01, landmarks=50)
+    fixed.fit(train)
+    assert fixed._state["landmarks"].shape[0] == 50  # type: ignore[attr-defined]
+    assert (fixed._state["gamma"][0], fixed._state["alpha"][0]) == (2.0, 0.01)  # type: ignore[attr-defined]
+    assert fixed.requirements(1000).parameters is None or fixed.requirements(1000).parameters.trainable == 51 * 384

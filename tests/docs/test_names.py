@@ -80,3 +80,15 @@ def test_a_name_would_be_found(line: str) -> None:
 
 def test_prose_is_not_a_name() -> None:
     assert not named('"""Weights that have seen scenes."""\nnote = "synthetic scenes only"\nmean = 3')
+
+
+def test_nobody_is_told_to_install_the_strangers_package() -> None:
+    """``harness`` on PyPI is a stranger's; ours is ``prompt-harness``."""
+    wrong = re.compile(r"(?<!un)install (?:-\S+ )*[\"'`]?harness(?:\[|[\"'`\s]|$)", flags=re.MULTILINE)
+    assert wrong.search("pip install 'harness[mlflow]'")
+    assert not wrong.search("pip install 'prompt-harness[mlflow]'")
+    files = [path for end in ("py", "md", "yaml", "toml", "txt", "j2") for path in ROOT.rglob(f"*.{end}")]
+    ours = [path for path in files if not {".venv", ".git", "build"} & set(path.relative_to(ROOT).parts)]
+    assert len(ours) > 300
+    found = [f"{path.relative_to(ROOT)}: {hit.group()}" for path in ours for hit in wrong.finditer(path.read_text())]
+    assert [line for line in found if "tests/docs/test_names.py" not in line] == []

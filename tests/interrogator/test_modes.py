@@ -76,7 +76,7 @@ def test_a_prediction_is_the_embedding_of_the_text(
             caption = f"a picture of {images.digests[i][:4]}"
             assert each[0].text.startswith(caption)
             assert (each[1].kind, each[1].text, each[1].score) == ("caption", caption, -1.5)
-    options = {"model": "some/captioner", "option": "interrogator.captioner", "beams": 3, "tokens": 16, "batch": 32}
+    options = {"model": "some/captioner", "option": "interrogator.captioner", "beams": 3, "tokens": 15, "batch": 32}
     assert all(asked == options for asked in captions)
     assert bool(captions) == (mode != "negative")
 
