@@ -136,4 +136,4 @@ def _yaml(value: Any) -> str:
     import yaml
 
     text: str = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True)
-    return text.strip().removesuffix("...").strip()
+    return text.strip(" \n").removesuffix("...").strip(" \n")  # a space of another kind may be the value itself

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
@@ -218,6 +218,7 @@ SCALARS = st.one_of(
 
 
 @given(value=st.one_of(SCALARS, st.lists(SCALARS, max_size=3)))
+@example(value="\xa0")
 def test_options_are_quoted_so_that_they_are_read_back(value: Any) -> None:
     words = shlex.split(run_command(RunConfig(data="x", set={"a.b": {"rate": value}}, plugin_files=("p q.py",))))
     assert words[-2:] == ["--plugin-file", "p q.py"]
