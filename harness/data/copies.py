@@ -50,8 +50,7 @@ def link_copies(dataset: Dataset, progress: Callable[[int, int], None] = lambda 
     InputError
         Naming the file, if an image cannot be decoded.
     """
-    first = list(dict.fromkeys(dataset.digests))
-    number = {digest: i for i, digest in enumerate(sorted(first))}
+    number = {digest: i for i, digest in enumerate(sorted(set(dataset.digests)))}
     hashes, thumbnails = _looks(dataset, number, progress)
     copies = Components(len(number))
     for i, j in near_hashes(hashes):

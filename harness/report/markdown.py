@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.scoring.groups import GroupSizes, counted
+from harness.scoring.groups import counted, doubts
 from harness.store.published import PublishedBlend, PublishedCommands, PublishedDocument, PublishedRow
 
 MOST_SOURCES = 6
@@ -62,10 +62,7 @@ def _about(document: PublishedDocument) -> str:
 
 def _warnings(document: PublishedDocument) -> list[str]:
     found = [_SYNTHETIC] if document.dataset.synthetic else []
-    for row in document.rows[:1]:
-        if row.effective_groups is not None and row.largest_group is not None:
-            doubts = GroupSizes(row.groups, row.effective_groups, row.largest_group).notes()
-            found += [f"{doubt[0].upper()}{doubt[1:]}." for doubt in doubts]
+    found += [f"{doubt[0].upper()}{doubt[1:]}." for doubt in doubts(document.rows)]
     return found + ([_OUT_OF_DOMAIN] if any(row.out_of_domain for row in document.rows) else [])
 
 

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from harness.store.published import ScoredMember
 
 FEW = 20.0
 """Effective groups below which an interval may be too narrow."""
@@ -58,6 +62,14 @@ class GroupSizes:
             f"intervals may be too narrow: {self.effective:.3g} effective groups, the largest with {self.largest:.0%} "
             f"of the rows; {WARNING}"
         ]
+
+
+def doubts(rows: Sequence[ScoredMember]) -> list[str]:
+    """Say what a reader of the intervals of members should know: all are scored on the same groups."""
+    for row in rows[:1]:
+        if row.effective_groups is not None and row.largest_group is not None:
+            return GroupSizes(row.groups, row.effective_groups, row.largest_group).notes()
+    return []
 
 
 def counted(groups: int, effective: float | None) -> str:

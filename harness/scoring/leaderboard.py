@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.scoring.cosine import group_interval, row_cosines, slice_means
-from harness.scoring.groups import GroupSizes, counted
+from harness.scoring.groups import GroupSizes, counted, doubts
 from harness.scoring.tables import Table, shown, span
 from harness.store.published import ScoredMember
 
@@ -82,10 +82,7 @@ class Leaderboard:
     @property
     def doubts(self) -> list[str]:
         """What a reader of the intervals should know of the groups, in sentences."""
-        for row in self.rows[:1]:
-            if row.effective_groups is not None and row.largest_group is not None:
-                return GroupSizes(row.groups, row.effective_groups, row.largest_group).notes()
-        return []
+        return doubts(self.rows)
 
     def __str__(self) -> str:
         return self.table().text()
