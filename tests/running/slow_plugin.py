@@ -13,6 +13,7 @@ class SlowConfig(PredictorConfig):
 
     seconds: float = 0.05
     log: str = ""
+    processes: int = 1
 
 
 class Slow(Predictor):
@@ -26,8 +27,18 @@ class Slow(Predictor):
         if self.config.log:
             with open(self.config.log, "a") as stream:  # noqa: PTH123
                 stream.write(f"{os.getpid()} {self.context.seed}\n")
+            self._meet()
         time.sleep(self.config.seconds)
         self.mean = train.targets.mean(axis=0)
+
+    def _meet(self):
+        # A process that starts late finds nothing left to do: wait until as many as were asked for have written.
+        until = time.monotonic() + 100
+        while time.monotonic() < until:
+            with open(self.config.log) as stream:  # noqa: PTH123
+                if len({line.split()[0] for line in stream}) >= self.config.processes:
+                    return
+            time.sleep(0.05)
 
     def predict(self, images):
         time.sleep(self.config.seconds)

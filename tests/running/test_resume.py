@@ -124,7 +124,7 @@ def test_a_test_set_added_later_is_predicted_from_the_saved_models(
 
 def test_workers_compute_the_very_same_numbers(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     serial = harness(*arguments(kaggle, tmp_path / "serial", tmp_path / "log"), "--json")
-    command = arguments(kaggle, tmp_path / "parallel", tmp_path / "log2")
+    command = arguments(kaggle, tmp_path / "parallel", tmp_path / "log2", "--set", "slow.processes=2")
     apart = {"HARNESS_TASKS": str(tmp_path / "tasks")}  # or it would take what is done already
     parallel = harness(*command, "--executor", "loky", "--jobs", 2, "--json", env=apart)
     assert parallel.code == 0, parallel.err
