@@ -23,6 +23,10 @@ def print_dry_run(planned: DryRun) -> None:
             f"{inputs.folds.n_folds}, prompts with a cosine of {plan.facts.threshold:g} or more held together "
             f"({plan.facts.fold_hash})",
         ),
+        *(
+            (f"seed {repeat.facts.seed}", f"{len(repeat.todo)} tasks to do, {len(repeat.reused)} done")
+            for repeat in planned.repeats
+        ),
         ("test set", "none" if test is None else f"{test.location}: {len(test)} rows"),
         ("device", planned.device),
         ("executor", config.executor),

@@ -12,6 +12,7 @@ from harness.cli.options import Json, PluginFiles, RunDir
 
 if TYPE_CHECKING:
     from harness.ensemble.blend import BlendResult
+    from harness.store.schema import RepeatFacts
 
 
 def ensemble(
@@ -90,7 +91,7 @@ def ensemble(
         note(text)
     if found.submission is not None:
         by = f", blended with {found.chosen.method}" if method == ALL else ""
-        note(f"wrote {found.submission}: {len(found.run.test_ids)} images{by}")
+        note(f"wrote {found.submission}: {len(found.run.test_ids)} images{by}, {found.averaged}")
     elif not json:
         note("no submission: the run has no test set; repeat `harness run` with --test IMAGES")
 
@@ -109,7 +110,10 @@ def _show(path: Path, result: BlendResult) -> None:
     ]
     print_table(f"{path}: {result.method}", ["member", "weight", "over folds"], rows, left=["member"])
     nested, gain = result.nested, result.gain
-    print_text(f"nested score   {figure(nested.mean)}  ({span(nested.low, nested.high)}): what to expect")
+    least = "one fold's models: what to expect at least"
+    print_text(f"nested score   {figure(nested.mean)}  ({span(nested.low, nested.high)}), {least}")
+    if result.repeats is not None:
+        _show_repeats(result.repeats)
     print_text(f"fitted score   {figure(result.score)}  on the rows the weights were learned on")
     print_text(f"best single    {figure(result.best_single[1])}  {result.best_single[0]}")
     print_text(
@@ -130,6 +134,16 @@ def _show(path: Path, result: BlendResult) -> None:
         note("the gain's interval contains 0: these rows do not show that blending helps")
 
 
+def _show_repeats(told: RepeatFacts) -> None:
+    from harness.cli.render import figure, print_text, span
+
+    average, seeds = told.average, ", ".join(map(str, told.seeds))
+    averaged = f"{told.models} fold models of a member, as submitted: what to expect (estimated)"
+    print_text(f"averaged       {figure(average.mean)}  ({span(average.ci_low, average.ci_high)}), {averaged}")
+    mean = sum(told.scores) / len(told.scores)
+    print_text(f"other folds    {figure(mean)}  ± {figure(told.sd)}, nested on the folds of the seeds {seeds}")
+
+
 def _show_all(path: Path, results: list[BlendResult]) -> None:
     from harness.cli.render import figure, print_table, print_text, signed_span, span
 
@@ -143,12 +157,15 @@ def _show_all(path: Path, results: list[BlendResult]) -> None:
             figure(result.score),
             figure(nested.mean),
             span(nested.low, nested.high),
+            *([] if result.repeats is None else [figure(result.repeats.average.mean), figure(result.repeats.sd)]),
             f"{gain.mean:+.4f}",
             signed_span(gain.low, gain.high),
             "-" if result.kkt_residual is None else f"{result.kkt_residual:.0e} ({result.agreeing}/{result.starts})",
         ]
 
-    columns = ["method", "fitted", "nested", "95 % interval", "gain", "95 % interval", "KKT residual (starts)"]
+    repeated = [] if results[0].repeats is None else ["averaged", "sd over seeds"]
+    columns = ["method", "fitted", "nested", "95 % interval", *repeated, "gain", "95 % interval"]
+    columns += ["KKT residual (starts)"]
     print_table(f"{path}: every method", columns, [row(result) for result in results], left=["method"])
     weights = [[member, *(f"{result.weights[member]:.3f}" for result in results)] for member in members]
     columns = ["weights", *(result.method for result in results)]

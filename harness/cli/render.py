@@ -115,16 +115,31 @@ def _behind(row: LeaderboardRow) -> str:
     return f"{TIED} {figure(row.behind_leader.mean)}" if row.tied_with_leader else figure(row.behind_leader.mean)
 
 
+REPEATED = ["over seeds", "averaged"]
+"""The columns that repeats bring."""
+
+
+def _repeated(row: LeaderboardRow) -> list[str]:
+    """Write what repeats told of a member."""
+    told = row.repeats
+    if told is None:
+        return ["-", "-"]
+    mean = sum(told.scores) / len(told.scores)
+    return [f"{figure(mean)} ± {figure(told.sd)}", f"{figure(told.average.mean)} ({told.models})"]
+
+
 def print_leaderboard(board: Leaderboard) -> None:
     """Print a leaderboard with its slices, and what could not be ranked."""
     sources = sorted({source for row in board.rows for source in row.slices})
     shown = sources if len(sources) <= 6 else []
+    repeated = any(row.repeats is not None for row in board.rows)
     rows = [
         [
             row.plugin + " *" * row.out_of_domain + " †" * row.imported,
             figure(row.score),
             span(row.ci_low, row.ci_high),
             _behind(row),
+            *(_repeated(row) if repeated else []),
             *(figure(row.slices[source]) for source in shown),
             f"{row.fit_seconds:.1f}",
             "-" if row.imported else amount(row.images_per_second),
@@ -136,7 +151,18 @@ def print_leaderboard(board: Leaderboard) -> None:
     if board.rows:
         print_table(
             f"{board.dataset}: out-of-fold mean cosine, {board.counted} (folds {board.fold_hash})",
-            ["plugin", "score", "95 % interval", "behind", *shown, "fit s/fold", "images/s", "trainable", "version"],
+            [
+                "plugin",
+                "score",
+                "95 % interval",
+                "behind",
+                *(REPEATED if repeated else []),
+                *shown,
+                "fit s/fold",
+                "images/s",
+                "trainable",
+                "version",
+            ],
             rows,
             left=["plugin"],
             spare=["version", "trainable", "fit s/fold"],
@@ -148,8 +174,8 @@ def print_leaderboard(board: Leaderboard) -> None:
             f"{TIED} cannot be told from the first: the 95 % interval of the difference, paired by row, contains 0 "
             "or does not exist"
         )
-    for doubt in board.doubts:
-        note(doubt)
+    for text in (*board.doubts, *board.repeat_notes):
+        note(text)
     if any(row.out_of_domain for row in board.rows):
         note(
             "* tiny weights: they have only ever seen synthetic scenes, and this data is something else; "

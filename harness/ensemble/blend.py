@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from harness.data.folds import Folds
     from harness.plugin import Blender, BlendProblem
-    from harness.store.schema import ContributionFacts
+    from harness.store.schema import ContributionFacts, RepeatFacts
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class BlendResult:
         learned on all rows and without each fold. None where the method does not claim to be optimal.
     starts, agreeing
         From how many points the search on all rows began, and how many ended on its score within 1e-6. None likewise.
+    repeats
+        What repeats of the run told of this blend (``blend_repeats``); None where there are none.
     nested_rows
         The cosines that ``nested`` is the mean of, shape (n,), in the order of the rows. Left out of the document.
     """
@@ -67,6 +69,7 @@ class BlendResult:
     kkt_residual: float | None = None
     starts: int | None = None
     agreeing: int | None = None
+    repeats: RepeatFacts | None = None
     nested_rows: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
     def facts(
@@ -90,6 +93,7 @@ class BlendResult:
             starts_agreeing=self.agreeing,
             excluded=list(excluded),
             submission=submission,
+            repeats=self.repeats,
             contributions=contributions,
         )
 

@@ -109,8 +109,9 @@ def _beside_members(document: PublishedDocument) -> list[str]:
 def _blend_words(blends: Sequence[PublishedBlend]) -> str:
     best = blends[0].best_single
     return (
-        "Nested is what to expect: the mean over rows whose fold took no part in learning the weights. Fitted is the "
-        "score on the rows the weights were learned on. The gain is nested minus the best single member "
+        "Nested is what to expect of one fold's models, and at least of the average of all folds' that is submitted: "
+        "the mean over rows whose fold took no part in learning the weights. Fitted is the score on the rows the "
+        "weights were learned on. The gain is nested minus the best single member "
         f"(`{best.plugin}`, {_figure(best.score)}), paired. The KKT residual is 0 where no small change of the "
         "weights helps; only a method that claims to be optimal has one."
     )

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from harness.plugin import Predictor
     from harness.store.schema import Member, RunDocument
 
-_CHANGES_NO_FIGURE = {"test", "run_dir", "executor", "jobs", "task_timeout", "task_memory", "workers", "encoder"}
-"""Options that belong to a machine or to a submission. (Any ``encoder`` must be the official file.)"""
+_MACHINE = {"run_dir", "executor", "jobs", "task_timeout", "task_memory", "workers", "encoder"}
+_CHANGES_NO_FIGURE = _MACHINE | {"test", "repeats"}
+"""Options that belong to a machine, to a submission or to other folds. (Any ``encoder`` must be the official file.)"""
 _ALWAYS_SAID = ("data", "plugins", "preset", "folds", "group_threshold", "seed")
 _ABSOLUTE = re.compile(r"(?:^|[:/=])/|^~|(?:^|:)[A-Za-z]:\\|\\\\")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ class DryRun:
     plan: Plan
     device: str
     members: list[Needs]
+    repeats: Sequence[Plan] = ()
+    """The same on the folds of other seeds."""
 
     @property
     def training_rows(self) -> int:
@@ -103,14 +106,29 @@ class DryRun:
                 "training_rows": self.training_rows,
             },
             "device": self.device,
+            "repeats": [
+                {
+                    "seed": repeat.facts.seed,
+                    "fold_hash": repeat.facts.fold_hash,
+                    "run_dir": str(repeat.run.path),
+                    "todo": len(repeat.todo),
+                    "reused": len(repeat.reused),
+                }
+                for repeat in self.repeats
+            ],
             "executor": inputs.config.executor,
             "config": inputs.config.model_dump(mode="json"),
             "members": [member.document() for member in self.members],
         }
 
 
-def dry_run(plan: Plan) -> DryRun:
+def dry_run(plan: Plan, repeats: Sequence[Plan] = ()) -> DryRun:
     """Ask every predictor of a plan what it will need. Nothing is fetched or fitted.
+
+    Parameters
+    ----------
+    plan, repeats
+        The plan, and the same on the folds of other seeds.
 
     Raises
     ------
@@ -121,7 +139,8 @@ def dry_run(plan: Plan) -> DryRun:
     rows = max(len(inputs.folds.training_rows(f)) for f in range(inputs.folds.n_folds))
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         context = Context(Path(scratch), workers=inputs.config.workers or 1, requested_device=inputs.config.device)
-        return DryRun(plan, context.device, [_needs(member, plan, context, rows) for member in plan.members])
+        needs = [_needs(member, plan, context, rows) for member in plan.members]
+        return DryRun(plan, context.device, needs, repeats)
 
 
 def _needs(member: Member, plan: Plan, context: Context, rows: int) -> Needs:

@@ -37,8 +37,10 @@ class Executor(Protocol):
     def encoder(self, source: str) -> PromptEncoder:
         """Return the encoder of a source that does its work where the tasks are done."""
 
-    def outcomes(self, tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
-        """Yield the outcome of each task as it comes."""
+    def outcomes(
+        self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
+    ) -> Generator[Outcome]:
+        """Yield the outcome of each task as it comes; ``keep`` says that the tasks of another run follow."""
 
 
 class Inline:
@@ -54,7 +56,9 @@ class Inline:
         """Return the encoder itself."""
         return PromptEncoder(source)
 
-    def outcomes(self, tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
+    def outcomes(
+        self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
+    ) -> Generator[Outcome]:
         """Yield the outcome of each task."""
         for task in tasks:
             yield run_task(task, inputs, started(task))
@@ -76,9 +80,11 @@ class Serial:
         """Return an encoder that embeds in the worker process."""
         return _WorkerEncoder(source, self._workers)
 
-    def outcomes(self, tasks: Sequence[Task], inputs: Inputs, started: Started) -> Generator[Outcome]:
+    def outcomes(
+        self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
+    ) -> Generator[Outcome]:
         """Yield the outcome of each task."""
-        yield from self._workers.outcomes(tasks, inputs, started, *self.shares(tasks, inputs))
+        yield from self._workers.outcomes(tasks, inputs, started, *self.shares(tasks, inputs), keep=keep)
 
     def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str]]:
         """Return how many processes there are, and the variables that tell each its share of the machine."""

@@ -66,9 +66,15 @@ class TaskWorkers:
         return vectors
 
     def outcomes(
-        self, tasks: Sequence[Task], inputs: Inputs, started: Started, jobs: int, environment: Mapping[str, str]
+        self,
+        tasks: Sequence[Task],
+        inputs: Inputs,
+        started: Started,
+        jobs: int,
+        environment: Mapping[str, str],
+        keep: bool = False,
     ) -> Generator[Outcome]:
-        """Yield outcomes as they come. Whatever ends this generator ends the processes.
+        """Yield outcomes as they come. Whatever ends this generator ends the processes, unless they are kept.
 
         Parameters
         ----------
@@ -82,16 +88,23 @@ class TaskWorkers:
             Most processes at a time.
         environment
             Variables to set for them, beside those of this process.
+        keep
+            Whether processes that are well when all is done wait for the tasks of another run.
         """
         if self._environment != dict(environment):  # those that were started for something else have another
             self._environment = dict(environment)
             for worker in self._idle:
                 self._group.dismiss(worker)
             self._idle.clear()
+        done = False
         try:
-            yield from _Tasks(tasks, inputs, started, jobs, self._group, self._take).outcomes()
+            yield from _Tasks(tasks, inputs, started, jobs, self._group, self._take, keep).outcomes()
+            done = True
         finally:
-            self._group.close()
+            if done and keep:
+                self._idle = list(self._group.workers)
+            else:
+                self._group.close()
 
     def _take(self) -> WorkerProcess:
         return self._idle.pop() if self._idle else self._start(idle=False)
@@ -114,12 +127,13 @@ class _Tasks:
         jobs: int,
         group: WorkerGroup,
         take: Callable[[], WorkerProcess],
+        keep: bool,
     ) -> None:
         self._waiting = deque(tasks)
         self._inputs, self._started, self._jobs = inputs, started, jobs
         classes = tuple(ClassSource.of(cls) for cls in inputs.manager.classes)
         self._open = OpenInputs(str(inputs.run.path.absolute()), inputs.config.model_dump_json(), classes)
-        self._group, self._take = group, take
+        self._group, self._take, self._keep = group, take, keep
         self._ready: set[WorkerProcess] = set()
         """Those that have opened the run's inputs."""
         self._at_work: dict[WorkerProcess, tuple[Task, Progress]] = {}
@@ -165,7 +179,7 @@ class _Tasks:
             task = self._waiting[0]
         if kind == "failed" or self._bloated(worker):
             self._group.dismiss(worker)
-        elif not self._waiting:
+        elif not self._waiting and not self._keep:
             worker.stop()  # so that it has ended by the time the command has told what came out
         record = reply.pop("record", None)
         return Outcome(task, None if record is None else TaskRecord.parse(record, "a worker process"), **reply)

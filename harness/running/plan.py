@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from harness.plugin import PluginManager
 from harness.running.code import origin_of
 from harness.running.inputs import Inputs, in_stored_order
 from harness.running.members import choose_members
-from harness.running.place import find_run, fold_identity, request_hash
+from harness.running.place import find_run, fold_identity, refuse_other_folds, request_hash
 from harness.running.task import Task, task_key
 from harness.store.config import RunConfig
 from harness.store.run import RunFolder
@@ -121,14 +121,52 @@ def plan_run(
         dataset = in_stored_order(dataset, run)
         folds, targets, facts = run.folds, run.targets, run.document.folds
     else:
-        if config.link_images == "near":
-            say(f"{dataset.name}: looking for copies among {len(set(dataset.digests))} images")
-            dataset = link_copies(dataset)
-        folds, targets = _new_folds(config, dataset, encoder, say)
+        dataset = _with_copies(config, dataset, say)
+        say(f"{dataset.name}: embedding the prompts of {len(dataset)} rows")
+        targets = row_targets(dataset.texts, encoder)
+        folds = _new_folds(config, dataset, targets, say)
         facts = _fold_facts(identity, folds, dataset, targets)
-    inputs = Inputs(config, manager, run, dataset, test, folds, targets)
+    return _planned(Inputs(config, manager, run, dataset, test, folds, targets), chosen, facts, request)
+
+
+def plan_repeats(plan: Plan, say: Say = lambda text: None) -> list[Plan]:
+    """Plan the same on the folds of the seeds that follow, as often as ``repeats`` says, in folders below the run's.
+
+    Raises
+    ------
+    InputError
+        If the folds of a seed are those of another (there is nothing to repeat), or starve, or a folder holds a run on
+        other folds.
+    """
+    inputs, facts = plan.inputs, plan.facts
+    seen, plans = {facts.fold_hash: facts.seed}, []
+    for seed in range(facts.seed + 1, facts.seed + inputs.config.repeats):
+        run = plan.run.repeat(seed)
+        config = inputs.config.model_copy(update={"seed": seed, "repeats": 1, "run_dir": str(run.path)})
+        identity = FoldIdentity(**facts.model_dump() | {"seed": seed})
+        if run.exists:
+            refuse_other_folds(run, identity, inputs.dataset)
+            dataset, folds, told = inputs.dataset, run.folds, run.document.folds
+        else:
+            dataset = _with_copies(config, inputs.dataset, say) if plan.run.exists else inputs.dataset
+            folds = _new_folds(config, dataset, inputs.targets, say)
+            told = _fold_facts(identity, folds, dataset, inputs.targets)
+        if told.fold_hash in seen:
+            raise InputError(
+                f"--repeats {inputs.config.repeats}: the folds of seed {seed} are those of seed {seen[told.fold_hash]} "
+                "(there is only one way to part these rows); leave --repeats out"
+            )
+        seen[told.fold_hash] = seed
+        request = request_hash(identity, inputs.test, plan.members)
+        plans.append(
+            _planned(replace(inputs, config=config, run=run, dataset=dataset, folds=folds), plan.members, told, request)
+        )
+    return plans
+
+
+def _planned(inputs: Inputs, chosen: Sequence[Member], facts: FoldFacts, request: str) -> Plan:
     members = [_with_keys(member, inputs, facts) for member in chosen]
-    return Plan(inputs, members, facts, request, *_split_tasks(run, members, test))
+    return Plan(inputs, members, facts, request, *_split_tasks(inputs.run, members, inputs.test))
 
 
 def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> RunConfig:
@@ -145,20 +183,24 @@ def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> Ru
 # -- folds ---------------------------------------------------------------------------------------
 
 
-def _new_folds(
-    config: RunConfig, dataset: Dataset, encoder: PromptEncoder, say: Say
-) -> tuple[Folds, NDArray[np.float32]]:
-    say(f"{dataset.name}: embedding the prompts of {len(dataset)} rows")
-    targets = row_targets(dataset.texts, encoder)
+def _with_copies(config: RunConfig, dataset: Dataset, say: Say) -> Dataset:
+    """Return the data set with copies of an image linked, where that is asked for."""
+    if config.link_images != "near":
+        return dataset
+    say(f"{dataset.name}: looking for copies among {len(set(dataset.digests))} images")
+    return link_copies(dataset)
+
+
+def _new_folds(config: RunConfig, dataset: Dataset, targets: NDArray[np.float32], say: Say) -> Folds:
     threshold = config.group_threshold
     assert threshold is not None, "it was filled in"
     say(f"{dataset.name}: making {config.folds} folds, prompts with a cosine of {threshold:g} or more held together")
     if config.split == "source":
-        return source_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed), targets
+        return source_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
     folds = make_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
     if folds.smallest_training_share < 1.0:  # the table costs a pass over all pairs: only where it may be needed
         refuse_starved(folds, threshold_table(dataset, targets, n_folds=config.folds, seed=config.seed))
-    return folds, targets
+    return folds
 
 
 def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset, targets: NDArray[np.float32]) -> FoldFacts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -54,8 +54,23 @@ class Summary:
     edited: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def with_more(self, later: Summary) -> Summary:
+        """Return what this and a later one did together."""
+        return Summary(
+            computed=self.computed + later.computed,
+            tested=self.tested + later.tested,
+            reused=self.reused + later.reused,
+            shared=self.shared + later.shared,
+            failed=[*self.failed, *later.failed],
+            printed=[*self.printed, *later.printed],
+            edited=list(dict.fromkeys([*self.edited, *later.edited])),
+            seconds=self.seconds + later.seconds,
+        )
 
-def carry_out(plan: Plan, listener: Listener = lambda event: None, executor: Executor | None = None) -> Summary:
+
+def carry_out(
+    plan: Plan, listener: Listener = lambda event: None, executor: Executor | None = None, more: bool = False
+) -> Summary:
     """Begin or update the run's folder, and do all tasks of a plan that are not done.
 
     Parameters
@@ -65,7 +80,10 @@ def carry_out(plan: Plan, listener: Listener = lambda event: None, executor: Exe
     listener
         Told of everything that happens, after the plugins' own listeners.
     executor
-        The one that the plan was made with. None: another of the kind that the options name.
+        The one that the plan was made with, which whoever made it ends. None: another of the kind that the options
+        name.
+    more
+        Whether the executor has another plan to carry out after this one.
 
     Raises
     ------
@@ -77,8 +95,9 @@ def carry_out(plan: Plan, listener: Listener = lambda event: None, executor: Exe
         clear_leftovers(plan.run.path / "members")
         plan = plan.refreshed()
         _begin(plan)
-        with executor or EXECUTORS[plan.inputs.config.executor]() as ready:
-            return _do_tasks(plan, listener, ready)
+        own = nullcontext(executor) if executor is not None else EXECUTORS[plan.inputs.config.executor]()
+        with own as ready:
+            return _do_tasks(plan, listener, ready, more)
 
 
 def _begin(plan: Plan) -> None:
@@ -120,7 +139,7 @@ def _begin(plan: Plan) -> None:
         run.update(document)
 
 
-def _do_tasks(plan: Plan, listener: Listener, executor: Executor) -> Summary:
+def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) -> Summary:
     inputs, run = plan.inputs, plan.run
     summary = Summary(reused=len(plan.reused), shared=len(plan.shared), edited=_edited(plan))
     began = time.perf_counter()
@@ -148,7 +167,7 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor) -> Summary:
         record = run.record(task.member, task.fold)
         tell("task_reused", task, **({} if record is None else record.document()))
     if plan.todo:
-        with closing(executor.outcomes(plan.todo, inputs, started)) as outcomes:
+        with closing(executor.outcomes(plan.todo, inputs, started, more)) as outcomes:
             for outcome in outcomes:
                 _note(outcome, run, summary)
                 _tell_outcome(outcome, tell)

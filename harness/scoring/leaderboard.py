@@ -10,8 +10,10 @@ from pydantic import Field
 
 from harness.scoring.cosine import group_interval, row_cosines, slice_means
 from harness.scoring.groups import GroupSizes, counted, doubts
+from harness.scoring.repeats import averaged_sums, fold_models, repeat_facts
 from harness.scoring.tables import Table, shown, span
 from harness.store.published import ScoredMember
+from harness.store.schema import RepeatFacts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +26,7 @@ class LeaderboardRow(ScoredMember):
     """One member of a leaderboard."""
 
     imported: bool = Field(False, description="Its predictions were made elsewhere: no leak could be checked.")
+    repeats: RepeatFacts | None = Field(None, description="What repeats told; null where it has none.")
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,14 @@ class Leaderboard:
 
     def table(self) -> Table:
         """Lay the leaderboard out, with what a reader should know."""
+        repeated = any(row.repeats is not None for row in self.rows)
         rows = [
             [
                 row.plugin + " *" * row.out_of_domain + " †" * row.imported,
                 shown(row.score),
                 span(row.ci_low, row.ci_high),
                 "" if row.behind_leader is None else "≈ " * row.tied_with_leader + shown(row.behind_leader.mean),
+                *([shown(None if row.repeats is None else row.repeats.average.mean)] if repeated else []),
             ]
             for row in self.rows
         ]
@@ -68,9 +73,9 @@ class Leaderboard:
         }
         notes = [text for text, holds in told.items() if holds]
         notes += [f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items()]
-        notes += self.doubts
+        notes += [*self.doubts, *self.repeat_notes]
         title = f"{self.dataset}: out-of-fold mean cosine, {self.counted}"
-        return Table(title, ["member", "score", "95 % interval", "behind"], rows, notes)
+        return Table(title, ["member", "score", "95 % interval", "behind", *["averaged"] * repeated], rows, notes)
 
     @property
     def counted(self) -> str:
@@ -78,6 +83,19 @@ class Leaderboard:
         if not self.rows:
             return "0 rows"
         return f"{self.rows[0].n} rows in {counted(self.rows[0].groups, self.rows[0].effective_groups)}"
+
+    @property
+    def repeat_notes(self) -> list[str]:
+        """What the columns of repeats say, in sentences."""
+        told = [row.repeats for row in self.rows if row.repeats is not None]
+        if not told:
+            return []
+        most = max(told, key=lambda one: len(one.seeds))
+        return [
+            f"over seeds: mean and standard deviation of the score on the folds of the seeds "
+            f"{', '.join(map(str, most.seeds))}; averaged: what the mean of as many fold models as a submission takes "
+            "would score on rows none of them saw (estimated)"
+        ]
 
     @property
     def doubts(self) -> list[str]:
@@ -148,4 +166,15 @@ def _row(
         out_of_domain=member.out_of_domain,
         slices=slice_means(cosines, run.rows.sources),
         imported=member.imported,
+        repeats=_repeats(run, name),
     )
+
+
+def _repeats(run: RunFolder, name: str) -> RepeatFacts | None:
+    """Say what repeats told of a member; None where it has none."""
+    runs = run.repeats_of([name])
+    if len(runs) < 2:
+        return None
+    models = fold_models(runs, name)
+    scores = [row_cosines(one.predictions(one.members[name]), one.targets).mean() for one in runs]
+    return repeat_facts(runs, scores, models, averaged_sums(runs, [name], [models])[0][:, 0])

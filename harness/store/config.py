@@ -55,6 +55,13 @@ class RunConfig(BaseModel):
         description="Several captions an image: average their embeddings (mean), keep the first, or one row each.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of folds and of all training.")
+    repeats: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Do it all on this many sets of folds, with the seeds that follow: shows how much scores move with "
+        "the folds, and what the average of fold models, which is what a submission is, can expect.",
+    )
     run_dir: str | None = Field(
         None,
         description="Folder of the run. Default: that of an earlier run of this very command, else a new "

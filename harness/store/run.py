@@ -7,6 +7,7 @@ test.csv                      ids of the test set, if there is one
 members/NAME/fold-F-KEY/      one finished task: predictions.npy, ids.json, record.json, model/, test-*.npy
 members/NAME/failed-F.json    the reason and traceback of a task that failed
 members/NAME/output-F.txt     what the plugin printed while its task was last done, if anything
+repeats/seed-S/               the same on the folds of another seed: a run's folder like this one
 blend.json                    the weights last learned
 gram/KEY/                     members.json, agreement.npy, pairs.npy: what all blends of these members depend on
 """
@@ -253,6 +254,41 @@ class RunFolder:
         except FileNotFoundError:
             return None
 
+    # -- repeats -------------------------------------------------------------------------------
+
+    def repeat(self, seed: int) -> RunFolder:
+        """Return the folder of a repeat: the same rows on the folds of another seed. It need not exist yet."""
+        return RunFolder(self.path / "repeats" / f"seed-{seed}")
+
+    @property
+    def repeats(self) -> list[RunFolder]:
+        """The repeats that have been begun, by seed.
+
+        Raises
+        ------
+        InputError
+            If one is of other rows: something was copied into the folder.
+        """
+        found = [RunFolder(path.parent) for path in (self.path / "repeats").glob("seed-*/run.json")]
+        found.sort(key=lambda run: run.document.folds.seed)
+        for other in found:
+            if other.rows.ids != self.rows.ids:
+                raise InputError(f"{other.path}: it is of other rows than {self.path}; remove it and run again")
+        return found
+
+    def repeats_of(self, names: Sequence[str]) -> list[RunFolder]:
+        """Return this run and its repeats in which some members, with the options they have here, are finished."""
+        own = [self.members[name] for name in names]
+        return [self, *(other for other in self.repeats if all(other.has_finished(member) for member in own))]
+
+    def has_finished(self, member: Member) -> bool:
+        """Whether a member like this one, of another run, has a prediction for every row here."""
+        mine = self.members.get(member.name)
+        told = {"predictor", "version", "config", "code", "imported"}
+        if mine is None or mine.model_dump(include=told) != member.model_dump(include=told):
+            return False
+        return all(self.task_folder(mine.name, fold, key).is_dir() for fold, key in mine.keys.items())
+
     # -- test set ------------------------------------------------------------------------------
 
     def write_test_ids(self, ids: Sequence[str]) -> None:
@@ -275,15 +311,17 @@ class RunFolder:
         """Where a fold model's predictions of the test set with this fingerprint lie."""
         return self.task_folder(member, fold, key) / f"test-{fingerprint}.npy"
 
-    def test_predictions(self, member: Member, fingerprint: str) -> NDArray[np.float32]:
-        """Return the mean of the fold models' unit predictions of the test set, shape (m, 384), float32.
+    def test_files(self, member: Member, fingerprint: str) -> list[Path]:
+        """Return the files with the predictions of the test set, one a fold model, those of repeats included.
+
+        A repeat takes part where all its fold models have predicted.
 
         Raises
         ------
         InputError
-            If a fold has none yet.
+            If a fold of the run itself has none yet.
         """
-        total: NDArray[np.float64] | None = None
+        files = []
         for fold, key in member.keys.items():
             path = self.test_file(member.name, fold, key, fingerprint)
             if not path.is_file():
@@ -296,10 +334,25 @@ class RunFolder:
                 raise InputError(
                     f"{self.path}: member '{member.name}' has not predicted the test set; run `harness run` again"
                 )
+            files.append(path)
+        for other in self.repeats_of([member.name])[1:]:
+            keys = other.members[member.name].keys
+            more = [other.test_file(member.name, fold, key, fingerprint) for fold, key in keys.items()]
+            files += more if all(path.is_file() for path in more) else []
+        return files
+
+    def test_predictions(self, member: Member, fingerprint: str) -> NDArray[np.float32]:
+        """Return the mean of the fold models' unit predictions of the test set, shape (m, 384), float32.
+
+        Those of repeats are fold models, too. Raises as ``test_files`` does.
+        """
+        files = self.test_files(member, fingerprint)
+        total: NDArray[np.float64] | None = None
+        for path in files:
             values = np.load(path).astype(np.float64)
             total = values if total is None else total + values
         assert total is not None, "a member has at least one task"
-        return (total / len(member.keys)).astype(np.float32)
+        return (total / len(files)).astype(np.float32)
 
 
 def newest_run(root: Path = RUNS_FOLDER) -> RunFolder:

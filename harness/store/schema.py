@@ -300,6 +300,16 @@ class IntervalFacts(Part):
     ci_high: float | None = Field(None, description="Upper end.")
 
 
+class RepeatFacts(Part):
+    """What folds of several seeds told."""
+
+    seeds: list[int] = Field(description="Seed of each set of folds, that of the run first.")
+    scores: list[float] = Field(description="Score on each: of a blend, the nested one.")
+    sd: float = Field(description="Standard deviation of these scores.", ge=0)
+    models: int = Field(description="How many fold models a submission averages.", ge=1)
+    average: IntervalFacts = Field(description="Estimated score of that average on rows none of them saw.")
+
+
 class LossFacts(IntervalFacts):
     """What the nested score of a blend loses when it is learned without a member."""
 
@@ -345,6 +355,7 @@ class BlendDocument(BlendFacts, Document):
 
     excluded: list[str] = Field(default_factory=list, description="Members left out by name.")
     submission: str | None = Field(None, description="The submission written with these weights.")
+    repeats: RepeatFacts | None = Field(None, description="What repeats of the run told; null without any.")
     contributions: ContributionFacts | None = Field(
         None, description="What each member brought; the key is there only where that was asked for."
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.ensemble.blend import blend_test, choose_members, evaluate, run_problem
 from harness.ensemble.blenders import DEFAULT
 from harness.ensemble.contributions import contributions as contributions_of
+from harness.ensemble.repeats import blend_repeats
 from harness.ensemble.simplex import OPTIMAL
 from harness.errors import InputError
 from harness.scoring.groups import GroupSizes
@@ -74,7 +75,33 @@ class Blending:
                     f"{result.method}: these weights are not optimal to {OPTIMAL:g} (KKT residual "
                     f"{result.kkt_residual:.1e}); others might score a little better"
                 )
+        notes += self._repeat_notes()
         return [*notes, *GroupSizes.of(self.run.folds.group).notes()]
+
+    def _repeat_notes(self) -> list[str]:
+        """Say what the nested score is of, and what was not told of the average that is submitted."""
+        if self.chosen.repeats is not None:
+            return []
+        lone = [name for name in self.chosen.weights if len(self.run.repeats_of([name])) < 2]
+        if self.run.repeats and lone:
+            return [f"no estimate for the average of fold models: {', '.join(lone)} took no part in the repeats"]
+        if all(len(self.run.members[name].keys) < 2 for name in self.chosen.weights):
+            return []  # there is one model of each
+        return [
+            "the nested score is that of one fold's models; a submission averages those of all folds and scores "
+            "somewhat higher: `harness run --repeats 3` estimates how much"
+        ]
+
+    @property
+    def averaged(self) -> str:
+        """How many models of each member the submission averages, in words."""
+        test = self.run.document.test
+        assert test is not None, "there is a submission"
+        members = [self.run.members[name] for name, weight in self.chosen.weights.items() if weight]
+        counts = {len(self.run.test_files(member, test.fingerprint)) for member in members if len(member.keys) > 1}
+        if not counts:
+            return "by one model of each member"
+        return f"each the mean of {' or '.join(map(str, sorted(counts)))} fold models of a member"
 
     def documents(self) -> list[BlendDocument]:
         """Return one document a method; the first is the run's ``blend.json``."""
@@ -128,9 +155,13 @@ def blend_run(
         )
     members = choose_members(run, include, exclude)
     problem, folds = run_problem(run, members), run.folds
+    results = [evaluate(problem, blender, folds) for blender in blenders]
     blending = Blending(
         run,
-        [evaluate(problem, blender, folds) for blender in blenders],
+        [
+            replace(result, repeats=blend_repeats(run, blender, result))
+            for blender, result in zip(blenders, results, strict=True)
+        ],
         excluded=[name for name in run.members if name not in members],
     )
     if submit:

@@ -52,16 +52,10 @@ def export_run(run: RunFolder, path: Path, *, prompts: bool = False, models: boo
         raise InputError(f"{path}: it exists already; name another file, or remove it")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-    contents: dict[str, bytes | Path] = {
-        "run.json": _json(_portable(document)),
-        "rows.csv": run.path / "rows.csv" if prompts else _without_prompts(run),
-        **{name: run.path / name for name in ("targets.npy", "near.npy")},
-    }
-    for name in ("test.csv", "blend.json"):
-        if (run.path / name).is_file():
-            contents[name] = run.path / name
-    for place, file in _task_files(run, document, models):
-        contents[place] = file
+    contents = _contents(run, prompts, models)
+    for repeat in run.repeats:
+        folder = repeat.path.relative_to(run.path).as_posix()
+        contents |= {f"{folder}/{place}": content for place, content in _contents(repeat, prompts, models).items()}
     hashes = {place: _sha256(content) for place, content in contents.items()}
     manifest = ExportDocument(
         name=run.path.resolve().name,
@@ -88,6 +82,20 @@ def export_run(run: RunFolder, path: Path, *, prompts: bool = False, models: boo
     except OSError as error:
         raise InputError(f"{path}: it cannot be written ({error.strerror})") from error
     return path
+
+
+def _contents(run: RunFolder, prompts: bool, models: bool) -> dict[str, bytes | Path]:
+    """Return what is exported of a run's folder, by place."""
+    document = run.document
+    contents: dict[str, bytes | Path] = {
+        "run.json": _json(_portable(document)),
+        "rows.csv": run.path / "rows.csv" if prompts else _without_prompts(run),
+        **{name: run.path / name for name in ("targets.npy", "near.npy")},
+    }
+    for name in ("test.csv", "blend.json"):
+        if (run.path / name).is_file():
+            contents[name] = run.path / name
+    return contents | dict(_task_files(run, document, models))
 
 
 def _version() -> str:
@@ -261,12 +269,13 @@ def list_runs(root: Path = RUNS_FOLDER) -> list[RunSummary]:
 
 def _summary(run: RunFolder) -> RunSummary:
     try:
-        document = run.document
+        document, repeats = run.document, run.repeats
     except InputError as error:
         return RunSummary(run.path, problem=str(error))
     tasks = [
-        run.task_folder(member.name, fold, key)
-        for member in document.members.values()
+        one.task_folder(member.name, fold, key)
+        for one in (run, *repeats)
+        for member in one.members.values()
         for fold, key in member.keys.items()
     ]
     return RunSummary(

@@ -52,8 +52,10 @@ class RunProgress:
             handler(event)
 
     def _on_run_started(self, event: RunEvent) -> None:
-        self._total = event.details["todo"]
+        self._total, self._done = event.details["todo"], 0
         self._line(f"{event.run_dir}: {_in_words(event.details)}")
+        if self._tasks is not None:  # of the run before: repeats follow one another
+            self._bars.remove_task(self._tasks)
         self._tasks = self._bars.add_task("tasks", total=self._total)
 
     def _on_progress(self, event: RunEvent) -> None:

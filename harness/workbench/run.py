@@ -95,6 +95,11 @@ class Run:
         return self._folder.folds
 
     @property
+    def repeats(self) -> list[Run]:
+        """The same rows on the folds of other seeds (``repeats=``), by seed; empty without."""
+        return [Run(folder, self.manager) for folder in self._folder.repeats]
+
+    @property
     def test_ids(self) -> list[str]:
         """Ids of the test images, in order; empty without a test set."""
         return self._folder.test_ids
@@ -120,6 +125,8 @@ class Run:
 
     def test_predictions(self, name: str) -> NDArray[np.float32]:
         """Return a member's predictions of the test images, shape (m, 384), float32: the mean over its fold models.
+
+        Those of repeats are among them.
 
         Raises
         ------

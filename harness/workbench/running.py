@@ -11,7 +11,7 @@ from harness.data.pictures import picture_notes
 from harness.plugin import PluginManager
 from harness.running.config import resolve_config, switch
 from harness.running.executors import EXECUTORS
-from harness.running.plan import Plan, plan_run
+from harness.running.plan import Plan, plan_repeats, plan_run
 from harness.running.session import Summary, carry_out
 from harness.workbench.run import Run
 
@@ -96,9 +96,15 @@ def run_predictors(
     manager = PluginManager([Path(file) for file in resolved.plugin_files], classes=classes)
     with EXECUTORS[resolved.executor]() as executor:
         plan = plan_run(resolved, manager, say, executor.encoder(resolved.encoder))
-        summary = carry_out(plan, listener, executor)
+        repeats = plan_repeats(plan, say)
+        summary = carry_out(plan, listener, executor, more=bool(repeats))
+        if repeats:
+            with plan.run.locked():  # nobody shall remove it meanwhile
+                for number, repeat in enumerate(repeats, start=1):
+                    more = number < len(repeats)
+                    summary = summary.with_more(carry_out(repeat, listener, executor, more=more))
     run = Run(plan.run, manager)
-    return RunResult(run, summary, _notes(plan, summary, manager), _failure(plan, summary))
+    return RunResult(run, summary, _notes(plan, repeats, summary, manager), _failure(plan, summary))
 
 
 def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> DryRun:
@@ -110,15 +116,19 @@ def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> Dr
 
     resolved = resolve_config(options, config)
     manager = PluginManager([Path(file) for file in resolved.plugin_files])
-    return dry_run(plan_run(resolved, manager))
+    plan = plan_run(resolved, manager)
+    return dry_run(plan, plan_repeats(plan))
 
 
-def _notes(plan: Plan, summary: Summary, manager: PluginManager) -> list[str]:
+def _notes(plan: Plan, repeats: Sequence[Plan], summary: Summary, manager: PluginManager) -> list[str]:
     notes = list(manager.listener_failures)
     folds, path = plan.inputs.folds, plan.run.path
     if any(plan.facts.purged):
         why = "too near a held-out prompt" + (", or of the held-out source" if folds.crossed else "")
         notes.append(f"purged from training, by fold: {', '.join(map(str, plan.facts.purged))} rows {why}")
+    if repeats:
+        seeds = ", ".join(str(repeat.facts.seed) for repeat in repeats)
+        notes.append(f"repeated on the folds of the seeds {seeds}: {path}/repeats/")
     told = plan.facts.pictures
     notes += picture_notes(told.shared, told.rows, told.blank, told.blank_rows)
     if folds.recall < 1.0:
@@ -132,7 +142,9 @@ def _notes(plan: Plan, summary: Summary, manager: PluginManager) -> list[str]:
             "these were reused: if that changes predictions, raise `version` in the class"
         )
     if summary.printed:
-        notes.append(f"{len(summary.printed)} tasks printed something: {path}/members/*/output-*.txt")
+        folders = sorted({str(file.parents[1]) for file in summary.printed})
+        files = ", ".join(f"{folder}/*/output-*.txt" for folder in folders)
+        notes.append(f"{len(summary.printed)} tasks printed something: {files}")
     if summary.failed:
         return notes
     elsewhere = f", {summary.shared} of them from other runs" if summary.shared else ""
@@ -152,8 +164,9 @@ def _failure(plan: Plan, summary: Summary) -> str:
         return ""
     first = summary.failed[0]
     tried = summary.computed + summary.tested + len(summary.failed)
+    places = f"{plan.run.path}/{'**/' if plan.inputs.config.repeats > 1 else ''}members/*/failed-*.json"
     return (
         f"{len(summary.failed)} of {tried} tasks failed; the first: {first.task.member.name}, "
-        f"fold {first.task.fold}: {first.reason} (tracebacks: {plan.run.path}/members/*/failed-*.json; "
+        f"fold {first.task.fold}: {first.reason} (tracebacks: {places}; "
         "the same command tries only these again)"
     )

@@ -19,9 +19,16 @@ def blend_table(result: BlendResult) -> Table:
     ]
     nested, gain = result.nested, result.gain
     notes = [
-        f"nested score {shown(nested.mean)} ({span(nested.low, nested.high)}): what to expect",
+        f"nested score {shown(nested.mean)} ({span(nested.low, nested.high)}): one fold's models, to expect at least",
         f"gain over {result.best_single[0]} {shown(gain.mean, True)} ({span(gain.low, gain.high, True)}), paired",
     ]
+    if result.repeats is not None:
+        average = result.repeats.average
+        notes.insert(
+            1,
+            f"averaged {shown(average.mean)} ({span(average.ci_low, average.ci_high)}): {result.repeats.models} fold "
+            "models of a member, as submitted (estimated)",
+        )
     if result.kkt_residual is not None:
         notes.append(f"KKT residual {result.kkt_residual:.1e}: 0 where no small change of the weights helps")
     return Table(f"{result.method} blend", ["member", "weight", "over folds"], rows, notes)

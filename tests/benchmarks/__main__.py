@@ -10,7 +10,17 @@ from importlib import import_module
 from tests.benchmarks import weights
 from tests.benchmarks.result import Result
 
-BENCHMARKS = ("submission", "rerun", "overhead", "cold_start", "interrogator", "coverage", "nested", "weights")
+BENCHMARKS = (
+    "submission",
+    "rerun",
+    "overhead",
+    "cold_start",
+    "interrogator",
+    "coverage",
+    "nested",
+    "average",
+    "weights",
+)
 
 
 def parse(arguments: list[str]) -> tuple[list[str], weights.Options]:
