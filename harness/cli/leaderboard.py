@@ -47,14 +47,25 @@ def leaderboard(
             help="Another run on the same data, such as one of `harness run --split source`: what its folds change.",
         ),
     ] = None,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            "--overlap",
+            metavar="SHARE",
+            help="Also tell the score to expect of a test set with this share, from 0 to 1, of prompts that have a "
+            "training prompt of cosine 0.8 or more; or with five shares, separated by commas: below 0.5, from there to "
+            "0.6, to 0.7, to 0.8, and above.",
+        ),
+    ] = None,
     run_dir: RunDir = None,
     json: Json = False,
 ) -> None:
     """Show the members of a run, best first; publish them; or check what was published.
 
-    Out-of-fold mean cosine, with 95 % intervals and slices by source.
+    Out-of-fold mean cosine, with 95 % intervals and slices by source; then by the cosine with the nearest training
+    prompt, and what that makes of test sets that lie nearer.
     """
-    from harness.cli.render import note, print_json, print_leaderboard, print_split_comparison
+    from harness.cli.render import note, print_distances, print_json, print_leaderboard, print_split_comparison
     from harness.errors import InputError
     from harness.store.run import RunFolder, newest_run
 
@@ -63,6 +74,8 @@ def leaderboard(
             raise InputError("--publish writes and --verify checks: give one of them")
         if beside is not None:
             raise InputError("--beside shows a run and --verify checks what was published: give one of them")
+        if overlap is not None:
+            raise InputError("--overlap tells of a run and --verify checks what was published: give one of them")
         from harness.cli.verifying import check_published
 
         check_published(path, run_dir, tolerance, json)
@@ -71,20 +84,32 @@ def leaderboard(
         if given is not None:
             raise InputError(f"{name} {given}: it goes with --verify; add that, or name a run with --run-dir")
     from harness.comparing import compare_splits
-    from harness.scoring.leaderboard import leaderboard as score_run
+    from harness.workbench.leaderboard import judge
     from harness.workbench.publishing import publish_run
 
     run = RunFolder(run_dir) if run_dir else newest_run()
     written = publish_run(run, publish) if publish is not None else None
-    board = score_run(run)
+    board = judge(run, overlap=None if overlap is None else _shares(overlap))
     other = compare_splits(run, RunFolder(beside)) if beside is not None else None
     if json:
         print_json(board.document() | ({} if other is None else {"beside": other.document()}))
     else:
         print_leaderboard(board)
+        print_distances(board)
         if other is not None:
             print_split_comparison(other)
     if written is not None:
         if written.replaced_other_data:
             note(f"{written.document} was of other data with the same name, and is replaced")
         note(f"wrote {written.document} and {written.table}; check it with: harness leaderboard --verify")
+
+
+def _shares(text: str) -> float | list[float]:
+    """Read what ``--overlap`` says; whether these are shares is checked where they are used."""
+    from harness.errors import InputError
+
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--overlap {text}: give a share from 0 to 1, or five of them, separated by commas") from error
+    return values[0] if len(values) == 1 else values

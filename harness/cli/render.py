@@ -193,6 +193,14 @@ def print_leaderboard(board: Leaderboard) -> None:
         note(f"{name} is not ranked: {reason}")
 
 
+def print_distances(board: Leaderboard) -> None:
+    """Print the scores of a leaderboard by distance to the nearest training prompt, and of nearer test sets."""
+    for table in board.distance_tables():
+        print_table(table.title, table.columns, table.rows, left=[""], spare=table.columns[3:1:-1])
+        for text in table.notes:
+            note(text)
+
+
 def print_split_comparison(found: SplitComparison) -> None:
     """Print what other folds of the same data make of each member."""
     rows = [

@@ -70,7 +70,7 @@ def run(**given: Any) -> None:
         return
     with RunProgress() as progress:
         result = run_predictors(options, config, say=note, listener=progress)
-    board = result.run.leaderboard()
+    board = result.run.leaderboard(by_distance=False)
     if json:
         print_json({"run_dir": str(result.run.path), **result.counts, **board.document()})
     else:

@@ -98,7 +98,7 @@ def import_(
     else:
         opened = open_run(run_dir)
         opened.add_predictions(name, oof, test)
-    board = opened.leaderboard()
+    board = opened.leaderboard(by_distance=False)
     if json:
         print_json({"run_dir": str(opened.path), **board.document()})
     else:

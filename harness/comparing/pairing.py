@@ -230,7 +230,7 @@ def _scores(run: RunFolder, name: str, find_blender: Callable[[str], Blender], n
         If the weights last learned are damaged, or the blending method is unknown.
     """
     if name == BLEND:
-        return _last_learned_scores(run, notes)
+        return last_learned_scores(run, notes)
     if name.startswith(LEARN):
         return _learned_scores(run, name, find_blender, notes)
     _refuse_unfinished(run, [name])
@@ -259,8 +259,21 @@ def _refuse_unfinished(run: RunFolder, members: Sequence[str]) -> None:
             )
 
 
-def _last_learned_scores(run: RunFolder, notes: list[str]) -> NDArray[np.float64]:
-    """Blend each row with the weights last learned, those that were learned without its fold."""
+def last_learned_scores(run: RunFolder, notes: list[str]) -> NDArray[np.float64]:
+    """Blend each row with the weights last learned, those that were learned without its fold.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Cosine of each row's blend with its target.
+
+    Raises
+    ------
+    IncompleteError
+        If a member of the blend is not finished.
+    InputError
+        If the weights last learned are damaged.
+    """
     blend = learned_blend(run)
     assert blend is not None, "its file was there when the name was looked up"
     members = [name for name in blend.weights if any(weights[name] for weights in blend.fold_weights)]

@@ -45,7 +45,7 @@ class CloseRows:
     def exact(self) -> bool:
         """Whether every pair is found."""
         n = len(self._vectors)
-        return n <= EXACT_ROWS or (n <= EXACT_ROWS_GPU and _has_gpu())
+        return n <= EXACT_ROWS or (n <= EXACT_ROWS_GPU and has_gpu())
 
     def pairs(self, threshold: float) -> Pairs:
         """Yield (i, j, cosine) of pairs with i != j and cosine >= ``threshold - 1e-6``, in batches.
@@ -102,7 +102,8 @@ class CloseRows:
         return row, np.concatenate([[0], np.cumsum(np.bincount(flat))])
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether there is one to compare rows on."""
     import torch
 
     return bool(torch.cuda.is_available())
@@ -140,7 +141,7 @@ def close_pairs(vectors: NDArray[np.float32], threshold: float) -> Pairs:
 
 def _multiplier(vectors: NDArray[np.float32]):  # type: ignore[no-untyped-def]
     """Return a function from two row slices to their block of cosines; on a GPU where n makes that worth while."""
-    if len(vectors) >= 16 * BLOCK and _has_gpu():
+    if len(vectors) >= 16 * BLOCK and has_gpu():
         import torch
 
         table = torch.from_numpy(vectors).cuda()

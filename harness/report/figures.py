@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.ensemble.blend import evaluate, run_problem
+from harness.scoring.distance import Distances
 from harness.scoring.leaderboard import LeaderboardRow, leaderboard
 from harness.store.published import (
     PublishedBlend,
@@ -84,14 +85,18 @@ def score_again(run: RunFolder, blenders: Iterable[Blender]) -> Figures:
     """
     document = run.document
     problem = run_problem(run, list(document.members))
-    blends = [evaluate(problem, blender, run.folds).facts() for blender in blenders]
+    results = [evaluate(problem, blender, run.folds) for blender in blenders]
+    distances = Distances(run.nearest, run.folds.group)
     return Figures(
         dataset=_dataset(document),
         folds=_folds(document),
         rows=[_published(run, document, row) for row in leaderboard(run).rows],
         blends=[
-            PublishedBlend.model_validate(blend.model_dump(include=set(PublishedBlend.model_fields)))
-            for blend in blends
+            PublishedBlend.model_validate(
+                result.facts().model_dump(include=set(PublishedBlend.model_fields))
+                | distances.scores(result.nested_rows).model_dump()
+            )
+            for result in results
         ],
         problem=problem,
     )

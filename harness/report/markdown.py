@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.scoring.distance_tables import distance_tables
 from harness.scoring.groups import counted, doubts
 from harness.store.published import PublishedBlend, PublishedCommands, PublishedDocument, PublishedRow
 
@@ -30,6 +31,7 @@ def markdown(document: PublishedDocument) -> str:
         _blends(document.blends),
         "Weights, learned on all rows:",
         _weights(document.blends),
+        *_by_distance(document),
         "## The same again",
         _commands(document.commands),
     ]
@@ -139,6 +141,18 @@ def _weights(blends: Sequence[PublishedBlend]) -> str:
     members = list(blends[0].weights)
     rows = [[f"`{member}`", *(f"{blend.weights[member]:.3f}" for blend in blends)] for member in members]
     return _table(["member", *(blend.method for blend in blends)], rows, left=["member"])
+
+
+def _by_distance(document: PublishedDocument) -> list[str]:
+    members: dict[str, PublishedRow | PublishedBlend] = {f"`{row.plugin}`": row for row in document.rows}
+    members |= {f"blend: `{blend.method}`": blend for blend in document.blends}
+    found = distance_tables(members, document.folds.threshold, document.dataset.rows)
+    sections = ["## By distance"] * bool(found)
+    for table in found:
+        notes = [f"{note[0].upper()}{note[1:]}." for note in table.notes]
+        title = f"{table.title[0].upper()}{table.title[1:]}:"
+        sections += [title, _table(table.columns, table.rows, left=[""]), " ".join(notes)]
+    return sections
 
 
 def _commands(commands: PublishedCommands) -> str:

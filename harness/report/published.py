@@ -61,7 +61,7 @@ def publish(
         If no member has a prediction for every row, or a setting is an absolute path.
     """
     facts = run.document
-    board = leaderboard(run)
+    board = leaderboard(run, by_distance=False)
     imported = {name: "its predictions were made elsewhere" for name, m in facts.members.items() if m.imported}
     ranked = {row.plugin for row in board.rows if row.plugin not in imported}
     members = [name for name in facts.members if name in ranked]

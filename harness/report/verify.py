@@ -220,7 +220,11 @@ def _same_place(document: PublishedDocument, facts: RunDocument) -> bool:
 
 def _of_head(document: PublishedDocument, found: Figures, tolerance: float) -> Iterator[Figure]:
     for part, published, again in (
-        ("dataset", document.dataset.model_dump(mode="json", exclude=_PLACES), found.dataset.model_dump(mode="json")),
+        (
+            "dataset",
+            document.dataset.model_dump(mode="json", exclude=_PLACES, exclude_unset=True),
+            found.dataset.model_dump(mode="json"),
+        ),
         ("folds", document.folds.model_dump(mode="json"), found.folds.model_dump(mode="json")),
     ):
         for name, value in published.items():
@@ -232,7 +236,7 @@ def _of_rows(document: PublishedDocument, found: Figures, tolerance: float) -> I
     again = {row.plugin: row.model_dump(mode="json") for row in found.rows}
     yield from _compared("", "order", [row.plugin for row in document.rows], list(again), tolerance)
     for row in document.rows:
-        for name, value in row.model_dump(mode="json", exclude=_TIMED | _NAMES).items():
+        for name, value in row.model_dump(mode="json", exclude=_TIMED | _NAMES, exclude_unset=True).items():
             yield from _compared(row.plugin, name, value, again[row.plugin][name], tolerance)
 
 
@@ -280,7 +284,7 @@ class _Learned:
 def _of_blend(blend: PublishedBlend, again: PublishedBlend, learned: _Learned, tolerance: float) -> Iterator[Figure]:
     method, skipped = blend.method, _NAMES | {"weights", "fold_weights", "best_single"}
     values = again.model_dump(mode="json")
-    for name, value in blend.model_dump(mode="json", exclude=skipped).items():
+    for name, value in blend.model_dump(mode="json", exclude=skipped, exclude_unset=True).items():
         yield from _compared(method, name, value, values[name], tolerance)
     single, single_again = blend.best_single, again.best_single
     yield from _compared(method, "best_single.score", single.score, single_again.score, tolerance)

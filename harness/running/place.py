@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.store.config import RunConfig
     from harness.store.schema import Member
 
-_OWN_FILES = {"rows.csv", "targets.npy", "near.npy", "members", "test.csv", "repeats"}
+_OWN_FILES = {"rows.csv", "targets.npy", "near.npy", "nearest.npy", "members", "test.csv", "repeats"}
 
 
 def fold_identity(config: RunConfig, dataset: Dataset, encoder: str) -> FoldIdentity:

@@ -9,10 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from harness.scoring.cosine import group_interval, row_cosines, slice_means
+from harness.scoring.distance import Distances, Overlap
+from harness.scoring.distance_tables import distance_tables
 from harness.scoring.groups import GroupSizes, counted, doubts
 from harness.scoring.repeats import averaged_sums, fold_models, repeat_facts
 from harness.scoring.tables import Table, shown, span
-from harness.store.published import ScoredMember
+from harness.store.published import DistanceScores, ScoredMember
+from harness.store.run import BLEND
 from harness.store.schema import RepeatFacts
 
 if TYPE_CHECKING:
@@ -40,6 +43,10 @@ class Leaderboard:
     """The data is the embedded synthetic set: its scores say nothing about real generators."""
     rows: list[LeaderboardRow]
     incomplete: dict[str, str]
+    threshold: float = 1.0
+    """Group threshold of the folds."""
+    blend: DistanceScores | None = None
+    """The blend last learned, nested, by distance; None where there is none, or it was not asked for."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; ends of an interval that does not exist are null."""
@@ -50,6 +57,7 @@ class Leaderboard:
             "synthetic": self.synthetic,
             "rows": [row.model_dump(mode="json") for row in self.rows],
             "incomplete": self.incomplete,
+            "blend": None if self.blend is None else self.blend.model_dump(mode="json"),
         }
 
     def table(self) -> Table:
@@ -77,6 +85,13 @@ class Leaderboard:
         title = f"{self.dataset}: out-of-fold mean cosine, {self.counted}"
         return Table(title, ["member", "score", "95 % interval", "behind", *["averaged"] * repeated], rows, notes)
 
+    def distance_tables(self) -> list[Table]:
+        """Lay the scores by distance out, and what they make of other test sets; none where that was not asked for."""
+        members: dict[str, ScoredMember | DistanceScores] = {row.plugin: row for row in self.rows}
+        if self.blend is not None:
+            members[BLEND] = self.blend
+        return distance_tables(members, self.threshold, self.rows[0].n) if self.rows else []
+
     @property
     def counted(self) -> str:
         """How many rows in how many groups."""
@@ -103,18 +118,40 @@ class Leaderboard:
         return doubts(self.rows)
 
     def __str__(self) -> str:
-        return self.table().text()
+        return "\n\n".join(table.text() for table in (self.table(), *self.distance_tables()))
 
     def _repr_html_(self) -> str:
-        return self.table().html()
+        return "".join(table.html() for table in (self.table(), *self.distance_tables()))
 
 
-def leaderboard(run: RunFolder) -> Leaderboard:
+def leaderboard(
+    run: RunFolder,
+    *,
+    by_distance: bool = True,
+    overlap: Overlap | None = None,
+    blend: NDArray[np.float64] | None = None,
+) -> Leaderboard:
     """Score every member of a run, and how far each is behind the best.
 
     A member that misses rows is listed as incomplete, never averaged.
+
+    Parameters
+    ----------
+    by_distance
+        Whether to tell scores by the distance to the nearest training prompt, too: that compares each held-out prompt
+        with all that its fold is trained on, once a run.
+    overlap
+        A test set to tell the score of besides; see ``Distances``.
+    blend
+        Cosine of each row's blend, shape (n,), to be told by distance as well.
+
+    Raises
+    ------
+    InputError
+        If ``overlap`` is no share, and no list of shares.
     """
     document = run.document
+    distances = Distances(run.nearest, run.rows.group, overlap) if by_distance else None
     rows, cosines, incomplete = [], {}, {}
     for name, member in document.members.items():
         records = run.records(member)
@@ -125,7 +162,7 @@ def leaderboard(run: RunFolder) -> Leaderboard:
         if bad := int((~np.isfinite(cosines[name])).sum()):
             incomplete[name] = f"{bad} of {len(cosines[name])} predictions are missing, all zeros or not finite"
             continue
-        rows.append(_row(run, name, member, records, cosines[name]))
+        rows.append(_row(run, name, member, records, cosines[name], distances))
     rows.sort(key=lambda row: (-row.score, row.plugin))
     rows = rows[:1] + [_behind(row, cosines[rows[0].plugin] - cosines[row.plugin], run.rows.group) for row in rows[1:]]
     return Leaderboard(
@@ -135,6 +172,8 @@ def leaderboard(run: RunFolder) -> Leaderboard:
         document.dataset.synthetic,
         rows,
         incomplete,
+        document.folds.threshold,
+        None if distances is None or blend is None else distances.scores(blend),
     )
 
 
@@ -145,9 +184,15 @@ def _behind(row: LeaderboardRow, gap: NDArray[np.float64], groups: NDArray[np.in
 
 
 def _row(
-    run: RunFolder, name: str, member: Member, records: list[TaskRecord], cosines: NDArray[np.float64]
+    run: RunFolder,
+    name: str,
+    member: Member,
+    records: list[TaskRecord],
+    cosines: NDArray[np.float64],
+    distances: Distances | None,
 ) -> LeaderboardRow:
     interval, sizes = group_interval(cosines, run.rows.group), GroupSizes.of(run.rows.group)
+    by_distance = DistanceScores() if distances is None else distances.scores(cosines)
     seconds = sum(record.predict_seconds_cold for record in records)
     return LeaderboardRow(
         plugin=name,
@@ -167,6 +212,8 @@ def _row(
         slices=slice_means(cosines, run.rows.sources),
         imported=member.imported,
         repeats=_repeats(run, name),
+        by_distance=by_distance.by_distance,
+        by_overlap=by_distance.by_overlap,
     )
 
 

@@ -27,6 +27,12 @@ ALL_ROWS_KEY = "all"
 _FIRST = ("data", "plugins", "preset", "folds", "group_threshold", "seed", "set", "plugin_files")
 """Options that a published configuration begins with; the others follow as ``RunConfig`` has them."""
 
+BY_DISTANCE = "Scores by the cosine of a row's prompt with the nearest training prompt of its fold, the farthest first."
+BY_OVERLAP = (
+    "What to expect of test sets of which 0, 10, 25 and 50 % lie in the last range, and the others in the other ranges "
+    "as they do here; then of the one that was asked for."
+)
+
 
 class PublishedDataset(Part):
     """What was predicted."""
@@ -61,6 +67,36 @@ class PublishedCommands(Part):
     verify: str = Field(description="Checks the document.")
 
 
+class DistanceBin(Part):
+    """The rows whose nearest training prompt lies in a range of cosines, and how a member did there."""
+
+    low: float | None = Field(description="Least cosine of the range; null: there is none.")
+    high: float | None = Field(description="Where the next range begins; null: there is none.")
+    n: int = Field(description="Rows in it.")
+    share: float = Field(description="Of the rows that were compared.")
+    groups: int = Field(description="Groups of those rows.")
+    few: bool = Field(description="They are fewer than 20 effective groups, and tell little.")
+    score: float | None = Field(description="Mean cosine of those rows; null: there are none.")
+    ci_low: float | None = Field(description="Lower end of its 95 % interval; null: none.")
+    ci_high: float | None = Field(description="Upper end.")
+
+
+class OverlapScore(Part):
+    """What to expect of a test set that lies nearer to the training prompts, or farther."""
+
+    shares: list[float] | None = Field(description="Of its rows in each of the ranges; null: they cannot be told.")
+    score: float | None = Field(description="Mean of the ranges' scores by these shares; null: one has no row here.")
+    ci_low: float | None = Field(description="Lower end of its 95 % interval; null: none.")
+    ci_high: float | None = Field(description="Upper end.")
+
+
+class DistanceScores(Part):
+    """Scores by the cosine of a row's prompt with the nearest training prompt of its fold."""
+
+    by_distance: list[DistanceBin] = Field(default_factory=list, description=BY_DISTANCE)
+    by_overlap: list[OverlapScore] = Field(default_factory=list, description=BY_OVERLAP)
+
+
 class ScoredMember(Part):
     """A member with a prediction for every row, and how it did."""
 
@@ -89,6 +125,8 @@ class ScoredMember(Part):
     tied_with_leader: bool = Field(
         False, description="That interval contains 0 or does not exist: these rows cannot tell it from the leader."
     )
+    by_distance: list[DistanceBin] = Field(default_factory=list, description=BY_DISTANCE)
+    by_overlap: list[OverlapScore] = Field(default_factory=list, description=BY_OVERLAP)
 
 
 class PublishedRow(ScoredMember):
@@ -110,6 +148,8 @@ class PublishedBlend(BlendFacts):
     nested_score: float = Field(description="Mean over rows whose fold took no part in their weights.")
     best_single: BestSingle = Field(description="The best member.")
     gain: IntervalFacts = Field(description="Nested score minus that of the best member, paired by row.")
+    by_distance: list[DistanceBin] = Field(default_factory=list, description=BY_DISTANCE)
+    by_overlap: list[OverlapScore] = Field(default_factory=list, description=BY_OVERLAP)
 
 
 class PublishedDocument(Document):

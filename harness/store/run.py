@@ -3,6 +3,7 @@
 run.json                      what was asked, with which versions, on which data and folds
 rows.csv                      id, fold, group, part, source and prompt of every row
 targets.npy, near.npy         embeddings to predict (n, 384); which rows each fold must not train on (n, F)
+nearest.npy                   how near the training rows of its fold come to each row (n,); made when first asked for
 test.csv                      ids of the test set, if there is one
 members/NAME/fold-F-KEY/      one finished task: predictions.npy, ids.json, record.json, model/, test-*.npy
 members/NAME/failed-F.json    the reason and traceback of a task that failed
@@ -17,7 +18,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from harness.data.folds import Folds
+from harness.data.nearest import nearest_training
 from harness.errors import InputError
 from harness.store.atomic import write_array, write_file
 from harness.store.rows import PredictionRows
@@ -107,6 +109,7 @@ class RunFolder:
         self._write_text("rows.csv", table.getvalue())
         write_array(self.path / "targets.npy", targets)
         write_array(self.path / "near.npy", folds.near)
+        (self.path / "nearest.npy").unlink(missing_ok=True)
         self.update(document)
 
     def update(self, document: RunDocument) -> None:
@@ -169,6 +172,22 @@ class RunFolder:
             split=facts.split,
             crossed=facts.crossed,
         )
+
+    @cached_property
+    def nearest(self) -> NDArray[np.float32]:
+        """Highest cosine of each row's target with that of a training row of its fold, shape (n,), float32.
+
+        NaN where it was not compared (``harness.data.nearest``). Targets and folds never change: it is kept.
+        """
+        path = self.path / "nearest.npy"
+        with suppress(OSError, ValueError, EOFError):  # not there yet, or cut short: it is made anew
+            kept = np.load(path)
+            if kept.shape == (len(self.rows.ids),):
+                return kept  # type: ignore[no-any-return]
+        nearest = nearest_training(self.targets, self.folds)
+        with suppress(OSError):  # a folder that can only be read: whoever asks next waits, too
+            write_array(path, nearest)
+        return nearest
 
     # -- members -------------------------------------------------------------------------------
 

@@ -150,11 +150,26 @@ class Run:
             raise InputError(unknown_name("member", name, members, hint))
         return members[name]
 
-    def leaderboard(self) -> Leaderboard:
-        """Score every member: out-of-fold mean cosine with 95 % interval, best first. A table in a notebook."""
-        from harness.scoring.leaderboard import leaderboard
+    def leaderboard(self, *, by_distance: bool = True, overlap: float | Sequence[float] | None = None) -> Leaderboard:
+        """Score every member: out-of-fold mean cosine with 95 % interval, best first. A table in a notebook.
 
-        return leaderboard(self._folder)
+        Parameters
+        ----------
+        by_distance
+            Whether to tell the scores by the cosine with the nearest training prompt, too, those of the blend last
+            learned among them. The first time, that compares each prompt with all that its fold is trained on.
+        overlap
+            A test set to tell the expected score of: the share of its prompts with a training prompt of cosine 0.8 or
+            more; or five shares, below 0.5, from there to 0.6, 0.7, 0.8, and above.
+
+        Raises
+        ------
+        InputError
+            If ``overlap`` is no such thing, or the blend's file is damaged.
+        """
+        from harness.workbench.leaderboard import judge
+
+        return judge(self._folder, by_distance=by_distance, overlap=overlap)
 
     # -- blending, comparing, predicting ---------------------------------------------------------
 

@@ -88,7 +88,7 @@ def tables(text: str) -> list[list[dict[str, str]]]:
 
 
 def check_table(document: dict[str, Any], text: str) -> None:
-    members, blends, weights = tables(text)
+    members, blends, weights, *distances = tables(text)
     sources = sorted({source for row in document["rows"] for source in row["slices"]})
     for rank, (row, cells) in enumerate(zip(document["rows"], members, strict=True), start=1):
         assert cells["rank"] == str(rank)
@@ -116,8 +116,27 @@ def check_table(document: dict[str, Any], text: str) -> None:
         for blend in document["blends"]:
             assert cells[blend["method"]] == f"{blend['weights'][cells['member'].strip('`')]:.3f}"
     assert len(weights) == len(document["rows"])
+    check_distances(document, distances)
     assert all(command in text for command in document["commands"].values())
     assert ("mean nothing for Stable Diffusion" in text) == document["dataset"]["synthetic"]
+
+
+def check_distances(document: dict[str, Any], distances: list[list[dict[str, str]]]) -> None:
+    """Every score by distance stands in the table with three decimals, and what there is none of is a dash."""
+    told = [*document["rows"], *document["blends"]]
+    if not any(one.get("by_distance") for one in told):
+        assert distances == []
+        return
+    (counts, *by_distance), by_overlap = distances
+    shown = [re.match(r"\d+", cell) for cell in list(counts.values())[1:]]
+    assert [int(found[0]) for found in shown if found] == [one["n"] for one in told[0]["by_distance"]]
+    for one, near, mixed in zip(told, by_distance, by_overlap, strict=True):
+        assert one.get("plugin", one.get("method")) in near[""] == mixed[""]
+        for key, cells in (("by_distance", near), ("by_overlap", mixed)):
+            for told_score, cell in zip(one[key], list(cells.values())[1:], strict=True):
+                assert (cell == "–") == (told_score["score"] is None)
+                if cell != "–":
+                    assert float(cell.rstrip("~").split(" ±")[0]) == pytest.approx(told_score["score"], abs=5.1e-4)
 
 
 def test_the_table_holds_each_figure_of_the_document(shelf: Shelf) -> None:

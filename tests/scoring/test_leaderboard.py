@@ -50,7 +50,7 @@ def test_the_document_and_the_mark(tmp_path: Path, harness: Harness) -> None:
     assert list(rows[1]["behind_leader"]) == ["mean", "ci_low", "ci_high"]
     assert [row["tied_with_leader"] for row in rows] == [False, True, False]
     shown = harness("leaderboard", "--run-dir", run.path)
-    lines = {line.split()[0]: line for line in shown.out.splitlines() if line.strip()}
+    lines = {line.split()[0]: line for line in shown.out.split("score by")[0].splitlines() if line.strip()}
     assert f"≈ {rows[1]['behind_leader']['mean']:.4f}" in lines["near"]
     assert f"{rows[2]['behind_leader']['mean']:.4f}" in lines["far"]
     assert [name for name in ("best", "near", "far") if "≈" in lines[name]] == ["near"]

@@ -1,0 +1,33 @@
+"""The leaderboard of a run, with the blend last learned where scores are told by distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.scoring.leaderboard import Leaderboard, leaderboard
+from harness.store.run import BLEND
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.store.run import RunFolder
+
+
+def judge(run: RunFolder, *, by_distance: bool = True, overlap: float | Sequence[float] | None = None) -> Leaderboard:
+    """Score every member of a run, and by distance the blend last learned. See ``Run.leaderboard``."""
+    return leaderboard(run, by_distance=by_distance, overlap=overlap, blend=_blend(run) if by_distance else None)
+
+
+def _blend(run: RunFolder) -> NDArray[np.float64] | None:
+    """Return the nested cosine of each row's blend, shape (n,); None without one, or while its members are not done."""
+    from harness.comparing import last_learned_scores
+    from harness.comparing.pairing import IncompleteError
+
+    if not (run.path / f"{BLEND}.json").is_file():
+        return None
+    try:
+        return last_learned_scores(run, [])
+    except IncompleteError:  # its members are listed as not ranked, with the reason
+        return None

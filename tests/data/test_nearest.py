@@ -1,0 +1,84 @@
+"""How near training rows come to held-out ones: against all pairs at once, and by the law of the folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.data import nearest as nearest_module
+from harness.data.folds import Folds, make_folds
+from harness.data.nearest import nearest_training
+from harness.store.run import RunFolder
+from tests.data.synthetic import clustered, dataset_of
+from tests.ensemble.problems import write_run
+
+
+def brute_force(targets: np.ndarray, folds: Folds) -> np.ndarray:
+    unit = targets / np.linalg.norm(targets.astype(np.float64), axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    found = np.full(len(targets), np.nan)
+    for i, fold in enumerate(folds.fold):
+        trained_on = [j for j in range(len(targets)) if folds.fold[j] != fold and not folds.near[j, fold]]
+        found[i] = max((cosines[i, j] for j in trained_on), default=np.nan)
+    return found
+
+
+def made(n: int, threshold: float, seed: int) -> tuple[np.ndarray, Folds]:
+    vectors = clustered(n // 2, 8, 0.6, seed)
+    which = np.random.default_rng(seed).integers(0, len(vectors), n)
+    targets = vectors[which]
+    folds = make_folds(dataset_of([f"text {i}" for i in which]), targets, n_folds=4, threshold=threshold, seed=seed)
+    return targets, folds
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.999])
+def test_it_is_what_all_pairs_give(threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest_module, "BLOCK", 37)
+    targets, folds = made(300, threshold, seed=1)
+    found = nearest_training(targets, folds)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, brute_force(targets, folds), atol=1e-6)
+    assert found.max() < threshold, "nothing nearer is trained on"
+    assert any(folds.purged(f) for f in range(folds.n_folds)) or threshold > 0.5, "purging takes part in the test"
+
+
+def test_what_is_purged_is_no_training_row() -> None:
+    targets = np.eye(4, dtype=np.float32)[[0, 1, 0, 2]] + 0.1
+    near = np.eye(2, dtype=bool)[[0, 0, 1, 1]]
+    folds = Folds(2, 0.7, 0, np.array([0, 0, 1, 1]), np.arange(4), near)
+    assert nearest_training(targets, folds)[0] == pytest.approx(1.0)
+    near[2, 0] = True
+    assert nearest_training(targets, folds)[0] == pytest.approx(brute_force(targets, folds)[0])
+    assert nearest_training(targets, folds)[0] < 0.6
+    near[3, 0] = True
+    assert np.isnan(nearest_training(targets, folds)[:2]).all(), "nothing is left to train on"
+
+
+def test_of_too_many_rows_a_sample_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, folds = made(300, 0.9, seed=2)
+    whole = nearest_training(targets, folds)
+    pairs = sum(len(folds.held_rows(f)) * len(folds.training_rows(f)) for f in range(4))
+    monkeypatch.setattr(nearest_module, "MOST_PAIRS", pairs // 3)
+    monkeypatch.setattr(nearest_module, "has_gpu", lambda: False)
+    part = nearest_training(targets, folds)
+    seen = ~np.isnan(part)
+    assert seen.sum() == pytest.approx(100, abs=2)
+    np.testing.assert_allclose(part[seen], whole[seen], atol=1e-6)
+
+
+def test_a_run_computes_it_once_and_again_where_the_file_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(40, 384)).astype(np.float32)
+    run = write_run(tmp_path / "run", {"m": targets}, targets)
+    first = run.nearest
+    np.testing.assert_allclose(first, brute_force(targets, run.folds), atol=1e-6)
+    path = tmp_path / "run" / "nearest.npy"
+    np.testing.assert_array_equal(np.load(path), first)
+    path.write_bytes(path.read_bytes()[:-9])
+    np.testing.assert_array_equal(RunFolder(run.path).nearest, first)
+    monkeypatch.setattr("harness.store.run.nearest_training", lambda *_: pytest.fail("it lies in the folder"))
+    np.testing.assert_array_equal(RunFolder(run.path).nearest, first)
