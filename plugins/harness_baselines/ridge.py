@@ -18,7 +18,7 @@ from harness.plugin import (
     hookimpl,
 )
 from harness.training import inner_folds, l2_normalised
-from harness_baselines.backbones import backbone_features, backbone_parameters
+from harness_baselines.backbones import BackboneName, backbone_features, backbone_parameters
 from harness_baselines.kernel import KernelMap
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ _MOST_CHOOSING = 2000  # rows that choose the kernel's options: enough to tell t
 class RidgeConfig(PredictorConfig):
     """Options of ``ridge``."""
 
-    backbone: str = Field("pixels", description="Frozen backbone of the features (`harness plugins info ridge`).")
+    backbone: BackboneName = Field(
+        "pixels", description="Frozen backbone of the features (`harness plugins info ridge`)."
+    )
     kernel: Literal["linear", "exponential"] = Field(
         "linear",
         description="linear; or exponential: exp(gamma * (cosine - 1)) of standardised features, which need not be a "
@@ -76,7 +78,7 @@ class RidgePredictor(Predictor):
     name = "ridge"
     version = "1"
     Config = RidgeConfig
-    presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14/openai"}}
+    presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14-quickgelu/openai"}}
 
     _state: dict[str, NDArray[Any]] | None = None
 

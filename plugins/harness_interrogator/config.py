@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from harness.plugin import PredictorConfig
+from harness.models.activation import open_clip_name
+from harness.plugin import InputError, PredictorConfig
 
 CAPTIONED = ("classic", "fast", "best")
 """The modes whose text starts with a caption."""
@@ -20,7 +21,8 @@ class InterrogatorConfig(PredictorConfig):
         "tiny",
         min_length=1,
         description="CLIP that images and texts are compared in: tiny (bundled), MODEL/PRETRAINED as open_clip names "
-        "it (PRETRAINED may be a checkpoint file), or a folder with open_clip_config.json and weights.",
+        "it (PRETRAINED may be a checkpoint file of that very MODEL), or a folder with open_clip_config.json and "
+        "weights.",
     )
     mode: Literal["classic", "fast", "best", "negative", "prompts"] = Field(
         "prompts",
@@ -79,6 +81,15 @@ class InterrogatorConfig(PredictorConfig):
     image_batch: int = Field(32, ge=4, le=65_536, description="Images a step.")
     text_batch: int = Field(256, ge=4, le=65_536, description="Texts a step.")
     nearest: int = Field(5, ge=1, le=1000, description="Training prompts that explain names in the mode prompts.")
+
+    @field_validator("clip")
+    @classmethod
+    def _own_activation(cls, name: str) -> str:
+        """Read a name as the one that computes the activation of its weights, so that the key of a task says which."""
+        try:
+            return open_clip_name(name)
+        except InputError as error:  # what pydantic makes into the error of an option
+            raise ValueError(str(error)) from error
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

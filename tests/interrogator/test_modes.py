@@ -188,7 +188,7 @@ def test_a_hub_name_without_network_says_how_to_get_the_weights(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "mend"),
     [
-        ("nothing", r"neither tiny, nor a folder, nor MODEL/PRETRAINED .* write for example ViT-L-14/openai"),
+        ("nothing", r"neither tiny, nor a folder, nor MODEL/PRETRAINED .* write for example ViT-L-14-quickgelu/openai"),
         ("ViT-L-14", r"neither tiny, nor a folder"),
         ("ViT-L-14/opanai", r"'opanai' is no checkpoint file.* write one of openai, .* or the path of a file"),
     ],
@@ -224,7 +224,7 @@ def test_what_a_task_needs_is_known_without_weights(tmp_path: Path, clip_folder:
     assert published.memory is not None
     assert 4e9 < published.memory < 6e9
     with_captions = build(tmp_path, clip="ViT-L-14/openai", mode="fast", captioner="a/b").requirements(0)
-    assert with_captions.models == ("ViT-L-14/openai", "a/b")
+    assert with_captions.models == ("ViT-L-14-quickgelu/openai", "a/b")
     folder = build(tmp_path, clip=str(clip_folder))
     assert folder.requirements(5).parameters == folder.parameter_count()
 
