@@ -16,6 +16,7 @@ import pytest
 from harness_interrogator import InterrogatorPredictor
 from harness_interrogator.towers import Clip
 from harness_interrogator.writing import Writer
+from harness_vitgpt2 import VitGpt2Predictor
 from pydantic import ValidationError
 
 from harness.data.cache import DiskCache
@@ -234,7 +235,12 @@ def test_options_survive_json_and_unknown_ones_are_refused() -> None:
     for preset, options in InterrogatorPredictor.presets.items():
         config = cls(**options)
         assert cls.model_validate_json(config.model_dump_json()) == config, preset
-    assert cls(caption_tokens=32) == cls(**InterrogatorPredictor.presets["tiny"])
+    assert cls() == cls(caption_tokens=32) == cls(**InterrogatorPredictor.presets["tiny"])
+    for options in InterrogatorPredictor.presets.values():  # vitgpt2's own, so that the two share captions
+        for captioner in ("tiny", "nlpconnect/vit-gpt2-image-captioning"):
+            shared = VitGpt2Predictor.Config(captioner=captioner)
+            config = cls(**{**options, "captioner": captioner})
+            assert (config.caption_beams, config.caption_tokens) == (shared.beams, shared.tokens)
     for wrong in ({"flavor": 3}, {"mode": "slow"}, {"mix": 1.5}, {"neighbours": 0}):
         with pytest.raises(ValidationError):
             cls(**wrong)
