@@ -130,4 +130,5 @@ _WORDINGS = {
     "string_type": "it must be a text",
     "bool_parsing": "it must be true or false",
     "dict_type": "it must be a mapping of options",
+    "value_error": "{error}",
 }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Explanations = list[list[Explanation]]
 Progress = Callable[[str, int, int], None]
+AGAIN = "give the command of the run again"
 
 
 @dataclass(frozen=True)
@@ -178,15 +179,17 @@ class _FoldModels:
             return str(error) + "".join(f"; the run had --plugin-file {file}" for file in files)
         if cls.version != member.version:
             return (
-                f"its models were made by {member.predictor} {member.version}, and {cls.version} is installed; "
-                "give the command of the run again"
+                f"its models were made by {member.predictor} {member.version}, and {cls.version} is installed; " + AGAIN
             )
         if member.trainable and cls.load is Predictor.load:
             return f"{member.predictor} has no `load`, so that its models cannot be used again"
         try:
-            cls.Config.model_validate(member.config)
+            options = cls.Config.model_validate(member.config).model_dump(mode="json")
         except ValidationError as error:
             return explain_validation(error, cls.Config, lambda key: f"{member.name}.{key} of the run")
+        for key, value in member.config.items():
+            if options.get(key) != value:
+                return f"its models were made with {key}={value}, which is read as {options.get(key)} now; " + AGAIN
         return ""
 
     def is_tiny(self, member: Member) -> bool:

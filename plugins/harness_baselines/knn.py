@@ -59,7 +59,7 @@ class KnnPredictor(Predictor):
     name = "knn"
     version = "1"
     Config = KnnConfig
-    presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14/openai"}}
+    presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14-quickgelu/openai"}}
 
     _state: dict[str, NDArray[Any]] | None = None
 

@@ -19,6 +19,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from harness.models import own_activation
 from harness.plugin import InputError
 
 LAST = "last"
@@ -38,13 +39,16 @@ class NamedBackbone:
     Parameters
     ----------
     name
-        As ``load_backbone`` takes it.
+        As ``load_backbone`` takes it, with the activation of its weights.
     depths
         ``last``, or fractions of the blocks in lowest terms; the last first, then from deep to shallow, each once.
     """
 
     name: str
     depths: tuple[str, ...] = (LAST,)
+
+    def __str__(self) -> str:
+        return self.name if self.depths == (LAST,) else f"{self.name}@{'+'.join(self.depths)}"
 
 
 def named_backbones(text: str) -> tuple[NamedBackbone, ...]:
@@ -63,7 +67,7 @@ def named_backbones(text: str) -> tuple[NamedBackbone, ...]:
         depths, rest = _depths(rest, text)
         if name == PIXELS and depths != (LAST,):
             raise InputError(f"backbone '{text}': pixels has no blocks to take features between; write it without @")
-        found.append(NamedBackbone(name, depths))
+        found.append(NamedBackbone(own_activation(name), depths))
     names = [backbone.name for backbone in found]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -72,12 +76,18 @@ def named_backbones(text: str) -> tuple[NamedBackbone, ...]:
 
 
 def checked_name(text: str) -> str:
-    """Return the option as it is, if it can be read. Raises ``ValueError``, as pydantic wants it."""
+    """Return the option, each backbone by the name that computes the activation of its weights.
+
+    So keys of tasks tell a backbone from what was once computed under its name. Raises ``ValueError``, as pydantic
+    wants it.
+    """
     try:
-        named_backbones(text)
+        found = named_backbones(text)
     except InputError as error:
         raise ValueError(str(error)) from None
-    return text
+    if all(backbone.name in text for backbone in found):
+        return text
+    return "+".join(map(str, found))
 
 
 BackboneOption = Annotated[str, AfterValidator(checked_name)]

@@ -77,7 +77,7 @@ class RidgePredictor(Predictor):
     name = "ridge"
     version = "1"
     Config = RidgeConfig
-    presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14/openai"}}
+    presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14-quickgelu/openai"}}
 
     _state: dict[str, NDArray[Any]] | None = None
 

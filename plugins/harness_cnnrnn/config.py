@@ -40,7 +40,11 @@ class CnnRnnConfig(PredictorConfig):
     batch_size: int = Field(32, ge=1, le=65_536, description="Rows a step; the rest of a pass is dropped.")
     lr: float = Field(5e-3, gt=0.0, le=1.0, description="Peak learning rate.")
     lr_encoder: float | None = Field(
-        None, ge=0.0, le=1.0, description="The same for the CNN; 0 freezes it. Default: lr."
+        None,
+        ge=0.0,
+        le=1.0,
+        description="The same for the CNN; 0 freezes it, null: lr. Default: lr for small, a 25th of it for timm's, "
+        "which has learned to see.",
     )
     weight_decay: float = Field(0.05, ge=0.0, le=10.0, description="AdamW's decay; not on norms and biases.")
     warmup: float = Field(0.1, ge=0.0, le=1.0, description="Share of the steps that warm up, before the cosine.")
@@ -114,6 +118,16 @@ class CnnRnnConfig(PredictorConfig):
     )
     predict_batch: int = Field(16, ge=1, le=4096, description="Images that are captioned at a time.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_backbone(cls, given: Any) -> Any:
+        """Fill in what is right for pretrained weights alone, whichever preset named others."""
+        if isinstance(given, Mapping) and str(given.get("backbone", "")).startswith("timm:"):
+            rate = given.get("lr", cls.model_fields["lr"].default)
+            if isinstance(rate, float):
+                return {"lr_encoder": rate / 25, **given}
+        return given
+
     @model_validator(mode="after")
     def _what_needs_what(self) -> CnnRnnConfig:
         if self.agreement and not self.embedding_loss:
@@ -129,7 +143,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"backbone": "small", "cell": "gru", "width": 128, "embedding": 128, "epochs": 40},
     "reference": {
         "backbone": "timm:resnet50.a1_in1k",
-        "image_size": 224,
         "attention": True,
         "cell": "lstm",
         "width": 512,
@@ -139,10 +152,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "epochs": 30,
         "batch_size": 64,
         "lr": 5e-4,
-        "lr_encoder": 2e-5,
         "inner_share": 0.05,
         "patience": 5,
     },
 }
 """In ``reference``, an LSTM and words of 512 units and a least count of 5 are those of Show and Tell; the backbone is
-newer, and epochs and learning rates are ours."""
+newer, and epochs and learning rates are ours. Image size and the CNN's learning rate follow the backbone."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from harness.plugin import PredictorConfig
+from harness.models.activation import open_clip_name
+from harness.plugin import InputError, PredictorConfig
 
 CAPTIONED = ("classic", "fast", "best")
 """The modes whose text starts with a caption."""
@@ -20,7 +21,8 @@ class InterrogatorConfig(PredictorConfig):
         "tiny",
         min_length=1,
         description="CLIP that images and texts are compared in: tiny (bundled), MODEL/PRETRAINED as open_clip names "
-        "it (PRETRAINED may be a checkpoint file), or a folder with open_clip_config.json and weights.",
+        "it (PRETRAINED may be a checkpoint file of that very MODEL), or a folder with open_clip_config.json and "
+        "weights.",
     )
     mode: Literal["classic", "fast", "best", "negative", "prompts"] = Field(
         "prompts",
@@ -38,7 +40,9 @@ class InterrogatorConfig(PredictorConfig):
         "VisionEncoderDecoderModel, or none.",
     )
     caption_beams: int = Field(4, ge=1, le=64, description="Beams of the caption search.")
-    caption_tokens: int = Field(15, ge=1, le=512, description="Most new tokens of a caption.")
+    caption_tokens: int = Field(
+        15, ge=1, le=512, description="Most new tokens of a caption. Default: 15, of the tiny captioner 32."
+    )
     phrase_count: int | None = Field(
         None,
         ge=1,
@@ -80,21 +84,37 @@ class InterrogatorConfig(PredictorConfig):
     text_batch: int = Field(256, ge=4, le=65_536, description="Texts a step.")
     nearest: int = Field(5, ge=1, le=1000, description="Training prompts that explain names in the mode prompts.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_captioner(cls, given: Any) -> Any:
+        """Fill in what is right for one captioner alone, whichever preset named another."""
+        if isinstance(given, Mapping) and given.get("captioner", "tiny") == "tiny":
+            return {"caption_tokens": 32, **given}
+        return given
+
+    @field_validator("clip")
+    @classmethod
+    def _own_activation(cls, name: str) -> str:
+        """Read a name as the one that computes the activation of its weights, so that the key of a task says which."""
+        try:
+            return open_clip_name(name)
+        except InputError as error:  # what pydantic makes into the error of an option
+            raise ValueError(str(error)) from error
+
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {"clip": "tiny", "mode": "prompts", "captioner": "tiny", "caption_beams": 4, "caption_tokens": 32},
+    "tiny": {"clip": "tiny", "mode": "prompts", "captioner": "tiny", "caption_beams": 4},
     "reference": {
         "clip": "ViT-H-14/laion2b_s32b_b79k",
         "mode": "classic",
         "captioner": "nlpconnect/vit-gpt2-image-captioning",
         "caption_beams": 4,
-        "caption_tokens": 15,
-        "phrase_count": 3,
     },
 }
 """In ``tiny``, beams and tokens are those of ``vitgpt2``'s, so that the two share captions.
 
 In ``reference``, the CLIP is the one that clip-interrogator's own notebook recommends for images of Stable Diffusion 2,
-classic with three flavors is that package's recipe, and beams and tokens are of the captioner's model card; putting
-them together, and exact ranks over the whole lists, are ours.
+classic is that package's recipe, and beams and tokens are of the captioner's model card; putting them together, and
+exact ranks over the whole lists, are ours. What is right for one mode or one captioner alone is no preset's: each mode
+has the package's number of phrases, ``max_flavors`` of 3 in classic and 32 in the others.
 """

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from harness.models import fetch_model
+from harness.models.activation import open_clip_name
 from harness.models.loading import first_line
 from harness.plugin import InputError
 
@@ -185,11 +186,11 @@ def _open_clip_names(name: str) -> tuple[str, str | None]:
                 "open_clip writes it, with open_clip_config.json and weights of both towers"
             )
         return f"local-dir:{folder}", None
-    model_name, _, pretrained = name.partition("/")
+    model_name, _, pretrained = open_clip_name(name).partition("/")
     if model_name not in open_clip.list_models() or not pretrained:
         raise InputError(
             f"interrogator.clip={name}: it is neither tiny, nor a folder, nor MODEL/PRETRAINED with a model of "
-            "open_clip; write for example ViT-L-14/openai (open_clip.list_pretrained() lists them)"
+            "open_clip; write for example ViT-L-14-quickgelu/openai (open_clip.list_pretrained() lists them)"
         )
     tags = open_clip.list_pretrained_tags_by_model(model_name)
     if pretrained not in tags and not Path(pretrained).is_file():
@@ -204,7 +205,7 @@ def _unavailable(name: str, error: Exception) -> InputError:
     begins = f"interrogator.clip={name}: open_clip could not load it ({first_line(error)}); "
     if name == "tiny" or Path(name).is_dir():
         return InputError(begins + "restore the folder, or name another with open_clip_config.json and weights")
-    model_name, _, pretrained = name.partition("/")
+    model_name, _, pretrained = open_clip_name(name).partition("/")
     if Path(pretrained).is_file():
         return InputError(begins + f"name a checkpoint of {model_name}")
     source = open_clip.get_pretrained_cfg(model_name, pretrained).get("hf_hub", "").rstrip("/")

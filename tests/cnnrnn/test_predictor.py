@@ -7,12 +7,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from harness_cnnrnn import CnnRnnPredictor
 from harness_cnnrnn.captioning import ImageCaptions, mix, shares
+from harness_cnnrnn.encoder import build_encoder
 from harness_cnnrnn.network import Captioner
 from harness_cnnrnn.search import beam_search
 from harness_cnnrnn.training import rated_groups, shifted, train_captioner
@@ -296,3 +298,28 @@ def test_what_is_not_there_or_no_cnn_is_named_with_the_mend(tmp_path: Path) -> N
         with pytest.raises(ValidationError):
             CnnRnnPredictor.Config(**options)
     assert SMALL.keys() <= CnnRnnPredictor.Config.model_fields.keys()
+
+
+def test_no_preset_says_of_one_backbone_what_is_right_for_another() -> None:
+    from timm.models import get_pretrained_cfg
+
+    def of(preset: str, **options: Any) -> Any:
+        return CnnRnnPredictor.Config(**{**CnnRnnPredictor.presets[preset], **options})
+
+    reference = of("reference")
+    with torch.device("meta"):
+        named = {
+            name: build_encoder(of("reference", backbone=f"timm:{name}"), pretrained=False)
+            for name in ("resnet50.a1_in1k", "efficientnet_b3.ra2_in1k")
+        }
+    for name, encoder in named.items():
+        assert encoder.size == get_pretrained_cfg(name).input_size[-1], name
+    assert named["resnet50.a1_in1k"].size != named["efficientnet_b3.ra2_in1k"].size
+    assert reference.lr_encoder == pytest.approx(2e-5)
+    for preset in CnnRnnPredictor.presets:
+        small, pretrained = of(preset, backbone="small"), of(preset, backbone="timm:resnet50.a1_in1k")
+        assert small.lr_encoder is None  # as fast as all else: it starts from nothing
+        assert pretrained.lr_encoder == pytest.approx(pretrained.lr / 25)
+        assert of(preset, backbone="timm:x", lr_encoder=None).lr_encoder is None
+        assert CnnRnnPredictor.Config.model_validate(pretrained.model_dump()) == pretrained
+    assert build_encoder(of("reference", backbone="small"), pretrained=False).size == 64

@@ -16,6 +16,7 @@ import pytest
 from harness_interrogator import InterrogatorPredictor
 from harness_interrogator.towers import Clip
 from harness_interrogator.writing import Writer
+from harness_vitgpt2 import VitGpt2Predictor
 from pydantic import ValidationError
 
 from harness.data.cache import DiskCache
@@ -188,7 +189,7 @@ def test_a_hub_name_without_network_says_how_to_get_the_weights(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "mend"),
     [
-        ("nothing", r"neither tiny, nor a folder, nor MODEL/PRETRAINED .* write for example ViT-L-14/openai"),
+        ("nothing", r"neither tiny, nor a folder, nor MODEL/PRETRAINED .* write for example ViT-L-14-quickgelu/openai"),
         ("ViT-L-14", r"neither tiny, nor a folder"),
         ("ViT-L-14/opanai", r"'opanai' is no checkpoint file.* write one of openai, .* or the path of a file"),
     ],
@@ -224,7 +225,7 @@ def test_what_a_task_needs_is_known_without_weights(tmp_path: Path, clip_folder:
     assert published.memory is not None
     assert 4e9 < published.memory < 6e9
     with_captions = build(tmp_path, clip="ViT-L-14/openai", mode="fast", captioner="a/b").requirements(0)
-    assert with_captions.models == ("ViT-L-14/openai", "a/b")
+    assert with_captions.models == ("ViT-L-14-quickgelu/openai", "a/b")
     folder = build(tmp_path, clip=str(clip_folder))
     assert folder.requirements(5).parameters == folder.parameter_count()
 
@@ -234,7 +235,12 @@ def test_options_survive_json_and_unknown_ones_are_refused() -> None:
     for preset, options in InterrogatorPredictor.presets.items():
         config = cls(**options)
         assert cls.model_validate_json(config.model_dump_json()) == config, preset
-    assert cls(caption_tokens=32) == cls(**InterrogatorPredictor.presets["tiny"])
+    assert cls() == cls(caption_tokens=32) == cls(**InterrogatorPredictor.presets["tiny"])
+    for options in InterrogatorPredictor.presets.values():  # vitgpt2's own, so that the two share captions
+        for captioner in ("tiny", "nlpconnect/vit-gpt2-image-captioning"):
+            shared = VitGpt2Predictor.Config(captioner=captioner)
+            config = cls(**{**options, "captioner": captioner})
+            assert (config.caption_beams, config.caption_tokens) == (shared.beams, shared.tokens)
     for wrong in ({"flavor": 3}, {"mode": "slow"}, {"mix": 1.5}, {"neighbours": 0}):
         with pytest.raises(ValidationError):
             cls(**wrong)

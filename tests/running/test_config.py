@@ -95,5 +95,5 @@ def test_aliases_make_two_members_of_one_plugin() -> None:
 def test_a_preset_is_below_a_setting() -> None:
     config = resolve_config({"plugins": "knn,ridge", "preset": "reference", "set": {"ridge": {"backbone": "pixels"}}})
     knn, ridge = choose_members(config, PluginManager())
-    assert knn.config["backbone"] == "open_clip:ViT-L-14/openai"
+    assert knn.config["backbone"] == "open_clip:ViT-L-14-quickgelu/openai"
     assert ridge.config["backbone"] == "pixels"

@@ -64,7 +64,7 @@ def test_the_reference_setting_is_planned_without_its_weights(kaggle: Path, harn
     share = clipnet["parameters"]["trainable"] / clipnet["parameters"]["total"]
     assert share == pytest.approx(0.4187, abs=1e-4)
     assert clipnet["memory_bytes"] > 4 * clipnet["parameters"]["total"]
-    assert ridge["models"] == ["open_clip:ViT-L-14/openai"]
+    assert ridge["models"] == ["open_clip:ViT-L-14-quickgelu/openai"]
     assert ridge["parameters"]["total"] > 4e8
     assert answer.err.strip() == ""
 

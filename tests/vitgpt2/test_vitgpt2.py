@@ -15,8 +15,10 @@ from harness_vitgpt2.training import rated_groups
 from pydantic import ValidationError
 
 from harness.data.cache import DiskCache
+from harness.data.opening import open_dataset
 from harness.data.targets import PromptEncoder
 from harness.errors import InputError, NotFittedError
+from harness.models import TINY_FOLDER
 from harness.models.captioner import Caption, caption_images, load_captioner
 from harness.plugin import Context, ParameterCount, PluginManager
 from tests.vitgpt2.captioners import build, rows, save_captioner
@@ -31,7 +33,25 @@ def test_it_is_registered_with_both_presets() -> None:
     for preset in cls.presets.values():
         cls.Config(**preset)
     assert cls.presets["reference"]["captioner"] == "nlpconnect/vit-gpt2-image-captioning"
-    assert (cls.Config().beams, cls.Config().tokens) == (4, 15)
+    assert (cls.Config().beams, cls.Config(captioner="a/b").tokens) == (4, 15)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "reference"])
+def test_no_preset_says_of_one_captioner_what_is_right_for_another(preset: str) -> None:
+    from tokenizers import Tokenizer
+
+    of = lambda **options: VitGpt2Predictor.Config(**{**VitGpt2Predictor.presets[preset], **options})  # noqa: E731
+    # max_length=16 of the model card, of which one starts the caption.
+    assert (of(captioner="nlpconnect/x").tokens, of(captioner="nlpconnect/x").shrink) == (16 - 1, 0.0)
+    assert of(captioner="tiny").shrink is None
+    assert of(captioner="tiny", epochs=1).shrink == 0.0  # it has seen the rows that would choose
+    assert (of(captioner="tiny", tokens=7).tokens, of(captioner="tiny", shrink=0.5).shrink) == (7, 0.5)
+    assert of(captioner="tiny") == VitGpt2Predictor.Config.model_validate(of(captioner="tiny").model_dump())
+    tokenizer = Tokenizer.from_file(str(TINY_FOLDER / "captioner" / "tokenizer.json"))
+    prompts = open_dataset("scenes:300:77", PluginManager().readers).texts
+    lengths = np.array([len(tokenizer.encode(texts[0]).ids) for texts in prompts])
+    assert (lengths <= of(captioner="tiny").tokens).mean() > 0.95  # and 15 would cut most of them
+    assert (lengths <= 15).mean() < 0.5
 
 
 @pytest.mark.parametrize(("beams", "tokens"), [(4, 15), (3, 7), (1, 6)])
