@@ -49,7 +49,7 @@ def open_clip_name(name: str) -> str:
     ``open_clip.get_model_config``.
     """
     model, slash, tag = name.partition("/")
-    if not slash or Path(name).is_dir():
+    if not slash or ":" in model or Path(name).is_dir():  # what lies on a hub has its own configuration there
         return name
     import open_clip  # type: ignore[import-untyped]
 

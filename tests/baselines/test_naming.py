@@ -24,7 +24,7 @@ from harness.plugin import Context
         ("tiny+pixels@last+timm:a-b_c.d@1/3", {"tiny": "last", "pixels": "last", "timm:a-b_c.d": "1/3"}),
         (
             "open_clip:ViT-B-32/openai@mid+open_clip:hf-hub:me/it/x",
-            {"open_clip:ViT-B-32/openai": "1/1 3/4 1/2", "open_clip:hf-hub:me/it/x": "last"},
+            {"open_clip:ViT-B-32-quickgelu/openai": "1/1 3/4 1/2", "open_clip:hf-hub:me/it/x": "last"},
         ),
         ("timm:hf_hub:me/it@main@last+1/2+tiny", {"timm:hf_hub:me/it@main": "last 1/2", "tiny": "last"}),
         ("timm:hf-hub:me/it@last", {"timm:hf-hub:me/it": "last"}),
