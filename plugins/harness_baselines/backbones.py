@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 from pydantic import AfterValidator
 
 from harness.models import fetch_model, own_activation
+from harness.models.loading import loaded_once
 from harness.plugin import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def backbone_parameters(context: Context, name: str) -> int:
     return int(context.cached(key, lambda: np.array([load_backbone(name, context.device).parameters]))[0])
 
 
-@lru_cache(maxsize=2)
+@loaded_once(maxsize=2)
 def load_backbone(name: str, device: str) -> Backbone:
     """Load a backbone by name onto a device. Raises ``InputError`` as ``backbone_features`` does."""
     name = own_activation(name)
