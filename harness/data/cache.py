@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -127,6 +127,9 @@ class DiskCache:
     ----------
     folder
         Root of the cache; default ``cache_folder()``.
+    files
+        Local files and folders, and a hash of what each holds. A key that names one depends on that, too: what was
+        computed with weights that lay there before is not taken for what these give.
 
     Attributes
     ----------
@@ -136,13 +139,14 @@ class DiskCache:
         figure for images a second.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, files: Mapping[str, str] | None = None) -> None:
         self.folder = folder or cache_folder()
+        self._files = {form: content for file, content in (files or {}).items() for form in _forms(file)}
         self.credited_seconds = 0.0
 
     def value(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the array stored under ``key``, computing and storing it if it is new."""
-        path = self.folder / "values" / f"{_label(key)}-{key_hash(key)}.npy"
+        path = self.folder / "values" / f"{_label(key)}-{self._hash(key)}.npy"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
@@ -165,7 +169,7 @@ class DiskCache:
         Missing images are computed in 16 buckets by hash, each under a lock of its own, so that tasks
         that run side by side share the work instead of doing it twice.
         """
-        table = RowTable(self.folder / "rows" / f"{_label(key)}-{key_hash(key)}.sqlite")
+        table = RowTable(self.folder / "rows" / f"{_label(key)}-{self._hash(key)}.sqlite")
         position = {digest: i for i, digest in enumerate(images.digests)}
         missing = sorted(position.keys() - table.known(position))
         own: set[str] = set()
@@ -186,6 +190,11 @@ class DiskCache:
                 progress(done + start + len(part), len(missing))
             done += len(bucket)
         return self._assemble(table, images.digests, own)
+
+    def _hash(self, key: Any) -> str:
+        text = json.dumps(key, ensure_ascii=False)
+        named = {content for form, content in self._files.items() if form in text}
+        return key_hash([key, sorted(named)] if named else key)
 
     def _assemble(self, table: RowTable, digests: Sequence[str], own: set[str]) -> NDArray[Any]:
         stored = table.get(digests)
@@ -212,6 +221,12 @@ class DiskCache:
                 finally:
                     lock.release()
             waiting, timeout = busy, -1  # second round: wait for whoever computes these
+
+
+def _forms(file: str) -> set[str]:
+    """Return how a key may spell a path, as JSON has it."""
+    spelt = (file, str(Path(file)), str(Path(file).absolute()), str(Path(file).resolve()))
+    return {json.dumps(each, ensure_ascii=False)[1:-1] for each in spelt}
 
 
 def _label(key: Any) -> str:

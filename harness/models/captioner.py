@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.models.decoders import load_decoder
-from harness.models.loading import first_line, folder_digest, quiet_transformers
+from harness.models.loading import first_line, folder_digest, loaded_once, quiet_transformers
 from harness.models.resolve import fetch_model
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ class Captioner:
         ]
 
 
-@lru_cache(maxsize=1)
+@loaded_once(maxsize=1)
 def load_captioner(name: str, option: str) -> Captioner:
     """Load a captioner by name, on the CPU. Keep it unchanged: whoever asks for the same name gets the same object.
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache, wraps
 from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.plugin import named_paths
+
+R = TypeVar("R")
 
 
 @contextmanager
@@ -22,6 +28,39 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def loaded_once(maxsize: int) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Keep what a function loads by name, as `functools.lru_cache` does, until a file it means is written.
+
+    The arguments are hashable and given by position; texts and tuples of texts among them may name files.
+    """
+
+    def decorate(load: Callable[..., R]) -> Callable[..., R]:
+        @lru_cache(maxsize)
+        def kept(state: tuple[tuple[Any, ...], ...], *args: Any) -> R:
+            return load(*args)
+
+        @wraps(load)
+        def once(*args: Any, **kwargs: Any) -> R:
+            given = [*args, *kwargs.values()]
+            texts = [text for each in given for text in (each if isinstance(each, tuple) else (each,))]
+            return kept(tuple(_state(text) for text in texts if isinstance(text, str)), *given)
+
+        once.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+        return once
+
+    return decorate
+
+
+def _state(text: str) -> tuple[Any, ...]:
+    """Return what changes whenever a file that a text names is written."""
+    found: list[Any] = []
+    for path in map(Path, named_paths(text)):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            status = file.stat()
+            found.append((str(file), status.st_size, status.st_mtime_ns, status.st_ino))
+    return tuple(found)
 
 
 def folder_digest(folder: Path) -> str:

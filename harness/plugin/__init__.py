@@ -9,6 +9,7 @@ from harness.plugin.context import Context, ValueCache
 from harness.plugin.events import RunEvent
 from harness.plugin.hooks import hookimpl
 from harness.plugin.images import Images, ImageSource
+from harness.plugin.local import BY_NAME, named_paths
 from harness.plugin.manager import PluginManager, PluginStatus
 from harness.plugin.predictor import (
     EMBEDDING_DIM,
@@ -22,6 +23,7 @@ from harness.plugin.reader import DatasetReader, GeneratingReader, Row
 from harness.plugin.training import TrainingData
 
 __all__ = [
+    "BY_NAME",
     "EMBEDDING_DIM",
     "BlendProblem",
     "BlendSolution",
@@ -47,4 +49,5 @@ __all__ = [
     "TrainingData",
     "ValueCache",
     "hookimpl",
+    "named_paths",
 ]

@@ -82,9 +82,9 @@ class Requirements:
 class Predictor(ABC):
     """Maps images to the 384-d all-MiniLM-L6-v2 embeddings of their prompts.
 
-    A subclass sets ``name`` and ``version`` (both go into every cache key and record: raise the
-    version whenever the same configuration would predict something else) and writes ``predict``; a
-    trainable one also ``fit``, ``save`` and ``load``.
+    A subclass sets ``name`` and ``version`` (both go into every cache key and record: raise the version whenever the
+    same configuration would predict something else; what local files hold that options name goes there by itself) and
+    writes ``predict``; a trainable one also ``fit``, ``save`` and ``load``.
 
     The constructor stays inert: it keeps its arguments and loads nothing, so that listing plugins
     and planning a run cost nothing. Heavy imports (torch, scikit-learn) belong inside the methods.

@@ -13,6 +13,7 @@ from harness.plugin.hooks import DISTRIBUTION
 from harness.plugin.manager import unknown_name
 from harness.running.code import code_hash
 from harness.running.config import explain_validation
+from harness.running.local_files import local_files
 from harness.store.config import RunConfig
 from harness.store.run import BLEND
 from harness.store.schema import Member
@@ -53,6 +54,7 @@ def choose_members(config: RunConfig, manager: PluginManager) -> list[Member]:
             config=checked.model_dump(mode="json"),
             keys={},
             out_of_domain=cls.uses_tiny_weights(checked),
+            files=local_files(cls, checked),
             code=code_hash(cls),
         )
     for name in config.set:

@@ -240,6 +240,7 @@ def _with_keys(member: Member, inputs: Inputs, facts: FoldFacts) -> Member:
             fold,
             inputs.config.seed,
             origin,
+            member.files,
         )
         for fold in (range(inputs.folds.n_folds) if member.trainable else [ALL_ROWS])
     }

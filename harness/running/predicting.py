@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from harness.data.cache import DiskCache
+from harness.data.contents import content_hash
 from harness.data.dataset import image_digests
 from harness.data.images import ImageFile, LazyImages
 from harness.data.layouts.files import image_files
@@ -187,6 +188,8 @@ class _FoldModels:
             options = cls.Config.model_validate(member.config).model_dump(mode="json")
         except ValidationError as error:
             return explain_validation(error, cls.Config, lambda key: f"{member.name}.{key} of the run")
+        if changed := [file for file, content in member.files.items() if _content(file) != content]:
+            return f"its models were made with another content of {changed[0]}; restore it, or " + AGAIN
         for key, value in member.config.items():
             if options.get(key) != value:
                 return f"its models were made with {key}={value}, which is read as {options.get(key)} now; " + AGAIN
@@ -225,7 +228,8 @@ class _FoldModels:
         folder = self.run.task_folder(member.name, fold, member.keys[fold])
         with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
             seed = task_seed(self.run.document.folds.seed, member.predictor, fold)
-            context = Context(Path(scratch), seed, self.given.workers, requested_device=self.device, cache=DiskCache())
+            cache = DiskCache(files=member.files)
+            context = Context(Path(scratch), seed, self.given.workers, requested_device=self.device, cache=cache)
             predictor = build_predictor(member, self.manager, context)
             try:
                 predictor.load(folder / "model")
@@ -259,6 +263,11 @@ def _checked_words(said: Any, count: int) -> Explanations:
                 raise PredictionError(f"the score of {item.text!r} is {score}")
             words[-1].append(Explanation(item.kind, item.text, score))
     return words
+
+
+def _content(file: str) -> str | None:
+    """Return the hash of what a local file or folder holds; None where there is none."""
+    return content_hash(Path(file)) if Path(file).exists() else None
 
 
 def _reason(error: Exception) -> str:

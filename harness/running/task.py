@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +81,7 @@ def task_key(
     fold: int,
     seed: int,
     origin: str = "",
+    files: Mapping[str, str] | None = None,
 ) -> str:
     """Hash all that a task's predictions depend on.
 
@@ -88,9 +89,11 @@ def task_key(
     ----------
     origin
         What tells the predictor from another of the same name and version; empty for the harness's own.
+    files
+        What the local files hold that the options name.
     """
     parts = [CONTRACT, predictor, version, config, data, encoder, folds, fold, seed]
-    return key_hash([*parts, origin] if origin else parts)[:12]
+    return key_hash([*parts, *([origin] if origin else []), *([files] if files else [])])[:12]
 
 
 def run_task(
@@ -117,7 +120,7 @@ def run_task(
 
 
 def _perform(task: Task, inputs: Inputs, scratch: Path, progress: Callable[[str, int, int], None]) -> Outcome:
-    cache = DiskCache()
+    cache = DiskCache(files=task.member.files)
     predictor = _build(task, inputs, scratch, cache, progress)
     folder = inputs.run.task_folder(task.member.name, task.fold, task.key)
     if task.only_test:

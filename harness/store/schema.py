@@ -185,6 +185,10 @@ class Member(Part):
     keys: dict[int, str] = Field(description="Task key by fold; that of the one task of an untrained one under -1.")
     out_of_domain: bool = Field(False, description="Its weights have only ever seen synthetic data, and this is other.")
     code: str | None = Field(None, description="Hash of the predictor's code, where it can be told.")
+    files: dict[str, str] = Field(
+        default_factory=dict,
+        description="Local files and folders that its options name, and a hash of what each holds.",
+    )
     imported: bool = Field(
         False, description="Its predictions were made elsewhere and handed in: no leak could be checked."
     )

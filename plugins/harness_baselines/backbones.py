@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.models import fetch_model, own_activation
+from harness.models.loading import loaded_once
 from harness.plugin import InputError
 from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward
 from harness_baselines.naming import LAST, PIXELS, NamedBackbone, named_backbones
@@ -120,7 +121,7 @@ def backbone_parameters(context: Context, name: str) -> int:
     return sum(count(backbone.name) for backbone in named_backbones(name))
 
 
-@lru_cache(maxsize=2)
+@loaded_once(maxsize=2)
 def load_backbone(name: str, device: str) -> Backbone:
     """Load one backbone by name onto a device. Raises ``InputError`` as ``backbone_features`` does."""
     name = own_activation(name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from harness.models.loading import loaded_once
 from harness.plugin import InputError
 
 PACKAGE = "clip-interrogator"
@@ -20,7 +20,7 @@ _SITES = (
 )
 
 
-@lru_cache(maxsize=4)
+@loaded_once(maxsize=4)
 def phrase_lists(flavor_files: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]:
     """Return the phrases of each table: artists, flavors, mediums, movements, trendings and negative.
 

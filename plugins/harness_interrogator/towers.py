@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from torch.nn import functional
 
 from harness.models import fetch_model
 from harness.models.activation import open_clip_name
-from harness.models.loading import first_line
+from harness.models.loading import first_line, loaded_once
 from harness.plugin import InputError
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class Clip:
         return states[torch.arange(len(tokens)), tokens.argmax(dim=1)] @ model.text_projection
 
 
-@lru_cache(maxsize=1)
+@loaded_once(maxsize=1)
 def load_clip(name: str, device: str) -> Clip:
     """Load a CLIP by name: whoever asks for the same name gets the same object.
 

@@ -92,10 +92,11 @@ def test_a_missing_package_names_the_command(tmp_path: Path, monkeypatch: pytest
     def absent(name: str) -> metadata.Distribution:
         raise metadata.PackageNotFoundError(name)
 
+    images = scenes(12, 5).images.take([0])
     phrase_lists.cache_clear()
     monkeypatch.setattr(metadata, "distribution", absent)
     with pytest.raises(InputError, match=r"interrogator\.mode: .*`pip install --no-deps clip-interrogator`") as caught:
-        build(tmp_path, mode="fast").predict(scenes(12, 5).images.take([0]))
+        build(tmp_path, mode="fast").predict(images)
     assert "\n" not in str(caught.value)
 
 
