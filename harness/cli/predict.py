@@ -10,7 +10,6 @@ import typer
 from harness.cli.options import Json, PluginFiles, RunDir
 
 if TYPE_CHECKING:
-    from harness.plugin import Explanation
     from harness.running.predicting import Predictions
 
 
@@ -38,43 +37,53 @@ def predict(
     with Status() as status:
         found = predict_images(run, PluginManager(plugin_file or ()), images, device=device, top=top, progress=status)
     if json:
-        print_json(_document(found.names, found.explanations))
+        print_json(_document(found))
     else:
-        _show(found.names, found.explanations)
+        _show(found)
     _note(found)
     if found.failed:
         reasons = "".join(f"\n  - {name}: {reason}" for name, reason in found.failed.items())
         raise TaskFailedError(f"{len(found.failed)} of {len(members)} members failed:{reasons}")
 
 
-def _document(names: list[str], said: dict[str, list[list[Explanation]]]) -> list[dict[str, object]]:
+def _document(found: Predictions) -> list[dict[str, object]]:
     return [
         {
             "image": name,
             "plugin": plugin,
+            "training_image": told.rows[0] if (told := found.training[i]) else None,
+            "by_folds": told.folds if told else None,
             "explanation": [{"kind": item.kind, "text": item.text, "score": item.score} for item in words[i]],
         }
-        for i, name in enumerate(names)
-        for plugin, words in said.items()
+        for i, name in enumerate(found.names)
+        for plugin, words in found.explanations.items()
     ]
 
 
-def _show(names: list[str], said: dict[str, list[list[Explanation]]]) -> None:
+def _show(found: Predictions) -> None:
     from harness.cli.render import figure, print_table
 
-    for i, name in enumerate(names):
+    for i, name in enumerate(found.names):
+        told = found.training[i]
         rows = [
             ["" if k else plugin, item.kind, item.text, "" if item.score is None else figure(item.score)]
-            for plugin, words in said.items()
+            for plugin, words in found.explanations.items()
             for k, item in enumerate(words[i])
         ]
         if rows:
-            print_table(name, ["plugin", "kind", "what", "score"], rows, left=["plugin", "kind", "what"])
+            title = f"{name} ({told.describe()})" if told else name
+            print_table(title, ["plugin", "kind", "what", "score"], rows, left=["plugin", "kind", "what"])
 
 
 def _note(found: Predictions) -> None:
     from harness.cli.render import note
 
+    trained = [name for name, told in zip(found.names, found.training, strict=True) if told]
+    if trained:
+        note(
+            f"{len(trained)} of {len(found.names)} images are training images of this run ({', '.join(trained[:3])}"
+            f"{' …' * (len(trained) > 3)}): of each, only the models speak that never saw it, where there are any"
+        )
     for name, reason in found.skipped.items():
         note(f"{name} is left out: {reason}")
     for text in found.notes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from harness.data.dataset import Dataset
+    from harness.data.images import LazyImages
 
 _BITS = 4
 """Bits of 64 in which the hashes of two copies may differ. Of 1 200 JPEG copies of 300 DrawBench images and as many of
@@ -28,6 +29,7 @@ images that two versions of a generator made of one prompt and seed, with hashes
 _SIDE = 16
 _CHUNK = 256
 _BUCKET = 2_000
+_ROWS = 16_384
 _BANDS = 5
 """The hash is cut into more bands than bits may differ, so that two copies agree in one band at least."""
 
@@ -57,6 +59,34 @@ def link_copies(dataset: Dataset, progress: Callable[[int, int], None] = lambda 
         apart = np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean(axis=1)
         copies.link(i[apart <= _FAR], j[apart <= _FAR])
     return replace(dataset, pictures=[int(copies.labels[number[digest]]) for digest in dataset.digests])
+
+
+def known_copies(images: LazyImages, digests: Sequence[str]) -> list[list[int]]:
+    """Return for each of m images the rows that show a copy of it, as ``link_copies`` finds them.
+
+    Parameters
+    ----------
+    images
+        Each is decoded.
+    digests
+        Content hash of each of n rows. Only images whose looks are remembered are compared: no row is decoded.
+    """
+    looks = np.frombuffer(b"".join(_look(images[i]) for i in range(len(images))), dtype=np.uint8).reshape(
+        len(images), -1
+    )
+    hashes = np.ascontiguousarray(looks[:, :8]).view(np.uint64).ravel()
+    table = RowTable(cache_folder() / "rows" / "looks-1.sqlite")
+    found: list[list[int]] = [[] for _ in range(len(images))]
+    for start in range(0, len(digests), _ROWS):
+        part = list(digests[start : start + _ROWS])
+        known = {digest: value for digest, (value, _) in table.get(part).items()}
+        rows = [i for i, digest in enumerate(part) if digest in known]
+        others = np.frombuffer(b"".join(known[part[i]] for i in rows), dtype=np.uint8).reshape(-1, looks.shape[1])
+        near = np.bitwise_count(hashes[:, None] ^ np.ascontiguousarray(others[:, :8]).view(np.uint64).ravel()) <= _BITS
+        for m, j in zip(*np.nonzero(near), strict=True):
+            if np.abs(looks[m, 8:].astype(np.int16) - others[j, 8:]).mean() <= _FAR:
+                found[m].append(start + rows[j])
+    return found
 
 
 def near_hashes(hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

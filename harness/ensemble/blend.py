@@ -320,13 +320,15 @@ def combine(parts: Iterable[tuple[float, NDArray[np.float32]]]) -> NDArray[np.fl
     return (total / np.maximum(length, 1e-12)).astype(np.float32)
 
 
-def weights_of(run: RunFolder, members: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+def weights_of(run: RunFolder, members: Sequence[str], fold: int | None = None) -> tuple[dict[str, float], list[str]]:
     """Return the weights to blend some members of a run with, and what a user should know of them.
 
     Parameters
     ----------
     members
         Those that have a prediction; at least one.
+    fold
+        The weights learned without the rows that this fold holds out. None: those learned on all rows.
 
     Returns
     -------
@@ -344,7 +346,8 @@ def weights_of(run: RunFolder, members: Sequence[str]) -> tuple[dict[str, float]
     if blend is None:
         note = "the blend weighs all members the same: learn its weights with `harness ensemble --optimize`"
         return dict.fromkeys(members, 1.0 / len(members)), [note]
-    learned = {**dict.fromkeys(blend.excluded, 0.0), **blend.weights}
+    chosen = blend.weights if fold is None else blend.fold_weights[fold]
+    learned = {**dict.fromkeys(blend.excluded, 0.0), **chosen}
     weights = {name: learned[name] for name in members if learned.get(name)}
     notes = [
         f"the blend goes without '{name}', which has the weight {weight:.3f}"

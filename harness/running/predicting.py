@@ -21,11 +21,12 @@ from harness.data.layouts.files import image_files
 from harness.errors import HarnessError, InputError, PredictionError
 from harness.plugin import EMBEDDING_DIM, Context, Explanation, PluginManager, Predictor
 from harness.running.config import explain_validation
-from harness.running.nearest import nearest_prompts
+from harness.running.nearest import nearest_by_fold
 from harness.running.task import build_predictor, task_seed
+from harness.running.training_images import TrainingImage, images_by_fold, training_images
 from harness.store.predictions import unit_rows
 from harness.store.run import RunFolder
-from harness.store.schema import Member
+from harness.store.schema import ALL_ROWS, Member
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +68,8 @@ class Predictions:
         Members on the bundled tiny weights, which have only ever seen synthetic scenes.
     notes
         What else a user should know, in sentences.
+    training
+        What each image is to the run, if it was trained on it: then only the models speak that never saw it.
     """
 
     names: list[str]
@@ -76,6 +79,11 @@ class Predictions:
     failed: dict[str, str] = field(default_factory=dict)
     tiny: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    training: list[TrainingImage | None] = field(default_factory=list)
+
+    def by_fold(self) -> dict[int | None, list[int]]:
+        """Return the images by the first fold whose models speak of them; None: those of which all do."""
+        return images_by_fold(self.training)
 
 
 def open_images(paths: Sequence[Path]) -> GivenImages:
@@ -114,7 +122,7 @@ def predict_images(
     """Let every finished member of a run predict images with all of its fold models, and say what it sees.
 
     What a member explains comes from the model of its first fold; one that explains nothing gets the run's prompts
-    nearest to its prediction.
+    nearest to its prediction. Of an image that the run was trained on, only models speak that never saw it.
 
     Parameters
     ----------
@@ -132,8 +140,13 @@ def predict_images(
     InputError
         If there is no run, or no member of it can be asked.
     """
-    models = _FoldModels(run, manager, given, device, top)
-    found = Predictions(given.names)
+    found = Predictions(given.names, training=training_images(run, given.images))
+    models = _FoldModels(run, manager, given, found.training, device, top)
+    if run.rows.pictures is None:
+        found.notes.append(
+            "the run was begun before it was kept which images it was trained on: of those, what is said here may be "
+            "what its models were told; give its command again with another --run-dir"
+        )
     members = run.members
     for name, member in members.items():
         if reason := models.why_not(member):
@@ -163,6 +176,7 @@ class _FoldModels:
     run: RunFolder
     manager: PluginManager
     given: GivenImages
+    training: list[TrainingImage | None]
     device: str
     top: int
 
@@ -207,24 +221,38 @@ class _FoldModels:
         problem = ""
         for done, fold in enumerate(sorted(member.keys)):
             progress(member.name, done, len(member.keys))
+            asked = [i for i in range(len(self.given)) if self._speaks(fold, i)]
+            explained = [i for i in asked if not any(self._speaks(f, i) for f in member.keys if f < fold)]
+            if not asked:
+                continue
             # Only the function below holds the model, so that it is gone before the next is loaded.
-            rows, said = self._ask_one(member, fold, explain=done == 0)
-            total += rows
+            rows, said = self._ask_one(member, fold, asked, explained)
+            total[asked] += rows
             if isinstance(said, str):
                 problem = f"explain failed ({said}); the prompts nearest to its prediction are shown instead"
-            elif said is not None:
-                words = said
+            else:
+                for i, own in zip(explained, said, strict=True):
+                    words[i] = own
         length = np.linalg.norm(total, axis=1, keepdims=True)
         predictions = (total / np.maximum(length, 1e-12)).astype(np.float32)
         if not all(words):
-            near = nearest_prompts(self.run, predictions, self.top)
+            near = self.nearest(predictions)
             words = [own or other for own, other in zip(words, near, strict=True)]
         return predictions, [said[: self.top] for said in words], problem
 
+    def _speaks(self, fold: int, image: int) -> bool:
+        """Whether the model of a fold may be asked about an image."""
+        told = self.training[image]
+        return fold == ALL_ROWS or told is None or not told.folds or fold in told.folds
+
+    def nearest(self, predictions: NDArray[np.float32]) -> Explanations:
+        """Return the prompts nearest to each prediction, of rows that the models behind it may have learned from."""
+        return nearest_by_fold(self.run, predictions, self.top, images_by_fold(self.training))
+
     def _ask_one(
-        self, member: Member, fold: int, explain: bool
-    ) -> tuple[NDArray[np.float32], Explanations | str | None]:
-        """Return a fold model's unit predictions, and its words, or the reason why it has none."""
+        self, member: Member, fold: int, asked: list[int], explained: list[int]
+    ) -> tuple[NDArray[np.float32], Explanations | str]:
+        """Return a fold model's unit predictions of some images, and its words for some, or why it has none."""
         folder = self.run.task_folder(member.name, fold, member.keys[fold])
         with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
             seed = task_seed(self.run.document.folds.seed, member.predictor, fold)
@@ -239,11 +267,12 @@ class _FoldModels:
                     f"if it is damaged, remove {folder} and give the command of the run again"
                 ) from error
             who = f"{member.predictor} {member.version}, model {folder.name}"
-            rows = unit_rows(predictor.predict(self.given.images), self.given.names, who)
-            if not explain:
-                return rows, None
+            names = [self.given.names[i] for i in asked]
+            rows = unit_rows(predictor.predict(self.given.images.take(asked)), names, who)
+            if not explained:
+                return rows, []
             try:
-                return rows, _checked_words(predictor.explain(self.given.images), len(self.given))
+                return rows, _checked_words(predictor.explain(self.given.images.take(explained)), len(explained))
             except Exception as error:  # its predictions are as good as before
                 return rows, _reason(error)
 

@@ -1,7 +1,7 @@
 """A run's folder, and all that is read from it later.
 
 run.json                      what was asked, with which versions, on which data and folds
-rows.csv                      id, fold, group, part, source and prompt of every row
+rows.csv                      id, fold, group, part, source, prompt and picture of every row
 targets.npy, near.npy         embeddings to predict (n, 384); which rows each fold must not train on (n, F)
 nearest.npy                   how near the training rows of its fold come to each row (n,); made when first asked for
 test.csv                      ids of the test set, if there is one
@@ -47,7 +47,10 @@ BLEND = "blend"
 
 @dataclass(frozen=True)
 class RunRows:
-    """The rows of a run, in data set order: n ids, folds, groups, parts, sources (or None) and prompts."""
+    """The rows of a run, in data set order: n ids, folds, groups, parts, sources (or None) and prompts.
+
+    ``pictures`` holds the hash of each row's image; None in runs that were begun before it was kept.
+    """
 
     ids: Sequence[str]
     fold: NDArray[np.int64]
@@ -55,6 +58,7 @@ class RunRows:
     part: NDArray[np.int64]
     sources: Sequence[str] | None
     prompts: Sequence[str]
+    pictures: Sequence[str] | None = None
 
 
 class RunFolder:
@@ -101,11 +105,12 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["id", "fold", "group", "part", "source", "prompt"])
+        writer.writerow(["id", "fold", "group", "part", "source", "prompt", "picture"])
         part = folds.group if folds.part is None else folds.part
         for i, row_id in enumerate(dataset.ids):
             source = dataset.sources[i] if dataset.sources is not None else ""
-            writer.writerow([row_id, folds.fold[i], folds.group[i], part[i], source, dataset.texts[i][0]])
+            row = [row_id, folds.fold[i], folds.group[i], part[i], source, dataset.texts[i][0], dataset.digests[i]]
+            writer.writerow(row)
         self._write_text("rows.csv", table.getvalue())
         write_array(self.path / "targets.npy", targets)
         write_array(self.path / "near.npy", folds.near)
@@ -146,6 +151,7 @@ class RunFolder:
             part=np.array(columns.get("part", group), dtype=np.int64),  # before there were parts, they were the groups
             sources=sources if any(sources) else None,
             prompts=prompts,
+            pictures=columns.get("picture"),
         )
 
     @cached_property

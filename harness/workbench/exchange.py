@@ -139,10 +139,10 @@ def _without_prompts(run: RunFolder) -> bytes:
 
     table = io.StringIO()
     with (run.path / "rows.csv").open(encoding="utf-8", newline="") as stream:
-        rows = csv.reader(stream)
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(next(rows))
-        writer.writerows([*row[:-1], ""] for row in rows)
+        rows = csv.DictReader(stream)
+        writer = csv.DictWriter(table, rows.fieldnames or [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "prompt": ""} for row in rows)
     return table.getvalue().encode()
 
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.ensemble.blend import combine, weights_of
 from harness.ensemble.learned import learned_blend
-from harness.running.nearest import nearest_prompts
+from harness.running.nearest import nearest_by_fold
 from harness.running.predicting import Predictions, Progress, open_images, predict_images
 from harness.store.run import BLEND, RunFolder
 
@@ -50,7 +52,11 @@ def predict(
         weights, notes = weights_of(run, list(found.embeddings))
         found.notes += notes
         if weights:
-            blend = combine((weight, found.embeddings[name]) for name, weight in weights.items())
+            members, by_fold = found.embeddings, found.by_fold()
+            blend = np.empty_like(next(iter(members.values())))
+            for fold, some in by_fold.items():  # of a training image, weights that were learned without it
+                own = weights if fold is None else weights_of(run, list(members), fold)[0] or weights
+                blend[some] = combine((weight, members[name][some]) for name, weight in own.items())
             found.embeddings[BLEND] = blend
-            found.explanations[BLEND] = nearest_prompts(run, blend, top)
+            found.explanations[BLEND] = nearest_by_fold(run, blend, top, by_fold)
     return found
