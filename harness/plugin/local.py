@@ -13,7 +13,7 @@ task's key."""
 
 
 def named_paths(text: str) -> Iterator[str]:
-    """Yield what of an option's text names an existing file or folder.
+    """Yield what of an option's text names an existing file or folder; one may come twice.
 
     That is the text itself (``weights/vit``), what follows its first colon (``timm:weights/vit``), or a file behind the
     first slash of either (``open_clip:ViT-B-32/clip.pt``); and likewise each of the parts that ``+`` or ``@`` joins
