@@ -121,7 +121,7 @@ def print_leaderboard(board: Leaderboard) -> None:
     shown = sources if len(sources) <= 6 else []
     rows = [
         [
-            row.plugin + " *" * row.out_of_domain + " †" * row.imported,
+            row.plugin + row.marks,
             figure(row.score),
             span(row.ci_low, row.ci_high),
             _behind(row),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from harness.data.copies import link_copies
 from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD, Folds, make_folds, refuse_starved, threshold_table
 from harness.data.groups import pictures_of
+from harness.data.likeness import TextLikeness, text_likeness
 from harness.data.opening import open_dataset
 from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
@@ -29,7 +30,7 @@ from harness.running.place import find_run, fold_identity, request_hash
 from harness.running.task import Task, task_key
 from harness.store.config import RunConfig
 from harness.store.run import RunFolder
-from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member, PictureFacts
+from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member, PictureFacts, TextFacts
 from harness.store.sharing import find_task
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def plan_run(
             say(f"{dataset.name}: looking for copies among {len(set(dataset.digests))} images")
             dataset = link_copies(dataset)
         folds, targets = _new_folds(config, dataset, encoder, say)
-        facts = _fold_facts(identity, folds, dataset, targets)
+        facts = _fold_facts(identity, folds, dataset, targets, text_likeness(dataset, targets, encoder))
     inputs = Inputs(config, manager, run, dataset, test, folds, targets)
     members = [_with_keys(member, inputs, facts) for member in chosen]
     return Plan(inputs, members, facts, request, *_split_tasks(run, members, test))
@@ -161,7 +162,9 @@ def _new_folds(
     return folds, targets
 
 
-def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset, targets: NDArray[np.float32]) -> FoldFacts:
+def _fold_facts(
+    identity: FoldIdentity, folds: Folds, dataset: Dataset, targets: NDArray[np.float32], likeness: TextLikeness
+) -> FoldFacts:
     pictures = pictures_of(dataset, targets)
     return FoldFacts(
         **identity.model_dump(),
@@ -173,6 +176,7 @@ def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset, targets:
             blank=pictures.blank,
             blank_rows=pictures.blank_rows,
         ),
+        texts=TextFacts(**asdict(likeness), alike=likeness.alike, notes=likeness.notes()),
         crossed=folds.crossed,
         held_out=[len(folds.held_rows(f)) for f in range(folds.n_folds)],
         purged=[folds.purged(f) for f in range(folds.n_folds)],

@@ -11,7 +11,7 @@ from pydantic import Field
 from harness.scoring.cosine import group_interval, row_cosines, slice_means
 from harness.scoring.distance import Distances, Overlap
 from harness.scoring.distance_tables import distance_tables
-from harness.scoring.groups import GroupSizes, counted, doubts
+from harness.scoring.groups import ALIKE_MARK, GroupSizes, counted, doubts
 from harness.scoring.tables import Table, shown, span
 from harness.store.published import DistanceScores, ScoredMember
 from harness.store.run import BLEND
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.store.run import RunFolder
-    from harness.store.schema import Member, TaskRecord
+    from harness.store.schema import Member, TaskRecord, TextFacts
 
 
 class LeaderboardRow(ScoredMember):
     """One member of a leaderboard."""
 
     imported: bool = Field(False, description="Its predictions were made elsewhere: no leak could be checked.")
+
+    @property
+    def marks(self) -> str:
+        """What stands behind its name; the notes of a table say what each mark means."""
+        return " *" * self.out_of_domain + " †" * self.imported + f" {ALIKE_MARK}" * self.prompts_alike
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Leaderboard:
     """The data is the embedded synthetic set: its scores say nothing about real generators."""
     rows: list[LeaderboardRow]
     incomplete: dict[str, str]
+    texts: TextFacts | None = None
+    """How far apart the encoder sees the prompts; None: it was not measured."""
     threshold: float = 1.0
     """Group threshold of the folds."""
     blend: DistanceScores | None = None
@@ -54,6 +61,7 @@ class Leaderboard:
             "synthetic": self.synthetic,
             "rows": [row.model_dump(mode="json") for row in self.rows],
             "incomplete": self.incomplete,
+            "texts": None if self.texts is None else self.texts.model_dump(mode="json"),
             "blend": None if self.blend is None else self.blend.model_dump(mode="json"),
         }
 
@@ -61,7 +69,7 @@ class Leaderboard:
         """Lay the leaderboard out, with what a reader should know."""
         rows = [
             [
-                row.plugin + " *" * row.out_of_domain + " †" * row.imported,
+                row.plugin + row.marks,
                 shown(row.score),
                 span(row.ci_low, row.ci_high),
                 "" if row.behind_leader is None else "≈ " * row.tied_with_leader + shown(row.behind_leader.mean),
@@ -96,8 +104,8 @@ class Leaderboard:
 
     @property
     def doubts(self) -> list[str]:
-        """What a reader of the intervals should know of the groups, in sentences."""
-        return doubts(self.rows)
+        """What a reader of scores and intervals should know of the groups and the prompts, in sentences."""
+        return doubts(self.rows, self.texts)
 
     def __str__(self) -> str:
         return "\n\n".join(table.text() for table in (self.table(), *self.distance_tables()))
@@ -154,6 +162,7 @@ def leaderboard(
         document.dataset.synthetic,
         rows,
         incomplete,
+        document.folds.texts,
         document.folds.threshold,
         None if distances is None or blend is None else distances.scores(blend),
     )
@@ -174,6 +183,7 @@ def _row(
     distances: Distances | None,
 ) -> LeaderboardRow:
     interval, sizes = group_interval(cosines, run.rows.group), GroupSizes.of(run.rows.group)
+    texts = run.document.folds.texts
     by_distance = DistanceScores() if distances is None else distances.scores(cosines)
     seconds = sum(record.predict_seconds_cold for record in records)
     return LeaderboardRow(
@@ -191,6 +201,7 @@ def _row(
         trainable_parameters=records[0].trainable_parameters,
         total_parameters=records[0].total_parameters,
         out_of_domain=member.out_of_domain,
+        prompts_alike=texts is not None and texts.alike,
         slices=slice_means(cosines, run.rows.sources),
         imported=member.imported,
         by_distance=by_distance.by_distance,
