@@ -135,7 +135,7 @@ def print_leaderboard(board: Leaderboard) -> None:
     repeated = any(row.repeats is not None for row in board.rows)
     rows = [
         [
-            row.plugin + " *" * row.out_of_domain + " †" * row.imported,
+            row.plugin + row.marks,
             figure(row.score),
             span(row.ci_low, row.ci_high),
             _behind(row),

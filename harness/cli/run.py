@@ -73,6 +73,8 @@ def run(**given: Any) -> None:
     board = result.run.leaderboard(by_distance=False)
     if json:
         print_json({"run_dir": str(result.run.path), **result.counts, **board.document()})
+        for doubt in board.doubts:  # the table has them below it
+            note(doubt)
     else:
         print_leaderboard(board)
     for text in result.notes:

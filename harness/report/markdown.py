@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.scoring.distance_tables import distance_tables
-from harness.scoring.groups import counted, doubts
+from harness.scoring.groups import ALIKE_MARK, counted, doubts
 from harness.store.published import PublishedBlend, PublishedCommands, PublishedDocument, PublishedRow
 
 MOST_SOURCES = 6
@@ -64,7 +64,7 @@ def _about(document: PublishedDocument) -> str:
 
 def _warnings(document: PublishedDocument) -> list[str]:
     found = [_SYNTHETIC] if document.dataset.synthetic else []
-    found += [f"{doubt[0].upper()}{doubt[1:]}." for doubt in doubts(document.rows)]
+    found += [f"{doubt[0].upper()}{doubt[1:]}." for doubt in doubts(document.rows, document.dataset.texts)]
     return found + ([_OUT_OF_DOMAIN] if any(row.out_of_domain for row in document.rows) else [])
 
 
@@ -80,7 +80,7 @@ def _members(document: PublishedDocument) -> str:
 def _member(row: PublishedRow, sources: Sequence[str]) -> list[str]:
     name = f"`{row.plugin}`" if row.plugin == row.predictor else f"`{row.plugin}` ({row.predictor})"
     return [
-        f"{name} \\*" if row.out_of_domain else name,
+        name + " \\*" * row.out_of_domain + f" {ALIKE_MARK}" * row.prompts_alike,
         _figure(row.score),
         _interval(row.ci_low, row.ci_high),
         _behind(row),

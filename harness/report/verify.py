@@ -38,8 +38,8 @@ SAME_OPTIMUM = 1e-9
 Verdict = Literal["same", "differs"]
 
 _TIMED = {"fit_seconds", "images_per_second"}
-_PLACES = {"name", "layout"}
-"""Follow from where and how the data lies; its fingerprint says what it is."""
+_UNCOMPARED: Mapping[str, Any] = {"name": True, "layout": True, "texts": {"notes"}}
+"""The first two follow from where and how the data lies, and its fingerprint says what it is; the last are words."""
 _NAMES = {"plugin", "distribution", "method"}
 _BITWISE = {"predictions_sha256", "starts", "starts_agreeing", "order"}
 """Compared only where nothing may differ: they jump where a score moves in its last bits."""
@@ -222,7 +222,7 @@ def _of_head(document: PublishedDocument, found: Figures, tolerance: float) -> I
     for part, published, again in (
         (
             "dataset",
-            document.dataset.model_dump(mode="json", exclude=_PLACES, exclude_unset=True),
+            document.dataset.model_dump(mode="json", exclude=dict(_UNCOMPARED), exclude_unset=True),
             found.dataset.model_dump(mode="json"),
         ),
         ("folds", document.folds.model_dump(mode="json"), found.folds.model_dump(mode="json")),

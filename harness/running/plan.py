@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from harness.data.copies import link_copies
 from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD, Folds, make_folds, refuse_starved, threshold_table
 from harness.data.groups import pictures_of
+from harness.data.likeness import text_likeness
 from harness.data.opening import open_dataset
 from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
@@ -29,7 +30,7 @@ from harness.running.place import find_run, fold_identity, refuse_other_folds, r
 from harness.running.task import Task, task_key
 from harness.store.config import RunConfig
 from harness.store.run import RunFolder
-from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member, PictureFacts
+from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member, PictureFacts, TextFacts
 from harness.store.sharing import find_task
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def plan_run(
         say(f"{dataset.name}: embedding the prompts of {len(dataset)} rows")
         targets = row_targets(dataset.texts, encoder)
         folds = _new_folds(config, dataset, targets, say)
-        facts = _fold_facts(identity, folds, dataset, targets)
+        facts = _fold_facts(identity, folds, dataset, targets, _text_facts(dataset, targets, encoder))
     return _planned(Inputs(config, manager, run, dataset, test, folds, targets), chosen, facts, request)
 
 
@@ -150,7 +151,7 @@ def plan_repeats(plan: Plan, say: Say = lambda text: None) -> list[Plan]:
         else:
             dataset = _with_copies(config, inputs.dataset, say) if plan.run.exists else inputs.dataset
             folds = _new_folds(config, dataset, inputs.targets, say)
-            told = _fold_facts(identity, folds, dataset, inputs.targets)
+            told = _fold_facts(identity, folds, dataset, inputs.targets, facts.texts)
         if told.fold_hash in seen:
             raise InputError(
                 f"--repeats {inputs.config.repeats}: the folds of seed {seed} are those of seed {seen[told.fold_hash]} "
@@ -203,7 +204,14 @@ def _new_folds(config: RunConfig, dataset: Dataset, targets: NDArray[np.float32]
     return folds
 
 
-def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset, targets: NDArray[np.float32]) -> FoldFacts:
+def _text_facts(dataset: Dataset, targets: NDArray[np.float32], encoder: PromptEncoder) -> TextFacts:
+    likeness = text_likeness(dataset, targets, encoder)
+    return TextFacts(**asdict(likeness), alike=likeness.alike, notes=likeness.notes())
+
+
+def _fold_facts(
+    identity: FoldIdentity, folds: Folds, dataset: Dataset, targets: NDArray[np.float32], texts: TextFacts | None
+) -> FoldFacts:
     pictures = pictures_of(dataset, targets)
     return FoldFacts(
         **identity.model_dump(),
@@ -215,6 +223,7 @@ def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset, targets:
             blank=pictures.blank,
             blank_rows=pictures.blank_rows,
         ),
+        texts=texts,
         crossed=folds.crossed,
         held_out=[len(folds.held_rows(f)) for f in range(folds.n_folds)],
         purged=[folds.purged(f) for f in range(folds.n_folds)],

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.store.published import ScoredMember
+    from harness.store.schema import TextFacts
 
 FEW = 20.0
 """Effective groups below which an interval may be too narrow."""
+ALIKE_MARK = "‡"
+"""Stands behind members whose scores say little, because the encoder hardly tells the prompts apart."""
 LARGE = 0.2
 """Share of the rows in one group above which it may be, too."""
 
@@ -64,12 +67,21 @@ class GroupSizes:
         ]
 
 
-def doubts(rows: Sequence[ScoredMember]) -> list[str]:
-    """Say what a reader of the intervals of members should know: all are scored on the same groups."""
+def doubts(rows: Sequence[ScoredMember], texts: TextFacts | None) -> list[str]:
+    """Say what a reader of members' scores and intervals should know: all are scored on the same groups and prompts.
+
+    Parameters
+    ----------
+    rows
+        The members.
+    texts
+        How far apart the encoder sees the prompts; None: it was not measured.
+    """
+    notes = []
     for row in rows[:1]:
         if row.effective_groups is not None and row.largest_group is not None:
-            return GroupSizes(row.groups, row.effective_groups, row.largest_group).notes()
-    return []
+            notes += GroupSizes(row.groups, row.effective_groups, row.largest_group).notes()
+    return notes + ([] if texts is None else [f"{ALIKE_MARK} {text}" for text in texts.notes])
 
 
 def counted(groups: int, effective: float | None) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 from harness.scoring.cosine import group_interval, row_cosines, slice_means
 from harness.scoring.distance import Distances, Overlap
 from harness.scoring.distance_tables import distance_tables
-from harness.scoring.groups import GroupSizes, counted, doubts
+from harness.scoring.groups import ALIKE_MARK, GroupSizes, counted, doubts
 from harness.scoring.repeats import averaged_sums, fold_models, repeat_facts
 from harness.scoring.tables import Table, shown, span
 from harness.store.published import DistanceScores, ScoredMember
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.store.run import RunFolder
-    from harness.store.schema import Member, TaskRecord
+    from harness.store.schema import Member, TaskRecord, TextFacts
 
 
 class LeaderboardRow(ScoredMember):
@@ -30,6 +30,11 @@ class LeaderboardRow(ScoredMember):
 
     imported: bool = Field(False, description="Its predictions were made elsewhere: no leak could be checked.")
     repeats: RepeatFacts | None = Field(None, description="What repeats told; null where it has none.")
+
+    @property
+    def marks(self) -> str:
+        """What stands behind its name; the notes of a table say what each mark means."""
+        return " *" * self.out_of_domain + " †" * self.imported + f" {ALIKE_MARK}" * self.prompts_alike
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Leaderboard:
     """The data is the embedded synthetic set: its scores say nothing about real generators."""
     rows: list[LeaderboardRow]
     incomplete: dict[str, str]
+    texts: TextFacts | None = None
+    """How far apart the encoder sees the prompts; None: it was not measured."""
     threshold: float = 1.0
     """Group threshold of the folds."""
     blend: DistanceScores | None = None
@@ -57,6 +64,7 @@ class Leaderboard:
             "synthetic": self.synthetic,
             "rows": [row.model_dump(mode="json") for row in self.rows],
             "incomplete": self.incomplete,
+            "texts": None if self.texts is None else self.texts.model_dump(mode="json"),
             "blend": None if self.blend is None else self.blend.model_dump(mode="json"),
         }
 
@@ -65,7 +73,7 @@ class Leaderboard:
         repeated = any(row.repeats is not None for row in self.rows)
         rows = [
             [
-                row.plugin + " *" * row.out_of_domain + " †" * row.imported,
+                row.plugin + row.marks,
                 shown(row.score),
                 span(row.ci_low, row.ci_high),
                 "" if row.behind_leader is None else "≈ " * row.tied_with_leader + shown(row.behind_leader.mean),
@@ -114,8 +122,8 @@ class Leaderboard:
 
     @property
     def doubts(self) -> list[str]:
-        """What a reader of the intervals should know of the groups, in sentences."""
-        return doubts(self.rows)
+        """What a reader of scores and intervals should know of the groups and the prompts, in sentences."""
+        return doubts(self.rows, self.texts)
 
     def __str__(self) -> str:
         return "\n\n".join(table.text() for table in (self.table(), *self.distance_tables()))
@@ -172,6 +180,7 @@ def leaderboard(
         document.dataset.synthetic,
         rows,
         incomplete,
+        document.folds.texts,
         document.folds.threshold,
         None if distances is None or blend is None else distances.scores(blend),
     )
@@ -192,6 +201,7 @@ def _row(
     distances: Distances | None,
 ) -> LeaderboardRow:
     interval, sizes = group_interval(cosines, run.rows.group), GroupSizes.of(run.rows.group)
+    texts = run.document.folds.texts
     by_distance = DistanceScores() if distances is None else distances.scores(cosines)
     seconds = sum(record.predict_seconds_cold for record in records)
     return LeaderboardRow(
@@ -209,6 +219,7 @@ def _row(
         trainable_parameters=records[0].trainable_parameters,
         total_parameters=records[0].total_parameters,
         out_of_domain=member.out_of_domain,
+        prompts_alike=texts is not None and texts.alike,
         slices=slice_means(cosines, run.rows.sources),
         imported=member.imported,
         repeats=_repeats(run, name),

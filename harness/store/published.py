@@ -19,6 +19,7 @@ from harness.store.schema import (
     MachineFacts,
     Part,
     RunDocument,
+    TextFacts,
     Weights,
 )
 
@@ -43,6 +44,7 @@ class PublishedDataset(Part):
     rows: int = Field(description="Number of rows.")
     groups: int = Field(description="Number of groups of rows that say nearly the same.")
     synthetic: bool = Field(description="Made on the spot: its scores mean nothing for real generators.")
+    texts: TextFacts | None = Field(None, description="How far apart the encoder sees the texts; null: not measured.")
 
 
 class PublishedFolds(Part):
@@ -111,6 +113,9 @@ class ScoredMember(Part):
         None, description="As many equal groups would tell as much: (sum s)^2 / sum s^2 of the sizes s."
     )
     largest_group: float | None = Field(None, description="Share of the rows that the largest group has.")
+    prompts_alike: bool = Field(
+        False, description="The prompt encoder hardly tells the prompts apart, so that this score says little."
+    )
     fit_seconds: float = Field(description="Training time of one fold, mean over the folds, from cold caches.")
     images_per_second: float = Field(description="Prediction rate of held-out images, from cold caches.")
     trainable_parameters: int = Field(description="Numbers that training may change, of one fold's model.")

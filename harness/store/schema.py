@@ -122,6 +122,22 @@ class PictureFacts(Part):
     blank_rows: int = Field(0, description="The rows that show those.", ge=0)
 
 
+class TextFacts(Part):
+    """How far apart the prompt encoder sees the texts."""
+
+    rows: int = Field(description="Rows with a text.", ge=0)
+    texts: int = Field(description="Distinct texts.", ge=0)
+    cosine: float | None = Field(description="Mean cosine between two distinct texts; null with one text.")
+    foreign: float = Field(description="Share of the distinct captions in a script that the encoder cannot read.")
+    foreign_cosine: float | None = Field(description="Mean cosine between two such texts; null with fewer than two.")
+    cut: float = Field(description="Share of the distinct captions that are longer than what the encoder reads.")
+    merged: float = Field(
+        description="Share of the texts that differ only in what is cut off or unknown to the encoder."
+    )
+    alike: bool = Field(description="The encoder hardly tells the texts apart, so that scores say little.")
+    notes: list[str] = Field(default_factory=list, description="That in words, with the reason and the mend.")
+
+
 class FoldIdentity(Part):
     """All that the folds of a run depend on: equal identity, equal folds."""
 
@@ -140,6 +156,7 @@ class FoldFacts(FoldIdentity):
     fold_hash: str = Field(description="Hash of the assignment: equal hash, equal folds.")
     groups: int = Field(description="Number of groups: rows that are linked, by text, picture or a group given.", ge=1)
     pictures: PictureFacts = Field(default_factory=PictureFacts, description="Rows that show one picture.")
+    texts: TextFacts | None = Field(None, description="How far apart the encoder sees the texts; null: not measured.")
     crossed: bool = Field(False, description="Sources are crossed with folds of groups.")
     held_out: list[int] = Field(description="Rows that each fold holds out.")
     purged: list[int] = Field(description="Rows that each fold must not train on besides, being too near.")
