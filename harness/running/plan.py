@@ -18,6 +18,7 @@ from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD, Folds, make_folds, refuse_starved, threshold_table
 from harness.data.groups import pictures_of
 from harness.data.opening import open_dataset
+from harness.data.pictures import shown_twice
 from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
 from harness.errors import InputError
@@ -29,13 +30,22 @@ from harness.running.place import find_run, fold_identity, request_hash
 from harness.running.task import Task, task_key
 from harness.store.config import RunConfig
 from harness.store.run import RunFolder
-from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member, PictureFacts
+from harness.store.schema import (
+    ALL_ROWS,
+    FoldFacts,
+    FoldIdentity,
+    Member,
+    OverlapFacts,
+    PictureFacts,
+    TestFacts,
+)
 from harness.store.sharing import find_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Say = Callable[[str], None]
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class Plan:
         Who takes part in this command, with the keys of their tasks.
     facts
         What ``run.json`` says of the folds.
+    test
+        What ``run.json`` says of the test set; None without one.
     request
         Hash of the command.
     todo
@@ -61,6 +73,7 @@ class Plan:
     inputs: Inputs
     members: list[Member]
     facts: FoldFacts
+    test: TestFacts | None
     request: str
     todo: list[Task]
     reused: list[Task]
@@ -128,7 +141,7 @@ def plan_run(
         facts = _fold_facts(identity, folds, dataset, targets)
     inputs = Inputs(config, manager, run, dataset, test, folds, targets)
     members = [_with_keys(member, inputs, facts) for member in chosen]
-    return Plan(inputs, members, facts, request, *_split_tasks(run, members, test))
+    return Plan(inputs, members, facts, _test_facts(test, dataset), request, *_split_tasks(run, members, test))
 
 
 def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> RunConfig:
@@ -179,6 +192,14 @@ def _fold_facts(identity: FoldIdentity, folds: Folds, dataset: Dataset, targets:
         purged_share=folds.purged_share,
         recall=folds.recall,
     )
+
+
+def _test_facts(test: Dataset | None, dataset: Dataset) -> TestFacts | None:
+    if test is None:
+        return None
+    pairs, rows = shown_twice(test, dataset)
+    overlap = OverlapFacts(images=len(pairs), rows=rows, examples=pairs[:_EXAMPLES])
+    return TestFacts(location=test.location, fingerprint=test.fingerprint, rows=len(test), overlap=overlap)
 
 
 # -- tasks ---------------------------------------------------------------------------------------

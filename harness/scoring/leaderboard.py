@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.store.run import RunFolder
-    from harness.store.schema import Member, TaskRecord
+    from harness.store.schema import Member, TaskRecord, TestFacts
 
 
 class LeaderboardRow(ScoredMember):
@@ -37,6 +37,8 @@ class Leaderboard:
     """The data is the embedded synthetic set: its scores say nothing about real generators."""
     rows: list[LeaderboardRow]
     incomplete: dict[str, str]
+    test: TestFacts | None = None
+    """The test set, which takes no part in the scores."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; ends of an interval that does not exist are null."""
@@ -47,6 +49,7 @@ class Leaderboard:
             "synthetic": self.synthetic,
             "rows": [row.model_dump(mode="json") for row in self.rows],
             "incomplete": self.incomplete,
+            "test": None if self.test is None else self.test.model_dump(mode="json"),
         }
 
     def table(self) -> Table:
@@ -68,6 +71,7 @@ class Leaderboard:
         }
         notes = [text for text, holds in told.items() if holds]
         notes += [f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items()]
+        notes += self.test_notes
         notes += self.doubts
         title = f"{self.dataset}: out-of-fold mean cosine, {self.counted}"
         return Table(title, ["member", "score", "95 % interval", "behind"], rows, notes)
@@ -78,6 +82,11 @@ class Leaderboard:
         if not self.rows:
             return "0 rows"
         return f"{self.rows[0].n} rows in {counted(self.rows[0].groups, self.rows[0].effective_groups)}"
+
+    @property
+    def test_notes(self) -> list[str]:
+        """What a reader should know of the test set, in sentences."""
+        return self.test.notes() if self.test is not None else []
 
     @property
     def doubts(self) -> list[str]:
@@ -117,6 +126,7 @@ def leaderboard(run: RunFolder) -> Leaderboard:
         document.dataset.synthetic,
         rows,
         incomplete,
+        document.test,
     )
 
 

@@ -74,6 +74,9 @@ class Blending:
                     f"{result.method}: these weights are not optimal to {OPTIMAL:g} (KKT residual "
                     f"{result.kkt_residual:.1e}); others might score a little better"
                 )
+        test = self.run.document.test
+        if test is not None and self.submission is not None:
+            notes += test.notes()
         return [*notes, *GroupSizes.of(self.run.folds.group).notes()]
 
     def documents(self) -> list[BlendDocument]:

@@ -121,6 +121,8 @@ def _notes(plan: Plan, summary: Summary, manager: PluginManager) -> list[str]:
         notes.append(f"purged from training, by fold: {', '.join(map(str, plan.facts.purged))} rows {why}")
     told = plan.facts.pictures
     notes += picture_notes(told.shared, told.rows, told.blank, told.blank_rows)
+    if plan.test is not None:
+        notes += plan.test.notes()
     if folds.recall < 1.0:
         notes.append(
             f"too many rows to compare all pairs: the search found {folds.recall:.1%} of the near prompts (measured), "
