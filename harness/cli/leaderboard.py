@@ -95,6 +95,8 @@ def leaderboard(
         print_json(board.document() | ({} if other is None else {"beside": other.document()}))
     else:
         print_leaderboard(board)
+        for text in board.test_notes:
+            note(text)
         print_distances(board)
         if other is not None:
             print_split_comparison(other)

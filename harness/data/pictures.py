@@ -58,6 +58,27 @@ def _pictures(count: int) -> str:
     return "1 picture is" if count == 1 else f"{count} pictures are"
 
 
+def shown_twice(test: Dataset, dataset: Dataset) -> tuple[list[tuple[str, str]], int]:
+    """Find the test images that a training row shows, too: equal bytes, by hashes that are known already.
+
+    Returns
+    -------
+    pairs
+        Id of each such test image, in order, with that of the first training row that shows it.
+    rows
+        Training rows that show any of them.
+    """
+    asked = set(test.digests)
+    first: dict[str, str] = {}
+    rows = 0
+    for digest, row_id in zip(dataset.digests, dataset.ids, strict=True):
+        if digest in asked:
+            rows += 1
+            first.setdefault(digest, row_id)
+    ids = zip(test.digests, test.ids, strict=True)
+    return [(test_id, first[digest]) for digest, test_id in ids if digest in first], rows
+
+
 def shared_pictures(dataset: Dataset, node: NDArray[np.int64], vectors: NDArray[np.float32]) -> SharedPictures:
     """Find the rows of a data set that show one picture.
 

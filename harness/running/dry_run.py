@@ -84,7 +84,7 @@ class DryRun:
     def document(self) -> dict[str, Any]:
         """Return the JSON document of ``harness run --dry-run``."""
         plan, inputs = self.plan, self.plan.inputs
-        dataset, test = inputs.dataset, inputs.test
+        dataset = inputs.dataset
         return {
             "dry_run": True,
             "run_dir": str(plan.run.path),
@@ -97,7 +97,7 @@ class DryRun:
                 "fingerprint": plan.facts.data_fingerprint,
                 "synthetic": dataset.synthetic,
             },
-            "test": None if test is None else {"location": test.location, "rows": len(test)},
+            "test": None if plan.test is None else plan.test.model_dump(mode="json"),
             "folds": {
                 "n_folds": inputs.folds.n_folds,
                 "split": plan.facts.split,

@@ -19,6 +19,7 @@ from harness.data.folds import DEFAULT_THRESHOLD, Folds, make_folds, refuse_star
 from harness.data.groups import pictures_of
 from harness.data.likeness import text_likeness
 from harness.data.opening import open_dataset
+from harness.data.pictures import shown_twice
 from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
 from harness.errors import InputError
@@ -30,13 +31,23 @@ from harness.running.place import find_run, fold_identity, refuse_other_folds, r
 from harness.running.task import Task, task_key
 from harness.store.config import RunConfig
 from harness.store.run import RunFolder
-from harness.store.schema import ALL_ROWS, FoldFacts, FoldIdentity, Member, PictureFacts, TextFacts
+from harness.store.schema import (
+    ALL_ROWS,
+    FoldFacts,
+    FoldIdentity,
+    Member,
+    OverlapFacts,
+    PictureFacts,
+    TestFacts,
+    TextFacts,
+)
 from harness.store.sharing import find_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Say = Callable[[str], None]
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,8 @@ class Plan:
         Who takes part in this command, with the keys of their tasks.
     facts
         What ``run.json`` says of the folds.
+    test
+        What ``run.json`` says of the test set; None without one.
     request
         Hash of the command.
     todo
@@ -62,6 +75,7 @@ class Plan:
     inputs: Inputs
     members: list[Member]
     facts: FoldFacts
+    test: TestFacts | None
     request: str
     todo: list[Task]
     reused: list[Task]
@@ -167,7 +181,9 @@ def plan_repeats(plan: Plan, say: Say = lambda text: None) -> list[Plan]:
 
 def _planned(inputs: Inputs, chosen: Sequence[Member], facts: FoldFacts, request: str) -> Plan:
     members = [_with_keys(member, inputs, facts) for member in chosen]
-    return Plan(inputs, members, facts, request, *_split_tasks(inputs.run, members, inputs.test))
+    test = inputs.test
+    told = _test_facts(test, inputs.dataset)
+    return Plan(inputs, members, facts, told, request, *_split_tasks(inputs.run, members, test))
 
 
 def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> RunConfig:
@@ -230,6 +246,14 @@ def _fold_facts(
         purged_share=folds.purged_share,
         recall=folds.recall,
     )
+
+
+def _test_facts(test: Dataset | None, dataset: Dataset) -> TestFacts | None:
+    if test is None:
+        return None
+    pairs, rows = shown_twice(test, dataset)
+    overlap = OverlapFacts(images=len(pairs), rows=rows, examples=pairs[:_EXAMPLES])
+    return TestFacts(location=test.location, fingerprint=test.fingerprint, rows=len(test), overlap=overlap)
 
 
 # -- tasks ---------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from harness.running.provenance import provenance
 from harness.running.task import Outcome, Task
 from harness.store.atomic import clear_leftovers
 from harness.store.run import RunFolder
-from harness.store.schema import DatasetFacts, FoldIdentity, RunDocument, TaskFailure, TestFacts
+from harness.store.schema import DatasetFacts, FoldIdentity, RunDocument, TaskFailure
 from harness.store.sharing import remember_task, take_task
 
 Listener = Callable[[RunEvent], None]
@@ -127,7 +127,7 @@ def _begin(plan: Plan) -> None:
             recommended_threshold=dataset.recommended_threshold,
         ),
         folds=plan.facts,
-        test=None if test is None else TestFacts(location=test.location, fingerprint=test.fingerprint, rows=len(test)),
+        test=plan.test,
         members={**(before.members if before else {}), **{member.name: member for member in plan.members}},
         config=inputs.config,
         request=plan.request,

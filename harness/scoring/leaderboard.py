@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.store.run import RunFolder
-    from harness.store.schema import Member, TaskRecord, TextFacts
+    from harness.store.schema import Member, TaskRecord, TestFacts, TextFacts
 
 
 class LeaderboardRow(ScoredMember):
@@ -54,6 +54,8 @@ class Leaderboard:
     """Group threshold of the folds."""
     blend: DistanceScores | None = None
     """The blend last learned, nested, by distance; None where there is none, or it was not asked for."""
+    test: TestFacts | None = None
+    """The test set, which takes no part in the scores."""
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document; ends of an interval that does not exist are null."""
@@ -66,6 +68,7 @@ class Leaderboard:
             "incomplete": self.incomplete,
             "texts": None if self.texts is None else self.texts.model_dump(mode="json"),
             "blend": None if self.blend is None else self.blend.model_dump(mode="json"),
+            "test": None if self.test is None else self.test.model_dump(mode="json"),
         }
 
     def table(self) -> Table:
@@ -89,7 +92,7 @@ class Leaderboard:
         }
         notes = [text for text, holds in told.items() if holds]
         notes += [f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items()]
-        notes += [*self.doubts, *self.repeat_notes]
+        notes += [*self.test_notes, *self.doubts, *self.repeat_notes]
         title = f"{self.dataset}: out-of-fold mean cosine, {self.counted}"
         return Table(title, ["member", "score", "95 % interval", "behind", *["averaged"] * repeated], rows, notes)
 
@@ -119,6 +122,11 @@ class Leaderboard:
             f"{', '.join(map(str, most.seeds))}; averaged: what the mean of as many fold models as a submission takes "
             "would score on rows none of them saw (estimated)"
         ]
+
+    @property
+    def test_notes(self) -> list[str]:
+        """What a reader should know of the test set, in sentences."""
+        return self.test.notes() if self.test is not None else []
 
     @property
     def doubts(self) -> list[str]:
@@ -183,6 +191,7 @@ def leaderboard(
         document.folds.texts,
         document.folds.threshold,
         None if distances is None or blend is None else distances.scores(blend),
+        document.test,
     )
 
 

@@ -164,6 +164,28 @@ class FoldFacts(FoldIdentity):
     recall: float = Field(1.0, description="Share of the near prompts that were found; 1.0 where all were compared.")
 
 
+class OverlapFacts(Part):
+    """Test images that are training images, too: equal files."""
+
+    images: int = Field(0, description="Test images that a training row shows.", ge=0)
+    rows: int = Field(0, description="Training rows that show them.", ge=0)
+    examples: list[tuple[str, str]] = Field(
+        default_factory=list, description="Some of them: id of the test image, id of a training row."
+    )
+
+    def notes(self, of: int) -> list[str]:
+        """Say what a user should know, in sentences; ``of`` is the number of test images."""
+        if not self.images:
+            return []
+        named = ", ".join(f"'{test}' = '{row}'" for test, row in self.examples)
+        more = ", …" if self.images > len(self.examples) else ""
+        return [
+            f"{self.images} of {of} test images are training images, too ({named}{more}): models repeat the prompts "
+            "they learned of these, so predictions of them are better than any score here says; for an honest test "
+            "set take them out of one of the two"
+        ]
+
+
 class TestFacts(Part):
     """The test set of a run."""
 
@@ -172,6 +194,11 @@ class TestFacts(Part):
     location: str = Field(description="Where it was read from.")
     fingerprint: str = Field(description="Hash of its content; part of the names of its predictions' files.")
     rows: int = Field(description="Number of images.", ge=0)
+    overlap: OverlapFacts = Field(default_factory=OverlapFacts, description="Images that training rows show, too.")
+
+    def notes(self) -> list[str]:
+        """Say what a user should know of the test set, in sentences."""
+        return self.overlap.notes(self.rows)
 
 
 class MachineFacts(Part):

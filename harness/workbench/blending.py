@@ -76,6 +76,9 @@ class Blending:
                     f"{result.kkt_residual:.1e}); others might score a little better"
                 )
         notes += self._repeat_notes()
+        test = self.run.document.test
+        if test is not None and self.submission is not None:
+            notes += test.notes()
         return [*notes, *GroupSizes.of(self.run.folds.group).notes()]
 
     def _repeat_notes(self) -> list[str]:

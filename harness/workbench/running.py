@@ -131,6 +131,8 @@ def _notes(plan: Plan, repeats: Sequence[Plan], summary: Summary, manager: Plugi
         notes.append(f"repeated on the folds of the seeds {seeds}: {path}/repeats/")
     told = plan.facts.pictures
     notes += picture_notes(told.shared, told.rows, told.blank, told.blank_rows)
+    if plan.test is not None:
+        notes += plan.test.notes()
     if folds.recall < 1.0:
         notes.append(
             f"too many rows to compare all pairs: the search found {folds.recall:.1%} of the near prompts (measured), "
