@@ -11,13 +11,12 @@ from pydantic import Field, field_serializer
 
 from harness.errors import InputError
 from harness.store.config import RunConfig, Split
+from harness.store.document import Document, Part
 from harness.store.schema import (
     BestSingle,
     BlendFacts,
-    Document,
     IntervalFacts,
     MachineFacts,
-    Part,
     RunDocument,
     TextFacts,
     Weights,

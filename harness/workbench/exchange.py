@@ -18,8 +18,9 @@ from pydantic import Field
 
 from harness.errors import InputError
 from harness.store.atomic import new_folder, write_file
+from harness.store.document import Document
 from harness.store.run import LOCK, RUNS_FOLDER, RunFolder, all_runs
-from harness.store.schema import Document, RunDocument
+from harness.store.schema import RunDocument
 
 _MANIFEST = "export.json"
 

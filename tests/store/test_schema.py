@@ -9,8 +9,9 @@ import pytest
 
 from harness.errors import InputError
 from harness.store import schema
+from harness.store.document import Document, Part
 from harness.store.run import RunFolder
-from harness.store.schema import Document, Part, RunDocument, TaskFailure, TaskRecord, TaskRows
+from harness.store.schema import RunDocument, TaskFailure, TaskRecord, TaskRows
 
 README = Path(schema.__file__).with_name("README.md")
 MODELS = [
