@@ -88,9 +88,9 @@ def leaderboard(
     from harness.workbench.publishing import publish_run
 
     run = RunFolder(run_dir) if run_dir else newest_run()
-    written = publish_run(run, publish) if publish is not None else None
     board = judge(run, overlap=None if overlap is None else _shares(overlap))
     other = compare_splits(run, RunFolder(beside)) if beside is not None else None
+    written = publish_run(run, publish) if publish is not None else None
     if json:
         print_json(board.document() | ({} if other is None else {"beside": other.document()}))
     else:

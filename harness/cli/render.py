@@ -115,21 +115,10 @@ def _behind(row: LeaderboardRow) -> str:
     return f"{TIED} {figure(row.behind_leader.mean)}" if row.tied_with_leader else figure(row.behind_leader.mean)
 
 
-REPEATED = ["over seeds", "averaged"]
-"""The columns that repeats bring."""
-
-
-def _repeated(row: LeaderboardRow) -> list[str]:
-    """Write what repeats told of a member."""
-    told = row.repeats
-    if told is None:
-        return ["-", "-"]
-    mean = sum(told.scores) / len(told.scores)
-    return [f"{figure(mean)} ± {figure(told.sd)}", f"{figure(told.average.mean)} ({told.models})"]
-
-
 def print_leaderboard(board: Leaderboard) -> None:
     """Print a leaderboard with its slices, and what could not be ranked."""
+    from harness.scoring.leaderboard import REPEATED
+
     sources = sorted({source for row in board.rows for source in row.slices})
     shown = sources if len(sources) <= 6 else []
     repeated = any(row.repeats is not None for row in board.rows)
@@ -139,7 +128,7 @@ def print_leaderboard(board: Leaderboard) -> None:
             figure(row.score),
             span(row.ci_low, row.ci_high),
             _behind(row),
-            *(_repeated(row) if repeated else []),
+            *(row.repeats_shown if repeated else []),
             *(figure(row.slices[source]) for source in shown),
             f"{row.fit_seconds:.1f}",
             "-" if row.imported else amount(row.images_per_second),

@@ -65,7 +65,8 @@ def open_clip_name(name: str) -> str:
     computes, trained = ("QuickGELU", "GELU") if _quick(config) else ("GELU", "QuickGELU")
     raise InputError(
         f"{name}: open_clip's {model} computes {computes}, and lists '{tag}' as trained with {trained}, "
-        f"so that one of the two is wrong; take the folder, whose own configuration says which: {fetch}, then name DIR"
+        f"so that one of the two is wrong; take the folder, whose own configuration says which: {fetch}, "
+        "then name it (in a backbone, as open_clip:DIR)"
     )
 
 

@@ -57,7 +57,7 @@ def _state(text: str) -> tuple[Any, ...]:
     """Return what changes whenever a file that a text names is written."""
     found: list[Any] = []
     for path in map(Path, named_paths(text)):
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        for file in filter(Path.is_file, sorted(path.rglob("*")) if path.is_dir() else [path]):
             status = file.stat()
             found.append((str(file), status.st_size, status.st_mtime_ns, status.st_ino))
     return tuple(found)

@@ -48,6 +48,11 @@ class RunPart(RunFolder):
         self._names = names
 
     @property
+    def repeats(self) -> list[RunFolder]:
+        """None: what is published is of one set of folds."""
+        return []
+
+    @property
     def document(self) -> RunDocument:
         """The content of ``run.json``, without the other members."""
         document = self._run.document

@@ -80,10 +80,14 @@ def _beyond_preset(member: Member, cls: type[Predictor] | None, preset: str) -> 
     if cls is None or cls.version != member.version:
         return dict(member.config)
     try:
-        start = cls.Config.model_validate(dict(cls.presets.get(preset, {}))).model_dump(mode="json")
+        own = dict(cls.presets.get(preset, {}))
+        start = cls.Config.model_validate(own).model_dump(mode="json")
+        told = {key: value for key, value in member.config.items() if key not in start or start[key] != value}
+        # A default may follow from another option: what comes out otherwise has to be said as well.
+        again = cls.Config.model_validate({**own, **told}).model_dump(mode="json")
     except ValidationError:  # an option without a default: nothing can be left out
         return dict(member.config)
-    return {key: value for key, value in member.config.items() if key not in start or start[key] != value}
+    return {key: value for key, value in member.config.items() if key in told or again.get(key) != value}
 
 
 def _plugin_files(asked: Sequence[str], members: Sequence[Member]) -> list[str]:

@@ -156,7 +156,8 @@ class _Tasks:
             worker.send(self._open)
             self._hired.add(worker)
         for worker in self._group.workers:
-            if worker in self._ready and worker not in self._at_work and self._waiting:
+            # One that was kept and is not needed may still have the inputs of the run before open.
+            if worker in self._hired and worker in self._ready and worker not in self._at_work and self._waiting:
                 task = self._waiting.popleft()
                 self._at_work[worker] = task, self._started(task)
                 output = self._inputs.run.output_file(task.member.name, task.fold).absolute()

@@ -37,11 +37,12 @@ def local_files(cls: type[Predictor], config: BaseModel) -> dict[str, str]:
     for key, field in type(config).model_fields.items():
         if BY_NAME in field.metadata or get_origin(field.annotation) is Literal:
             continue
-        own = {_TINY, field.default, *(str(preset.get(key)) for preset in cls.presets.values())}
+        named = (field.default, *(preset.get(key) for preset in cls.presets.values()))
+        own = {_TINY, *(text for value in named for text in _texts(value))}
         for text in _texts(getattr(config, key)):
             if text in own and text == Path(text).name:
                 continue
-            found |= {named: content_hash(Path(named)) for named in named_paths(text) if named not in found}
+            found |= {path: content_hash(Path(path)) for path in named_paths(text) if path not in found}
     return found
 
 

@@ -154,8 +154,11 @@ def plan_repeats(plan: Plan, say: Say = lambda text: None) -> list[Plan]:
         other folds.
     """
     inputs, facts = plan.inputs, plan.facts
+    last = facts.seed + inputs.config.repeats - 1
+    if last >= 2**31:
+        raise InputError(f"--repeats {inputs.config.repeats}: it would take seeds up to {last}; give a smaller --seed")
     seen, plans = {facts.fold_hash: facts.seed}, []
-    for seed in range(facts.seed + 1, facts.seed + inputs.config.repeats):
+    for seed in range(facts.seed + 1, last + 1):
         run = plan.run.repeat(seed)
         config = inputs.config.model_copy(update={"seed": seed, "repeats": 1, "run_dir": str(run.path)})
         identity = FoldIdentity(**facts.model_dump() | {"seed": seed})

@@ -79,9 +79,11 @@ class Distances:
         Those of the last bin are ``OVERLAPS``, and the other rows lie in the other bins as they do here; then comes
         ``overlap``.
         """
-        if self.overlap is not None and isinstance(self.overlap, Sequence):
-            return [*map(self._with_last, OVERLAPS), list(map(float, self.overlap))]
-        return [self._with_last(share) for share in (*OVERLAPS, *(() if self.overlap is None else (self.overlap,)))]
+        told: list[list[float] | None] = [self._with_last(share) for share in OVERLAPS]
+        if self.overlap is not None:
+            shares = _listed(self.overlap)
+            told.append(shares if len(shares) == BINS else self._with_last(shares[0]))
+        return told
 
     def _with_last(self, share: float) -> list[float] | None:
         others = self.counts[:-1]
@@ -160,10 +162,14 @@ class Distances:
         return group_interval(score + weight[b] * (values - means[b]), self.groups[seen])
 
 
+def _listed(overlap: Overlap) -> list[float]:
+    return np.asarray(overlap, dtype=np.float64).ravel().tolist()
+
+
 def _refuse_no_shares(overlap: Overlap | None) -> None:
     if overlap is None:
         return
-    shares = list(overlap) if isinstance(overlap, Sequence) else [overlap]
+    shares = _listed(overlap)
     if len(shares) not in (1, BINS) or not all(0.0 <= share <= 1.0 for share in shares):
         raise InputError(
             f"overlap {', '.join(f'{share:g}' for share in shares)}: give the share, from 0 to 1, of test prompts with "

@@ -90,9 +90,9 @@ def _named(k: int) -> str:
 
 
 def _overlap_notes(overlaps: Sequence[OverlapScore]) -> list[str]:
-    notes = ["the other prompts lie as far from the training prompts as they do here"]
+    notes = ["by share: the other prompts lie as far from the training prompts as they do here"]
     if any(one.score is None for one in overlaps):
-        notes.append(f"{NONE}: no row here lies as near as a part of that test set, so that its score cannot be told")
+        notes.append(f"{NONE}: no row here lies as near or as far as a part of that test set: its score is not known")
     return notes
 
 

@@ -12,7 +12,7 @@ from harness.scoring.cosine import group_interval, row_cosines, slice_means
 from harness.scoring.distance import Distances, Overlap
 from harness.scoring.distance_tables import distance_tables
 from harness.scoring.groups import ALIKE_MARK, GroupSizes, counted, doubts
-from harness.scoring.repeats import averaged_sums, fold_models, repeat_facts
+from harness.scoring.repeats import averaged_sums, repeat_facts
 from harness.scoring.tables import Table, shown, span
 from harness.store.published import DistanceScores, ScoredMember
 from harness.store.run import BLEND
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from harness.store.schema import Member, TaskRecord, TestFacts, TextFacts
 
 
+REPEATED = ["over seeds", "averaged"]
+"""The columns that repeats bring."""
+
+
 class LeaderboardRow(ScoredMember):
     """One member of a leaderboard."""
 
@@ -35,6 +39,15 @@ class LeaderboardRow(ScoredMember):
     def marks(self) -> str:
         """What stands behind its name; the notes of a table say what each mark means."""
         return " *" * self.out_of_domain + " †" * self.imported + f" {ALIKE_MARK}" * self.prompts_alike
+
+    @property
+    def repeats_shown(self) -> list[str]:
+        """What the columns ``REPEATED`` say of it."""
+        if self.repeats is None:
+            return ["-", "-"]
+        mean = sum(self.repeats.scores) / len(self.repeats.scores)
+        average = f"{shown(self.repeats.average.mean)} ({self.repeats.models})"
+        return [f"{shown(mean)} ± {shown(self.repeats.sd)}", average]
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class Leaderboard:
                 shown(row.score),
                 span(row.ci_low, row.ci_high),
                 "" if row.behind_leader is None else "≈ " * row.tied_with_leader + shown(row.behind_leader.mean),
-                *([shown(None if row.repeats is None else row.repeats.average.mean)] if repeated else []),
+                *(row.repeats_shown if repeated else []),
             ]
             for row in self.rows
         ]
@@ -94,7 +107,7 @@ class Leaderboard:
         notes += [f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items()]
         notes += [*self.test_notes, *self.doubts, *self.repeat_notes]
         title = f"{self.dataset}: out-of-fold mean cosine, {self.counted}"
-        return Table(title, ["member", "score", "95 % interval", "behind", *["averaged"] * repeated], rows, notes)
+        return Table(title, ["member", "score", "95 % interval", "behind", *REPEATED * repeated], rows, notes)
 
     def distance_tables(self) -> list[Table]:
         """Lay the scores by distance out, and what they make of other test sets; none where that was not asked for."""
@@ -242,6 +255,6 @@ def _repeats(run: RunFolder, name: str) -> RepeatFacts | None:
     runs = run.repeats_of([name])
     if len(runs) < 2:
         return None
-    models = fold_models(runs, name)
+    models = run.submitted_models(name)
     scores = [row_cosines(one.predictions(one.members[name]), one.targets).mean() for one in runs]
     return repeat_facts(runs, scores, models, averaged_sums(runs, [name], [models])[0][:, 0])

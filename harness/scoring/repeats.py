@@ -30,11 +30,6 @@ _CHUNK_NUMBERS = 4_000_000  # predictions held at a time: 32 MB
 _SMALLEST = 1e-12
 
 
-def fold_models(runs: Sequence[RunFolder], name: str) -> int:
-    """Return how many models of a member a submission averages."""
-    return sum(len(run.members[name].keys) for run in runs)
-
-
 def averaged_sums(
     runs: Sequence[RunFolder], names: Sequence[str], models: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

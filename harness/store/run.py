@@ -72,6 +72,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._repeats: tuple[list[tuple[Path, int]], list[RunFolder]] = [], []
 
     @property
     def exists(self) -> bool:
@@ -294,12 +295,21 @@ class RunFolder:
         InputError
             If one is of other rows: something was copied into the folder.
         """
-        found = [RunFolder(path.parent) for path in (self.path / "repeats").glob("seed-*/run.json")]
-        found.sort(key=lambda run: run.document.folds.seed)
-        for other in found:
-            if other.rows.ids != self.rows.ids:
-                raise InputError(f"{other.path}: it is of other rows than {self.path}; remove it and run again")
-        return found
+        files = sorted((self.path / "repeats").glob("seed-*/run.json"))
+        state = [(file, file.stat().st_mtime_ns) for file in files]
+        if state != self._repeats[0]:
+            found = sorted(map(RunFolder, (file.parent for file in files)), key=lambda run: run.document.folds.seed)
+            for other in found:
+                try:
+                    same = other.rows.ids == self.rows.ids
+                except (OSError, ValueError, KeyError, StopIteration) as error:
+                    raise InputError(
+                        f"{other.path / 'rows.csv'}: it cannot be read ({error}); remove {other.path} and run again"
+                    ) from error
+                if not same:
+                    raise InputError(f"{other.path}: it is of other rows than {self.path}; remove it and run again")
+            self._repeats = state, found
+        return self._repeats[1]
 
     def repeats_of(self, names: Sequence[str]) -> list[RunFolder]:
         """Return this run and its repeats in which some members, with the options they have here, are finished."""
@@ -309,7 +319,7 @@ class RunFolder:
     def has_finished(self, member: Member) -> bool:
         """Whether a member like this one, of another run, has a prediction for every row here."""
         mine = self.members.get(member.name)
-        told = {"predictor", "version", "config", "code", "imported"}
+        told = {"predictor", "version", "config", "files", "code", "imported"}
         if mine is None or mine.model_dump(include=told) != member.model_dump(include=told):
             return False
         return all(self.task_folder(mine.name, fold, key).is_dir() for fold, key in mine.keys.items())
@@ -360,11 +370,25 @@ class RunFolder:
                     f"{self.path}: member '{member.name}' has not predicted the test set; run `harness run` again"
                 )
             files.append(path)
+        return [*files, *self._test_files_of_repeats(member, fingerprint)]
+
+    def _test_files_of_repeats(self, member: Member, fingerprint: str) -> list[Path]:
+        files: list[Path] = []
         for other in self.repeats_of([member.name])[1:]:
             keys = other.members[member.name].keys
             more = [other.test_file(member.name, fold, key, fingerprint) for fold, key in keys.items()]
             files += more if all(path.is_file() for path in more) else []
         return files
+
+    def submitted_models(self, name: str) -> int:
+        """Return how many models of a member a submission averages.
+
+        With a test set, that is those of the repeats that have predicted it; without, those of all repeats.
+        """
+        member, test = self.members[name], self.document.test
+        if test is None:
+            return sum(len(run.members[name].keys) for run in self.repeats_of([name]))
+        return len(member.keys) + len(self._test_files_of_repeats(member, test.fingerprint))
 
     def test_predictions(self, member: Member, fingerprint: str) -> NDArray[np.float32]:
         """Return the mean of the fold models' unit predictions of the test set, shape (m, 384), float32.

@@ -112,11 +112,13 @@ class TestFacts(Part):
     location: str = Field(description="Where it was read from.")
     fingerprint: str = Field(description="Hash of its content; part of the names of its predictions' files.")
     rows: int = Field(description="Number of images.", ge=0)
-    overlap: OverlapFacts = Field(default_factory=OverlapFacts, description="Images that training rows show, too.")
+    overlap: OverlapFacts | None = Field(
+        None, description="Images that training rows show, too; null in a run that did not look."
+    )
 
     def notes(self) -> list[str]:
         """Say what a user should know of the test set, in sentences."""
-        return self.overlap.notes(self.rows)
+        return [] if self.overlap is None else self.overlap.notes(self.rows)
 
 
 class MachineFacts(Part):

@@ -86,8 +86,9 @@ class Blending:
         if self.chosen.repeats is not None:
             return []
         lone = [name for name in self.chosen.weights if len(self.run.repeats_of([name])) < 2]
-        if self.run.repeats and lone:
-            return [f"no estimate for the average of fold models: {', '.join(lone)} took no part in the repeats"]
+        if self.run.repeats:
+            why = f"{', '.join(lone)} took no part in the repeats" if lone else "no repeat has all of these members"
+            return [f"no estimate for the average of fold models: {why}"]
         if all(len(self.run.members[name].keys) < 2 for name in self.chosen.weights):
             return []  # there is one model of each
         return [
@@ -162,8 +163,8 @@ def blend_run(
     blending = Blending(
         run,
         [
-            replace(result, repeats=blend_repeats(run, blender, result))
-            for blender, result in zip(blenders, results, strict=True)
+            replace(result, repeats=told)
+            for result, told in zip(results, blend_repeats(run, blenders, results), strict=True)
         ],
         excluded=[name for name in run.members if name not in members],
     )

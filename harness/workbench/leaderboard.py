@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from harness.errors import InputError
 from harness.scoring.leaderboard import Leaderboard, leaderboard
 from harness.store.run import BLEND
 
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
 
 def judge(run: RunFolder, *, by_distance: bool = True, overlap: float | Sequence[float] | None = None) -> Leaderboard:
     """Score every member of a run, and by distance the blend last learned. See ``Run.leaderboard``."""
-    return leaderboard(run, by_distance=by_distance, overlap=overlap, blend=_blend(run) if by_distance else None)
+    blend, problem = None, ""
+    if by_distance:
+        try:
+            blend = _blend(run)
+        except InputError as error:  # that there is no blend takes no member's place
+            problem = str(error)
+    board = leaderboard(run, by_distance=by_distance, overlap=overlap, blend=blend)
+    return replace(board, incomplete={**board.incomplete, BLEND: problem}) if problem else board
 
 
 def _blend(run: RunFolder) -> NDArray[np.float64] | None:

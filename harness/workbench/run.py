@@ -213,7 +213,7 @@ class Run:
         return compare(a, b, self.path, self.manager.blender)
 
     def predict(self, images: Sequence[str | Path] | str | Path, *, device: str = "auto", top: int = 5) -> Predictions:
-        """Predict images with all fold models of all members, and with their blend.
+        """Predict images with all fold models of all members, and with their blend; repeats take no part.
 
         Parameters
         ----------

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.models import fetch_model
+from harness.models.loading import loaded_once
 from harness.plugin import InputError
 from harness_baselines.backbones import BATCH
 from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward
@@ -32,7 +32,7 @@ class BackboneSize:
     memory: int
 
 
-@lru_cache(maxsize=8)
+@loaded_once(maxsize=8)
 def backbone_size(name: str) -> BackboneSize | None:
     """Return the size of backbones without their weights; None where an architecture is on the hub too.
 

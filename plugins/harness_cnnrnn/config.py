@@ -123,9 +123,11 @@ class CnnRnnConfig(PredictorConfig):
     def _of_the_backbone(cls, given: Any) -> Any:
         """Fill in what is right for pretrained weights alone, whichever preset named others."""
         if isinstance(given, Mapping) and str(given.get("backbone", "")).startswith("timm:"):
-            rate = given.get("lr", cls.model_fields["lr"].default)
-            if isinstance(rate, float):
-                return {"lr_encoder": rate / 25, **given}
+            try:
+                rate = float(given.get("lr", cls.model_fields["lr"].default))  # YAML reads 1e-4 as a text
+            except (TypeError, ValueError):
+                return given  # the field itself says what is wrong with it
+            return {"lr_encoder": rate / 25, **given}
         return given
 
     @model_validator(mode="after")

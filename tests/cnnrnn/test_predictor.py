@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from harness.data import LazyImages, PromptEncoder
 from harness.errors import InputError, NotFittedError
 from harness.plugin import Context, ParameterCount, PluginManager
+from harness.running.config import parse_settings
 from harness.training import inner_split
 from tests.baselines.test_predictors import Swatch
 from tests.cnnrnn.captioners import COLOURS, SMALL, build, pictures, rows
@@ -323,3 +324,11 @@ def test_no_preset_says_of_one_backbone_what_is_right_for_another() -> None:
         assert of(preset, backbone="timm:x", lr_encoder=None).lr_encoder is None
         assert CnnRnnPredictor.Config.model_validate(pretrained.model_dump()) == pretrained
     assert build_encoder(of("reference", backbone="small"), pretrained=False).size == 64
+
+
+@pytest.mark.parametrize("said", ["0.0001", "1e-4", "1.0e-4"])
+def test_a_rate_as_it_is_written_on_the_command_line_slows_the_backbone(said: str) -> None:
+    """YAML reads 1e-4 as a text."""
+    options = parse_settings([f"cnnrnn.lr={said}", "cnnrnn.backbone=timm:resnet50"])["cnnrnn"]
+    config = CnnRnnPredictor.Config.model_validate(options)
+    assert config.lr_encoder == pytest.approx(1e-4 / 25)

@@ -224,3 +224,19 @@ def test_a_folder_is_found_among_backbones_that_are_joined(text: str, tmp_path: 
     folder = tmp_path / "vit"
     folder.mkdir()
     assert set(named_paths(text.format(folder))) == {str(folder)}
+
+
+def test_a_default_that_is_no_text_names_nothing(tmp_path: Path) -> None:
+    class Options(PredictorConfig):
+        words: list[str] = []
+        weights: Path = Path("none")
+        table: dict[str, float] = {"a": 1.0}
+
+    class Listing(Predictor):
+        name, version, Config = "listing", "1", Options
+        presets = {"tiny": {"words": ["tiny"]}, "reference": {}}
+
+    file = tmp_path / "words.txt"
+    file.write_text("a")
+    assert local_files(Listing, Options()) == {}
+    assert local_files(Listing, Options(words=[str(file)])) == {str(file): content_hash(file)}

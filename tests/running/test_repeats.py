@@ -96,6 +96,23 @@ def test_a_submission_is_the_mean_of_all_fold_models(repeated: RunFolder, harnes
         assert np.allclose(run.test_predictions(name), np.mean(fold_models, axis=0), atol=1e-6)
 
 
+def test_what_is_submitted_is_counted(repeated: RunFolder, kaggle: Path, harness: Harness) -> None:
+    """Repeats that have not predicted a test set take no part in its submission, nor in what is expected of that."""
+    for path in repeated.path.glob("repeats/seed-2/members/mean/fold-*/test-*.npy"):
+        path.unlink()
+    rows = {row["plugin"]: row for row in harness("leaderboard", "--run-dir", repeated.path, "--json").json["rows"]}
+    assert {name: row["repeats"]["models"] for name, row in rows.items()} == {"mean": 6, "slow": 9}
+    blended = harness("ensemble", "--run-dir", repeated.path, "--include", "mean")
+    assert "6 fold models of a member, as submitted" in blended.out
+    assert "each the mean of 6 fold models of a member" in blended.err
+
+
+def test_repeats_of_other_weights_are_others(repeated: RunFolder) -> None:
+    member = repeated.members["mean"]
+    assert repeated.repeat(1).has_finished(member)
+    assert not repeated.repeat(1).has_finished(member.model_copy(update={"files": {"weights.bin": "0" * 16}}))
+
+
 def test_the_blend_says_how_it_moves_and_what_its_average_can_expect(repeated: RunFolder, harness: Harness) -> None:
     document = harness("ensemble", "--optimize", "--run-dir", repeated.path, "--json").json
     told = document["repeats"]
@@ -155,6 +172,12 @@ def test_folds_that_cannot_be_others_are_refused(tmp_path: Path, harness: Harnes
     assert refused.code == 2
     assert "--repeats 2: the folds of seed 1 are those of seed 0" in refused.err
     assert not (tmp_path / "run").exists(), "it is told before anything is written"
+
+
+def test_seeds_that_cannot_follow_are_refused(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    refused = harness(*arguments(kaggle, tmp_path / "late"), "--seed", 2**31 - 2, "--repeats", 3)
+    assert refused.code == 2
+    assert "give a smaller --seed" in refused.err
 
 
 def test_a_repeat_of_other_rows_is_refused(repeated: RunFolder, harness: Harness) -> None:
