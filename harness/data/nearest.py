@@ -9,9 +9,13 @@ import numpy as np
 from harness.data.neighbours import BLOCK, has_gpu
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from harness.data.folds import Folds
+
+    Search = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 
 MOST_PAIRS = 20_000_000_000
 """Pairs of a held-out and a training row that a CPU compares: 140 000 rows, about five minutes on two cores."""
@@ -70,24 +74,10 @@ def _asked(folds: Folds) -> NDArray[np.bool_]:
     return asked
 
 
-def _search(vectors: NDArray[np.float32]):  # type: ignore[no-untyped-def]
+def _search(vectors: NDArray[np.float32]) -> Search:
     """Return a function from rows asked for and rows of a table to the highest cosine of each of the former."""
     if len(vectors) >= 16 * BLOCK and has_gpu():
-        import torch
-
-        on_gpu = torch.from_numpy(vectors).cuda()
-
-        def highest_on_gpu(queries: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[np.float32]:
-            best = torch.full((len(queries),), -1.0, device="cuda")
-            for left in range(0, len(table), 8 * BLOCK):
-                part = on_gpu[torch.from_numpy(table[left : left + 8 * BLOCK]).cuda()].T
-                for top in range(0, len(queries), BLOCK):
-                    rows = on_gpu[torch.from_numpy(queries[top : top + BLOCK]).cuda()]
-                    found = best[top : top + BLOCK]
-                    torch.maximum(found, (rows @ part).amax(dim=1), out=found)
-            return np.minimum(best.cpu().numpy(), np.float32(1.0))
-
-        return highest_on_gpu
+        return _torch_search(vectors, "cuda")
 
     def highest(queries: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[np.float32]:
         best = np.full(len(queries), -1.0, dtype=np.float32)
@@ -97,5 +87,24 @@ def _search(vectors: NDArray[np.float32]):  # type: ignore[no-untyped-def]
                 found = best[top : top + BLOCK]
                 np.maximum(found, (vectors[queries[top : top + BLOCK]] @ part).max(axis=1), out=found)
         return np.minimum(best, np.float32(1.0))
+
+    return highest
+
+
+def _torch_search(vectors: NDArray[np.float32], device: str) -> Search:
+    """Do the same on a torch device, where all vectors lie and the blocks stay."""
+    import torch
+
+    rows = torch.from_numpy(vectors).to(device)
+
+    def highest(queries: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[np.float32]:
+        asked, among = (torch.from_numpy(numbers).to(device) for numbers in (queries, table))
+        best = torch.full((len(queries),), -1.0, device=device)
+        for left in range(0, len(table), BLOCK):
+            part = rows[among[left : left + BLOCK]].T
+            for top in range(0, len(queries), BLOCK):
+                found = best[top : top + BLOCK]
+                torch.maximum(found, (rows[asked[top : top + BLOCK]] @ part).amax(dim=1), out=found)
+        return np.minimum(best.cpu().numpy(), np.float32(1.0))
 
     return highest

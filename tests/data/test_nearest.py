@@ -44,6 +44,14 @@ def test_it_is_what_all_pairs_give(threshold: float, monkeypatch: pytest.MonkeyP
     assert any(folds.purged(f) for f in range(folds.n_folds)) or threshold > 0.5, "purging takes part in the test"
 
 
+def test_a_torch_device_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, folds = made(300, 0.7, seed=4)
+    whole = nearest_training(targets, folds)
+    monkeypatch.setattr(nearest_module, "BLOCK", 37)
+    monkeypatch.setattr(nearest_module, "_search", lambda vectors: nearest_module._torch_search(vectors, "cpu"))
+    np.testing.assert_allclose(nearest_training(targets, folds), whole, atol=1e-6)
+
+
 def test_what_is_purged_is_no_training_row() -> None:
     targets = np.eye(4, dtype=np.float32)[[0, 1, 0, 2]] + 0.1
     near = np.eye(2, dtype=bool)[[0, 0, 1, 1]]

@@ -111,6 +111,28 @@ def test_a_figure_that_was_tampered_with_is_named(shelf: Shelf, tmp_path: Path, 
     assert named(found) == [part.format(*ranks) for part in parts]
 
 
+def test_what_an_earlier_version_did_not_say_is_no_difference(shelf: Shelf, tmp_path: Path) -> None:
+    def forget(document: dict[str, Any]) -> None:
+        del document["dataset"]["texts"]
+        for one in (*document["rows"], *document["blends"]):
+            del one["by_distance"], one["by_overlap"]
+        for row in document["rows"]:
+            del row["prompts_alike"], row["effective_groups"]
+
+    found = check(edited(shelf.published, tmp_path, forget), shelf.run)
+    assert (found.state, named(found)) == ("verified", [])
+
+
+def test_a_score_by_distance_that_was_tampered_with_is_named(shelf: Shelf, tmp_path: Path) -> None:
+    told = next(i for i, one in enumerate(shelf.published.document.rows[0].by_distance) if one.n)
+
+    def tamper(document: dict[str, Any]) -> None:
+        document["rows"][0]["by_distance"][told]["score"] += 1e-3
+
+    found = check(edited(shelf.published, tmp_path, tamper), shelf.run)
+    assert [name.split(": ")[1] for name in named(found)] == [f"by_distance[{told}].score"]
+
+
 def test_weights_of_another_optimum_are_the_same(shelf: Shelf, tmp_path: Path) -> None:
     """Two members that predict the same may share their weight in any way."""
     run = copied(shelf.run, tmp_path / "run")
