@@ -1,15 +1,53 @@
-"""A member's predictions as they lie on disk: read by rows, never held whole."""
+"""The rows of a run, and a member's predictions of them as they lie on disk: read by rows, never held whole."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """The rows of a run, in data set order: n ids, folds, groups, parts, sources (or None) and prompts.
+
+    ``pictures`` holds the hash of each row's image; None in runs that were begun before it was kept.
+    """
+
+    ids: Sequence[str]
+    fold: NDArray[np.int64]
+    group: NDArray[np.int64]
+    part: NDArray[np.int64]
+    sources: Sequence[str] | None
+    prompts: Sequence[str]
+    pictures: Sequence[str] | None = None
+
+
+def read_rows(path: Path) -> RunRows:
+    """Read ``rows.csv``."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        table = csv.reader(stream)
+        columns: dict[str, list[str]] = {name: [] for name in next(table)}
+        for row in table:
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    ids, fold, group, sources, prompts = (columns[name] for name in ("id", "fold", "group", "source", "prompt"))
+    return RunRows(
+        ids=ids,
+        fold=np.array(fold, dtype=np.int64),
+        group=np.array(group, dtype=np.int64),
+        part=np.array(columns.get("part", group), dtype=np.int64),  # before there were parts, they were the groups
+        sources=sources if any(sources) else None,
+        prompts=prompts,
+        pictures=columns.get("picture"),
+    )
 
 
 @dataclass(frozen=True)

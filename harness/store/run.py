@@ -19,7 +19,6 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +30,7 @@ from harness.data.folds import Folds
 from harness.data.nearest import nearest_training
 from harness.errors import InputError
 from harness.store.atomic import write_array, write_file
-from harness.store.rows import PredictionRows
+from harness.store.rows import PredictionRows, RunRows, read_rows
 from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord, TaskRows
 
 if TYPE_CHECKING:
@@ -43,22 +42,6 @@ RUNS_FOLDER = Path("runs")
 LOCK = ".lock"
 BLEND = "blend"
 """What the blend is called where it stands beside the members; no member may be called that."""
-
-
-@dataclass(frozen=True)
-class RunRows:
-    """The rows of a run, in data set order: n ids, folds, groups, parts, sources (or None) and prompts.
-
-    ``pictures`` holds the hash of each row's image; None in runs that were begun before it was kept.
-    """
-
-    ids: Sequence[str]
-    fold: NDArray[np.int64]
-    group: NDArray[np.int64]
-    part: NDArray[np.int64]
-    sources: Sequence[str] | None
-    prompts: Sequence[str]
-    pictures: Sequence[str] | None = None
 
 
 class RunFolder:
@@ -138,22 +121,7 @@ class RunFolder:
     @cached_property
     def rows(self) -> RunRows:
         """Rows of the run, from ``rows.csv``."""
-        with (self.path / "rows.csv").open(encoding="utf-8", newline="") as stream:
-            table = csv.reader(stream)
-            columns: dict[str, list[str]] = {name: [] for name in next(table)}
-            for row in table:
-                for column, value in zip(columns.values(), row, strict=True):
-                    column.append(value)
-        ids, fold, group, sources, prompts = (columns[name] for name in ("id", "fold", "group", "source", "prompt"))
-        return RunRows(
-            ids=ids,
-            fold=np.array(fold, dtype=np.int64),
-            group=np.array(group, dtype=np.int64),
-            part=np.array(columns.get("part", group), dtype=np.int64),  # before there were parts, they were the groups
-            sources=sources if any(sources) else None,
-            prompts=prompts,
-            pictures=columns.get("picture"),
-        )
+        return read_rows(self.path / "rows.csv")
 
     @cached_property
     def targets(self) -> NDArray[np.float32]:

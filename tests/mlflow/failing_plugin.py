@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from harness.plugin import Predictor, PredictorConfig, hookimpl
+from harness.plugin import BY_NAME, Predictor, PredictorConfig, hookimpl
 
 
 class FragileConfig(PredictorConfig):
-    broken: str = ""
+    broken: Annotated[str, BY_NAME] = ""
 
 
 class Fragile(Predictor):

@@ -44,7 +44,7 @@ def wants_quick(model: str, tag: str) -> bool:
 def test_every_pair_of_open_clip_gets_what_its_weights_want_or_is_refused(model: str, tag: str) -> None:
     own = open_clip.get_model_config(model)
     if model == "roberta-ViT-B-32":  # its configuration says QuickGELU, its tag does not, and there is no other
-        with pytest.raises(InputError, match=r"`hf download laion/CLIP-.* --local-dir DIR`, then name DIR"):
+        with pytest.raises(InputError, match=r"`hf download laion/CLIP-.* --local-dir DIR`, then name it"):
             open_clip_name(f"{model}/{tag}")
         return
     chosen, _, same_tag = open_clip_name(f"{model}/{tag}").partition("/")

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Annotated
 
 import numpy as np
 
-from harness.plugin import Predictor, PredictorConfig, hookimpl
+from harness.plugin import BY_NAME, Predictor, PredictorConfig, hookimpl
 
 
 class DangerousConfig(PredictorConfig):
@@ -18,8 +19,8 @@ class DangerousConfig(PredictorConfig):
 
     fit: str = "nothing"
     predict: str = "nothing"
-    once: str = ""
-    marks: str = ""
+    once: Annotated[str, BY_NAME] = ""
+    marks: Annotated[str, BY_NAME] = ""
 
 
 def _raise():

@@ -2,17 +2,18 @@
 
 import os
 import time
+from typing import Annotated
 
 import numpy as np
 
-from harness.plugin import Predictor, PredictorConfig, hookimpl
+from harness.plugin import BY_NAME, Predictor, PredictorConfig, hookimpl
 
 
 class SlowConfig(PredictorConfig):
     """Options."""
 
     seconds: float = 0.05
-    log: str = ""
+    log: Annotated[str, BY_NAME] = ""
     processes: int = 1
 
 
