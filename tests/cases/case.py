@@ -1,0 +1,81 @@
+"""Small inputs from public problem reports: how one is run, and what must hold of what it did."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import REAL_DATA
+
+CASES = Path(os.environ.get("HARNESS_CASES", REAL_DATA.parent / "cases"))
+"""One folder a case: the input, ``cmd`` for a shell, and ``expected.txt``, the right behaviour in words."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a case's commands did.
+
+    Parameters
+    ----------
+    code
+        Exit code of the last one.
+    out, err
+        What they printed.
+    folder
+        The copy of the case's folder that they ran in.
+    """
+
+    code: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def text(self) -> str:
+        """All that was printed, on one line: tables and terminals break lines where they like."""
+        return " ".join(f"{self.out}\n{self.err}".split())
+
+
+Expectation = Callable[[Ran], None]
+EXPECTED: dict[str, Expectation] = {}
+"""By the name of a case: what must hold, which ``expected.txt`` says in words."""
+
+
+def expected(name: str) -> Callable[[Expectation], Expectation]:
+    """Make a function the expectation of a case."""
+
+    def keep(function: Expectation) -> Expectation:
+        assert name not in EXPECTED, f"{name} has two expectations"
+        EXPECTED[name] = function
+        return function
+
+    return keep
+
+
+def run_case(name: str, folder: Path) -> Ran:
+    """Run the commands of a case in a copy of its folder, with an empty cache."""
+    copy = folder / name
+    shutil.copytree(CASES / name, copy)
+    done = subprocess.run(
+        ["bash", "cmd"],
+        cwd=copy,
+        env={
+            **os.environ,
+            "H": f"{sys.executable} -m harness.cli",
+            "PY": sys.executable,
+            "SHARED": str(CASES.parent.resolve()),
+            "HARNESS_CACHE": str(folder / "cache"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    ran = Ran(done.returncode, done.stdout, done.stderr, copy)
+    assert "Traceback (most recent call last)" not in ran.text, ran.text
+    return ran

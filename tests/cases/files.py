@@ -1,0 +1,1 @@
+"""Images, tables and layouts: what must hold of the cases."""

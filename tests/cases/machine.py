@@ -1,0 +1,1 @@
+"""The machine, caches, submissions and sizes: what must hold of the cases."""

@@ -1,0 +1,1 @@
+"""Plugins and models: what must hold of the cases."""

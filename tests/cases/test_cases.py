@@ -1,0 +1,19 @@
+"""Every case of the public problem reports does what its ``expected.txt`` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cases import files, machine, plugins  # noqa: F401  # importing them fills EXPECTED
+from tests.cases.case import CASES, EXPECTED, run_case
+
+NAMES = [name for name in sorted(EXPECTED) if (CASES / name / "cmd").is_file()]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not NAMES, reason=f"no cases at {CASES}; set HARNESS_CASES")
+@pytest.mark.parametrize("name", NAMES or ["none"])
+def test_it_does_what_is_expected(name: str, tmp_path: Path) -> None:
+    EXPECTED[name](run_case(name, tmp_path))
