@@ -47,7 +47,7 @@ def run(**given: Any) -> None:
     What is already done, in whatever folder, is not done again; a run that was cut short goes on where it stopped.
     """
     from harness.cli.render import note, print_json, print_leaderboard
-    from harness.errors import TaskFailedError
+    from harness.errors import InputError, TaskFailedError
     from harness.running.config import parse_settings
     from harness.workbench.progress import RunProgress
     from harness.workbench.running import run_predictors, what_would_run
@@ -80,7 +80,7 @@ def run(**given: Any) -> None:
     for text in result.notes:
         note(text)
     if result.failure:
-        raise TaskFailedError(result.failure)
+        raise (InputError if result.input_fault else TaskFailedError)(result.failure)
     note("next: harness ensemble --optimize")
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.cache import RowTable, cache_folder
+from harness.data.file_memory import FileMemory, stamp
 from harness.errors import InputError
-
-_SETTLED = 2.0  # seconds: a file written later may be written again within one tick of its clock, unseen
 
 
 def content_hash(path: Path) -> str:
@@ -25,13 +22,12 @@ def content_hash(path: Path) -> str:
         Naming the file, if one cannot be read.
     """
     files = list(_files_below(path)) if path.is_dir() else [path]
-    table = RowTable(cache_folder() / "rows" / "contents.sqlite")
+    memory = FileMemory("contents")
     try:
-        stamps = {file: _stamp(file) for file in files}
-        known = {stamp: value.decode() for stamp, (value, _) in table.get(stamps.values()).items()}
+        known = memory.recall(files)
         total = hashlib.sha256()
         for file in files:
-            digest = known.get(stamps[file]) or _read(file, stamps[file], table)
+            digest = known.get(file) or _read(file, memory)
             name = file.relative_to(path).as_posix() if file != path else ""
             total.update(f"{name}\0{digest}\0".encode())
     except OSError as error:
@@ -46,15 +42,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
         yield from (file for file in files if file.is_file())  # no broken links, no pipes
 
 
-def _stamp(file: Path) -> str:
-    status = file.stat()
-    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-    return hashlib.sha256(f"{file.resolve()}\0{state}".encode()).hexdigest()
-
-
-def _read(file: Path, stamp: str, table: RowTable) -> str:
+def _read(file: Path, memory: FileMemory) -> str:
+    before = {file: stamp(file)}
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if time.time() - file.stat().st_mtime > _SETTLED:
-        table.replace([(stamp, digest.encode(), 0.0)])
+    memory.keep({file: digest}, before)
     return digest

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.cache import RowTable, cache_folder
+from harness.data.file_memory import FileMemory, stamp
 from harness.data.images import ImageFile, LazyImages
 from harness.errors import InputError
 
@@ -95,9 +95,9 @@ class Dataset:
         names = ("ids", "images", "texts", "wheres", "groups", "sources", "parents", "pictures")
         return replace(self, **{name: column(getattr(self, name)) for name in names})
 
-    def lazy_images(self, workers: int = 1) -> LazyImages:
-        """Return the images as the lazy sequence that predictors see."""
-        return LazyImages(self.images, self.digests, workers)
+    def lazy_images(self, workers: int = 1, refused: list[tuple[str, BaseException]] | None = None) -> LazyImages:
+        """Return the images as the lazy sequence that predictors see; ``refused`` takes those that cannot be read."""
+        return LazyImages(self.images, self.digests, workers, refused)
 
 
 def build_dataset(
@@ -190,25 +190,18 @@ def _check_all_or_none(rows: Sequence[Row], location: Path) -> None:
 
 
 def image_digests(images: Sequence[ImageSource]) -> list[str]:
-    """Return the content hash of each image, remembering those of files by path, size and time."""
+    """Return the content hash of each image, remembering those of files that were not written since."""
     files = [image for image in images if isinstance(image, ImageFile)]
     if not files:
         return [image.digest() for image in images]
-    table = RowTable(cache_folder() / "rows" / "file-digests.sqlite")
-    stamps = {image.path: _stamp(image.path) for image in files}
-    known = {stamp: value.decode() for stamp, (value, _) in table.get(stamps.values()).items()}
-    new = [image for image in files if stamps[image.path] not in known]
+    memory = FileMemory("file-digests")
+    known = memory.recall([image.path for image in files])
+    new = [image for image in files if image.path not in known]
     with ThreadPoolExecutor(4) as pool:
         for start in range(0, len(new), 4096):
-            part = new[start : start + 4096]
-            digests = list(pool.map(ImageFile.digest, part))
-            fresh = {stamps[image.path]: digest for image, digest in zip(part, digests, strict=True)}
-            table.replace((stamp, digest.encode(), 0.0) for stamp, digest in fresh.items())
-            known.update(fresh)
-    return [known[stamps[i.path]] if isinstance(i, ImageFile) else i.digest() for i in images]
-
-
-def _stamp(path: Path) -> str:
-    """Identify a file's state without reading it: any ordinary write changes its time or size."""
-    status = path.stat()
-    return hashlib.sha256(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()
+            part = [image.path for image in new[start : start + 4096]]
+            stamps = {path: stamp(path) for path in part}  # before it is read: what is written meanwhile is seen
+            digests = dict(zip(part, pool.map(ImageFile.digest, map(ImageFile, part)), strict=True))
+            memory.keep(digests, stamps)
+            known.update(digests)
+    return [known[i.path] if isinstance(i, ImageFile) else i.digest() for i in images]

@@ -130,14 +130,23 @@ class LazyImages:
         Threads that decode ahead in ``batches``. Threads, not processes: Pillow decodes and resizes
         outside the interpreter lock, nothing needs pickling, errors arrive as they were raised, and
         it works inside a worker process of any executor.
+    refused
+        Takes the name of each image that cannot be read, and what its reader raised.
     """
 
-    def __init__(self, sources: Sequence[ImageSource], digests: Sequence[str], workers: int = 1) -> None:
+    def __init__(
+        self,
+        sources: Sequence[ImageSource],
+        digests: Sequence[str],
+        workers: int = 1,
+        refused: list[tuple[str, BaseException]] | None = None,
+    ) -> None:
         if len(sources) != len(digests):
             raise ValueError(f"{len(sources)} sources but {len(digests)} digests")
         self._sources = sources
         self._digests = digests
         self._workers = max(1, workers)
+        self._refused = refused
 
     @property
     def digests(self) -> Sequence[str]:
@@ -148,11 +157,20 @@ class LazyImages:
         return len(self._sources)
 
     def __getitem__(self, index: int) -> Image:
-        return self._sources[index].open()
+        return self._open(self._sources[index])
+
+    def _open(self, source: ImageSource) -> Image:
+        try:
+            return source.open()
+        except InputError as error:
+            if self._refused is not None:
+                self._refused.append((source.name, error))
+            raise
 
     def take(self, indices: Sequence[int]) -> LazyImages:
         """Return the images at ``indices``, in that order, still lazy."""
-        return LazyImages([self._sources[i] for i in indices], [self._digests[i] for i in indices], self._workers)
+        sources, digests = [self._sources[i] for i in indices], [self._digests[i] for i in indices]
+        return LazyImages(sources, digests, self._workers, self._refused)
 
     def batches(self, transform: Callable[[Image], Any], batch_size: int) -> Iterator[list[Any]]:
         """Yield lists of ``transform(image)``, in order; the last may be shorter.
@@ -168,7 +186,7 @@ class LazyImages:
             waiting: deque[Future[Any]] = deque()
 
             def submit(count: int) -> None:
-                waiting.extend(pool.submit(_load, source, transform) for source in islice(sources, count))
+                waiting.extend(pool.submit(self._load, source, transform) for source in islice(sources, count))
 
             submit(2 * batch_size)
             try:
@@ -180,6 +198,5 @@ class LazyImages:
                 for future in waiting:
                     future.cancel()
 
-
-def _load(source: ImageSource, transform: Callable[[Image], Any]) -> Any:
-    return transform(source.open())
+    def _load(self, source: ImageSource, transform: Callable[[Image], Any]) -> Any:
+        return transform(self._open(source))

@@ -15,6 +15,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.plugin import BlendProblem
 from harness.store.atomic import new_folder
+from harness.store.checksums import checksums, require_unchanged
 from harness.store.schema import GramMembers
 
 if TYPE_CHECKING:
@@ -29,14 +30,17 @@ def kept_problem(run: RunFolder, members: Mapping[str, Member]) -> BlendProblem 
     """Return the sums of some members if they were kept before, alone or among others; None if not."""
     wanted = _identities(run, members)
     for entry in _entries(run):
-        kept = _read(entry)
+        document = _read(entry)
+        kept = document.members if document else {}
         if any(kept.get(name) != identity for name, identity in wanted.items()):
             continue
         names = list(kept)
         try:
+            for name, expected in document.files.items() if document else ():
+                require_unchanged(entry / name, expected, GramMembers.MEND)
             agreement = np.load(entry / "agreement.npy", mmap_mode="r")
             pairs = np.load(entry / "pairs.npy", mmap_mode="r")
-        except (OSError, ValueError, EOFError):  # cut short by a full disk, say: it is made anew
+        except (InputError, OSError, ValueError, EOFError):  # cut short by a full disk, say: it is made anew
             shutil.rmtree(entry, ignore_errors=True)
             continue
         problem = BlendProblem(tuple(names), agreement, pairs, run.folds.block)
@@ -57,9 +61,9 @@ def keep_problem(run: RunFolder, members: Mapping[str, Member], problem: BlendPr
         with new_folder(entry) as half:
             np.save(half / "agreement.npy", problem.agreement, allow_pickle=False)
             np.save(half / "pairs.npy", problem.pairs, allow_pickle=False)
-            document.write(half / "members.json")
+            document.model_copy(update={"files": checksums(half)}).write(half / "members.json")
     for other in _entries(run):
-        if other != entry and all(identities.get(name) == told for name, told in _read(other).items()):
+        if other != entry and _says_less(_read(other), identities):
             shutil.rmtree(other, ignore_errors=True)
     return replace(problem, groups=run.folds.block)
 
@@ -68,12 +72,16 @@ def _entries(run: RunFolder) -> list[Path]:
     return sorted(path.parent for path in (run.path / "gram").glob("[!.]*/members.json"))
 
 
-def _read(entry: Path) -> dict[str, Identity]:
-    """Return the identities of an entry's members; none where it was written by another layout, or is damaged."""
+def _read(entry: Path) -> GramMembers | None:
+    """Return what an entry's sums were made of; None where it was written by another layout, or is damaged."""
     try:
-        return GramMembers.read(entry / "members.json").members
+        return GramMembers.read(entry / "members.json")
     except (InputError, FileNotFoundError):
-        return {}
+        return None
+
+
+def _says_less(other: GramMembers | None, identities: Mapping[str, Identity]) -> bool:
+    return other is None or all(identities.get(name) == told for name, told in other.members.items())
 
 
 def _identities(run: RunFolder, members: Mapping[str, Member]) -> dict[str, Identity]:

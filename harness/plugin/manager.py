@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
-from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
@@ -21,19 +19,18 @@ from pydantic import BaseModel
 
 from harness.errors import InputError
 from harness.plugin import hooks
+from harness.plugin.importing import BrokenPluginError, found_points, guarded, import_file, import_point
 from harness.plugin.predictor import Predictor
+from harness.plugin.process_state import ProcessState
 from harness.plugin.reader import default_data, in_order
-from harness.version import __version__
 
 if TYPE_CHECKING:
     from harness.plugin.blender import Blender
     from harness.plugin.events import RunEvent
     from harness.plugin.reader import DatasetReader
 
-ENTRY_POINT_GROUP = "harness.plugins"
 DISABLE_VARIABLE = "HARNESS_DISABLE_PLUGINS"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
-_HARNESS = re.compile(r"(prompt[-_.]+)?harness", re.IGNORECASE)  # a requirement that may be of this distribution
 
 
 @dataclass
@@ -67,13 +64,15 @@ class PluginStatus:
     blenders: list[str] = field(default_factory=list)
 
     @property
+    def key(self) -> str:
+        """What tells it from all others: ``distribution:name``, or the path of a file."""
+        file = not self.version and self.distribution.endswith(".py")
+        return self.distribution if file else f"{self.distribution}:{self.name}"
+
+    @property
     def owner(self) -> str:
         """How messages name the plugin's origin."""
         return f"{self.distribution} {self.version}".strip()
-
-
-class _BrokenPluginError(Exception):
-    """Says why one plugin cannot be used; becomes its reason and goes no further."""
 
 
 class PluginManager:
@@ -85,6 +84,8 @@ class PluginManager:
         Python files that are plugins by themselves (``--plugin-file``).
     classes
         Predictor classes that take part without any plugin bringing them: those of a notebook, say.
+    only
+        Keys (``PluginStatus.key``) of the plugins to load; None: all there are. ``add`` loads more of them later.
     disabled
         Names not to load: ``name`` or ``distribution:name``. Default: ``HARNESS_DISABLE_PLUGINS``.
 
@@ -99,6 +100,7 @@ class PluginManager:
         plugin_files: Sequence[Path] = (),
         disabled: Sequence[str] | None = None,
         classes: Sequence[type[Predictor]] = (),
+        only: Collection[str] | None = None,
     ) -> None:
         if disabled is None:
             disabled = [name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",") if name.strip()]
@@ -114,9 +116,12 @@ class PluginManager:
         self._silenced: set[int] = set()
         self.listener_failures: list[str] = []
         self.statuses: list[PluginStatus] = []
-        self._load_entry_points()
+        state = ProcessState()
+        self._load_entry_points(state, only)
         for path in self.plugin_files:
-            self._load_file(path)
+            if only is None or str(path) in only:
+                self._load_file(path, state)
+        state.restore()
         for cls in self.classes:
             self._load_class(cls)
 
@@ -193,33 +198,59 @@ class PluginManager:
 
     # -- loading -------------------------------------------------------------------------------
 
-    def _load_entry_points(self) -> None:
-        def by_name(point: metadata.EntryPoint) -> tuple[str, str]:
-            return point.name, point.dist.name if point.dist else ""
+    def add(self, key: str) -> None:
+        """Load a plugin that ``only`` left out, unless it is loaded. Raises ``InputError`` if it cannot be."""
+        if key in {status.key for status in self.statuses}:
+            return
+        state = ProcessState()
+        self._load_entry_points(state, {key})
+        for path in self.plugin_files:
+            if str(path) == key:
+                self._load_file(path, state)
+        state.restore()
+        for status in self.statuses:
+            if status.key == key and status.status == "ok":
+                return
+            if status.key == key:
+                raise InputError(f"plugin '{status.name}' ({status.owner}) cannot be used: {status.reason}")
+        raise InputError(f"the plugin {key} is no longer there; install it again, and give the command again")
 
-        for point in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=by_name):
-            distribution = point.dist.name if point.dist else "unknown"
-            status = PluginStatus(point.name, point.dist.version if point.dist else "", distribution)
+    def add_class(self, cls: type[Predictor]) -> None:
+        """Let a class take part that no plugin brings, unless it does. Raises ``InputError`` if it is no predictor."""
+        if self._predictors.get(cls.name, (None,))[0] is not cls:
+            self._load_class(cls)
+
+    def reader_key(self, layout: str) -> str | None:
+        """Return the key of the plugin that brings the data set reader of a name; None if there is none."""
+        return self._readers[layout][1].key if layout in self._readers else None
+
+    def _load_entry_points(self, state: ProcessState, only: Collection[str] | None) -> None:
+        for found in found_points():
+            status = PluginStatus(found.name, found.version, found.distribution)
+            if only is not None and status.key not in only:
+                continue
             self.statuses.append(status)
-            if {point.name, f"{distribution}:{point.name}"} & self._disabled:
+            if {found.name, status.key} & self._disabled:
                 status.status = "disabled"
                 status.reason = f"named in {DISABLE_VARIABLE}"
-                continue
-            self._load(status, partial(_import_point, point), f"{distribution}:{point.name}")
+            elif found.point is None:
+                status.status, status.reason = "broken", found.problem
+            else:
+                self._load(status, partial(import_point, found.point), status.key, state)
 
-    def _load_file(self, path: Path) -> None:
+    def _load_file(self, path: Path, state: ProcessState) -> None:
         if not path.is_file():
             raise InputError(f"--plugin-file {path}: there is no such file")
         status = PluginStatus(path.stem, "", str(path))
         self.statuses.append(status)
-        self._load(status, lambda: _guarded(partial(_import_file, path), "its import failed"), str(path))
+        self._load(status, lambda: guarded(partial(import_file, path), "its import failed"), status.key, state)
         if status.status == "broken":
             raise InputError(f"--plugin-file {path}: {status.reason}")
 
     def _load_class(self, cls: type[Predictor]) -> None:
         try:
             _check_predictor(cls)
-        except _BrokenPluginError as broken:
+        except BrokenPluginError as broken:
             raise InputError(str(broken)) from broken
         if self._predictors.get(cls.name, (None,))[0] is cls:  # a plugin brought it
             return
@@ -229,28 +260,31 @@ class PluginManager:
         if status.status == "broken":
             raise InputError(status.reason)
 
-    def _load(self, status: PluginStatus, load: Callable[[], Any], key: str) -> None:
-        """Load one plugin, and keep all that it registers or none of it."""
+    def _load(self, status: PluginStatus, load: Callable[[], Any], key: str, state: ProcessState) -> None:
+        """Load one plugin, keep all that it registers or none of it, and take back what it did to the process."""
         try:
-            plugin = load()
-            self._adopt(plugin, status, key)
-        except _BrokenPluginError as broken:
+            with redirect_stdout(sys.stderr):  # with --json stdout is one document, whatever a module prints
+                plugin = load()
+                self._adopt(plugin, status, key)
+        except BrokenPluginError as broken:
             status.status, status.reason = "broken", str(broken)
             if self._pluggy.has_plugin(key):
                 self._pluggy.unregister(name=key)
+        finally:
+            state.restore_settings()
 
     def _adopt(self, plugin: Any, status: PluginStatus, key: str) -> None:
         try:
             self._pluggy.register(plugin, name=key)
             self._pluggy.check_pending()
         except pluggy.PluginValidationError as error:
-            raise _BrokenPluginError(_explain_invalid(plugin, error)) from error
+            raise BrokenPluginError(_explain_invalid(plugin, error)) from error
         except ValueError as error:
-            raise _BrokenPluginError(f"another entry point already brought the same module: {error}") from error
+            raise BrokenPluginError(f"another entry point already brought the same module: {error}") from error
         callers = self._pluggy.get_hookcallers(plugin) or []
         status.hooks = sorted(caller.name for caller in callers)
         if not status.hooks:
-            raise _BrokenPluginError(_explain_no_hooks(plugin))
+            raise BrokenPluginError(_explain_no_hooks(plugin))
         predictors = self._collect(plugin, "harness_register_predictors")
         readers = self._collect(plugin, "harness_register_datasets")
         blenders = self._collect(plugin, "harness_register_blenders")
@@ -262,7 +296,7 @@ class PluginManager:
             _check_named(thing, kind, needed)
         for reader in readers:
             if not isinstance(getattr(reader, "order", 0), int):
-                raise _BrokenPluginError(f"the order of the data set reader {reader.name} is no whole number")
+                raise BrokenPluginError(f"the order of the data set reader {reader.name} is no whole number")
         # All checked: nothing below can leave a half-registered plugin behind.
         status.predictors = self._keep(self._predictors, predictors, status, "predictor")
         status.datasets = self._keep(self._readers, readers, status, "data set")
@@ -271,7 +305,7 @@ class PluginManager:
     def _collect(self, plugin: Any, hook: str) -> list[Any]:
         found: list[Any] = []
         for impl in self._own(plugin, hook):
-            _guarded(partial(_call, impl, register=found.append), f"its {hook} raised")
+            guarded(partial(_call, impl, register=found.append), f"its {hook} raised")
         return found
 
     def _own(self, plugin: Any, hook: str) -> Iterator[Any]:
@@ -305,61 +339,6 @@ def _call(impl: Any, **arguments: Any) -> Any:
     return impl.function(*[arguments[name] for name in impl.argnames])
 
 
-def _guarded(action: Callable[[], Any], what: str) -> Any:
-    try:
-        return action()
-    except (Exception, SystemExit) as error:  # a module may call sys.exit at import; it must not end the harness
-        raise _BrokenPluginError(f"{what}: {type(error).__name__}: {error}") from error
-
-
-def _import_point(point: metadata.EntryPoint) -> Any:
-    """Import what an entry point names, unless its distribution says that it needs another harness than this one."""
-    if point.dist is not None:
-        _check_requirement(point.dist)
-    return _guarded(point.load, "its import failed")
-
-
-def _check_requirement(distribution: metadata.Distribution) -> None:
-    """Refuse a distribution that was installed beside a harness it does not work with (by ``--no-deps``, say).
-
-    Without this its import fails with whatever it missed first, or it works halfway.
-    """
-    asked = [line for line in distribution.requires or () if _HARNESS.match(line)]
-    if not asked or distribution.name == hooks.DISTRIBUTION:
-        return
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
-    for line in asked:
-        try:
-            needed = Requirement(line)
-        except InvalidRequirement as error:
-            raise _BrokenPluginError(f"its metadata holds a requirement that cannot be read: {line}") from error
-        applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
-        if applies and canonicalize_name(needed.name) == hooks.PROJECT_NAME:
-            raise _BrokenPluginError(
-                f"it requires the distribution {needed.name}, which is a stranger's; this harness is called "
-                f"{hooks.DISTRIBUTION}: write that in its dependencies"
-            )
-        ours = canonicalize_name(needed.name) == hooks.DISTRIBUTION
-        if ours and applies and not needed.specifier.contains(__version__, prereleases=True):
-            raise _BrokenPluginError(
-                f"it needs {needed.name}{needed.specifier}, and this is harness {__version__}; "
-                "install a version of it that goes with this one, or the other harness"
-            )
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = f"harness_plugin_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def _hook_names() -> list[str]:
     return [name for name in vars(hooks) if name.startswith("harness_")]
 
@@ -380,21 +359,21 @@ def _explain_no_hooks(plugin: Any) -> str:
 
 def _check_named(thing: Any, kind: str, needed: Sequence[str]) -> None:
     if inspect.isclass(thing):
-        raise _BrokenPluginError(f"register(...) got the {kind} class {thing.__name__}; give it an instance")
+        raise BrokenPluginError(f"register(...) got the {kind} class {thing.__name__}; give it an instance")
     missing = [name for name in ("name", *needed) if not hasattr(thing, name)]
     if missing:
-        raise _BrokenPluginError(f"the {kind} {thing!r} lacks {', '.join(missing)}")
+        raise BrokenPluginError(f"the {kind} {thing!r} lacks {', '.join(missing)}")
 
 
 def _check_predictor(cls: Any) -> None:
     if not (inspect.isclass(cls) and issubclass(cls, Predictor)):
-        raise _BrokenPluginError(f"register(...) got {cls!r}, which is not a subclass of harness.plugin.Predictor")
+        raise BrokenPluginError(f"register(...) got {cls!r}, which is not a subclass of harness.plugin.Predictor")
     if inspect.isabstract(cls):
-        raise _BrokenPluginError(f"{cls.__name__} does not write {', '.join(sorted(cls.__abstractmethods__))}")
+        raise BrokenPluginError(f"{cls.__name__} does not write {', '.join(sorted(cls.__abstractmethods__))}")
     for attribute in ("name", "version"):
         if not isinstance(getattr(cls, attribute, None), str):
-            raise _BrokenPluginError(f"{cls.__name__}.{attribute} must be a string set in the class")
+            raise BrokenPluginError(f"{cls.__name__}.{attribute} must be a string set in the class")
     if not _NAME.fullmatch(cls.name):
-        raise _BrokenPluginError(f"{cls.__name__}.name is '{cls.name}'; use lower-case letters, digits, '-' and '_'")
+        raise BrokenPluginError(f"{cls.__name__}.name is '{cls.name}'; use lower-case letters, digits, '-' and '_'")
     if not (inspect.isclass(cls.Config) and issubclass(cls.Config, BaseModel)):
-        raise _BrokenPluginError(f"{cls.__name__}.Config must be a pydantic model class")
+        raise BrokenPluginError(f"{cls.__name__}.Config must be a pydantic model class")

@@ -7,10 +7,12 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from harness.data.targets import PromptEncoder
+from harness.plugin.process_state import ProcessState
 from harness.process import usable_cores
 from harness.running.inputs import Inputs
 from harness.running.isolation import Started, TaskWorkers
-from harness.running.task import Outcome, Task, run_task
+from harness.running.judging import Outcome, answer_place, judge
+from harness.running.task import Task, do_task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +63,10 @@ class Inline:
     ) -> Generator[Outcome]:
         """Yield the outcome of each task."""
         for task in tasks:
-            yield run_task(task, inputs, started(task))
+            progress, place, state = started(task), answer_place(task, inputs).absolute(), ProcessState()
+            answer = do_task(task, inputs, place, progress)
+            state.restore()
+            yield judge(task, inputs, place, answer)
 
 
 class Serial:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.data.folds import Folds
-    from harness.plugin import Predictor
 
 
 @dataclass(frozen=True)
@@ -59,15 +58,15 @@ def in_stored_order(dataset: Dataset, run: RunFolder) -> Dataset:
     return dataset.take([index[row_id] for row_id in run.rows.ids])
 
 
-def reopen_inputs(run_dir: str, config_json: str, classes: Sequence[type[Predictor]] = ()) -> Inputs:
+def reopen_inputs(run_dir: str, config_json: str, readers: Sequence[str]) -> Inputs:
     """Open the inputs of a run that has begun, in a worker process.
 
     Parameters
     ----------
     run_dir, config_json
         The run's folder, and its resolved options as JSON.
-    classes
-        Predictor classes that no installed plugin brings.
+    readers
+        Keys of the plugins that read the data. No other is loaded.
 
     Raises
     ------
@@ -75,7 +74,7 @@ def reopen_inputs(run_dir: str, config_json: str, classes: Sequence[type[Predict
         If they cannot be read, or the rows are no longer those of the run.
     """
     config = RunConfig.model_validate_json(config_json)
-    manager = PluginManager([Path(file) for file in config.plugin_files], classes=classes)
+    manager = PluginManager([Path(file) for file in config.plugin_files], only=readers)
     run = RunFolder(Path(run_dir))
     dataset = open_dataset(config.data or manager.default_data(), manager.readers, config.captions)
     if sorted(dataset.ids) != sorted(run.rows.ids):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from harness.errors import HarnessError, InputError
 from harness.plugin.source import ClassSource
 from harness.process import End, Limits, WorkerGroup, WorkerProcess
 from harness.running.inputs import Inputs
-from harness.running.task import Outcome, Task
-from harness.running.worker import DoTask, Embed, OpenInputs, serve
-from harness.store.schema import TaskRecord
+from harness.running.judging import Outcome, answer_place, judge
+from harness.running.task import Answer, Task
+from harness.running.worker import DoTask, Embed, OpenInputs, read_answer, serve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,23 +132,32 @@ class _Tasks:
     ) -> None:
         self._waiting = deque(tasks)
         self._inputs, self._started, self._jobs = inputs, started, jobs
-        classes = tuple(ClassSource.of(cls) for cls in inputs.manager.classes)
-        self._open = OpenInputs(str(inputs.run.path.absolute()), inputs.config.model_dump_json(), classes)
+        self._classes = {cls.name: ClassSource.of(cls) for cls in inputs.manager.classes}
+        self._open = OpenInputs(str(inputs.run.path.absolute()), inputs.config.model_dump_json(), _readers(inputs))
         self._group, self._take, self._keep = group, take, keep
         self._ready: set[WorkerProcess] = set()
         """Those that have opened the run's inputs."""
-        self._at_work: dict[WorkerProcess, tuple[Task, Progress]] = {}
+        self._at_work: dict[WorkerProcess, tuple[Task, Progress, Path]] = {}
+        """What each does, who is told of its progress, and where its answer is to lie."""
         seconds, memory = inputs.config.task_timeout, inputs.config.task_memory
         self._limits = Limits(seconds, None if memory is None else memory * 2**30)
         self._hired: set[WorkerProcess] = set()
 
     def outcomes(self) -> Generator[Outcome]:
-        while self._waiting or self._at_work:
-            self._hand_out()
-            worker, reply = self._group.receive()
-            outcome = self._lost(worker, reply) if isinstance(reply, End) else self._heard(worker, reply)
-            if outcome is not None:
+        try:
+            while self._waiting or self._at_work:
+                self._hand_out()
+                worker, reply = self._group.receive()
+                outcome = self._lost(worker, reply) if isinstance(reply, End) else self._heard(worker, reply)
+                if outcome is None:
+                    continue
+                if outcome.input_fault:  # an option that its predictor finds wrong on one fold is wrong on all
+                    kept = [task for task in self._waiting if task.member.name != outcome.task.member.name]
+                    self._waiting = deque(kept)
                 yield outcome
+        finally:
+            for _, _, place in self._at_work.values():
+                shutil.rmtree(place, ignore_errors=True)
 
     def _hand_out(self) -> None:
         self._hired.intersection_update(self._group.workers)
@@ -159,9 +169,14 @@ class _Tasks:
             # One that was kept and is not needed may still have the inputs of the run before open.
             if worker in self._hired and worker in self._ready and worker not in self._at_work and self._waiting:
                 task = self._waiting.popleft()
-                self._at_work[worker] = task, self._started(task)
+                place = answer_place(task, self._inputs).absolute()
+                self._at_work[worker] = task, self._started(task), place
                 output = self._inputs.run.output_file(task.member.name, task.fold).absolute()
-                worker.send(DoTask(task, output), self._limits)
+                worker.send(DoTask(task, self._plugin(task), place, output), self._limits)
+
+    def _plugin(self, task: Task) -> str | ClassSource:
+        predictor = task.member.predictor
+        return self._classes.get(predictor) or self._inputs.manager.status_of(predictor).key
 
     def _heard(self, worker: WorkerProcess, reply: dict[str, Any]) -> Outcome | None:
         kind = reply.pop("kind")
@@ -170,20 +185,28 @@ class _Tasks:
             return None
         if kind == "progress":
             if worker in self._at_work:  # a thread that a task left behind may go on telling
-                _, progress = self._at_work[worker]
+                _, progress, _ = self._at_work[worker]
                 progress(reply["label"], reply["done"], reply["total"])
             return None
         worker.lift_limits()
-        if worker in self._at_work:
-            task, _ = self._at_work.pop(worker)
-        else:  # it cannot even open the inputs, and so no task can be done
-            task = self._waiting[0]
-        if kind == "failed" or self._bloated(worker):
+        if worker not in self._at_work:  # it cannot even open the inputs, and so no task can be done
+            self._group.dismiss(worker)
+            fault = bool(reply["input_fault"])
+            return Outcome(self._waiting[0], None, None, reply["reason"], reply["trace"], fault, ends_run=True)
+        task, _, place = self._at_work.pop(worker)
+        outcome = self._judged(task, place, reply)
+        if outcome.record is None or reply.get("left") or self._bloated(worker):
             self._group.dismiss(worker)
         elif not self._waiting and not self._keep:
             worker.stop()  # so that it has ended by the time the command has told what came out
-        record = reply.pop("record", None)
-        return Outcome(task, None if record is None else TaskRecord.parse(record, "a worker process"), **reply)
+        return outcome
+
+    def _judged(self, task: Task, place: Path, reply: dict[str, Any]) -> Outcome:
+        try:
+            answer = read_answer(place, reply)
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:  # not what this code writes
+            answer = Answer(reason=f"its answer cannot be read: {type(error).__name__}: {error}")
+        return judge(task, self._inputs, place, answer)
 
     def _bloated(self, worker: WorkerProcess) -> bool:
         """Whether it keeps so much of the memory limit that the next task might suffer from it."""
@@ -197,12 +220,8 @@ class _Tasks:
             raise HarnessError(f"a worker process cannot be started: {reason}; what it printed:\n{end.log}")
         if worker not in self._at_work:
             return None
-        task, _ = self._at_work.pop(worker)
-        folder = self._inputs.run.task_folder(task.member.name, task.fold, task.key)
-        if folder.is_dir() and not task.only_test:  # all was written, and only the reply was not sent
-            return Outcome(task, TaskRecord.read(folder / "record.json"))
-        for leftover in folder.parent.glob(f".{folder.name}.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        task, _, place = self._at_work.pop(worker)
+        shutil.rmtree(place, ignore_errors=True)
         return Outcome(task, reason=reason, trace=end.trace)
 
     def _reason(self, end: End) -> str:
@@ -212,3 +231,10 @@ class _Tasks:
         if end.broke == "memory":
             return f"{end.reason}, more than --task-memory {config.task_memory:g} GiB"
         return end.reason
+
+
+def _readers(inputs: Inputs) -> list[str]:
+    """Return the keys of the plugins that read the data of a run."""
+    datasets = [dataset for dataset in (inputs.dataset, inputs.test) if dataset is not None]
+    keys = [inputs.manager.reader_key(dataset.layout) for dataset in datasets]
+    return [key for key in keys if key is not None]

@@ -24,6 +24,7 @@ from harness.running.config import explain_validation
 from harness.running.nearest import nearest_by_fold
 from harness.running.task import build_predictor, task_seed
 from harness.running.training_images import TrainingImage, images_by_fold, training_images
+from harness.store.finished import require_model_unchanged
 from harness.store.predictions import unit_rows
 from harness.store.run import RunFolder
 from harness.store.schema import ALL_ROWS, Member
@@ -259,6 +260,7 @@ class _FoldModels:
             cache = DiskCache(files=member.files)
             context = Context(Path(scratch), seed, self.given.workers, requested_device=self.device, cache=cache)
             predictor = build_predictor(member, self.manager, context)
+            require_model_unchanged(folder)
             try:
                 predictor.load(folder / "model")
             except Exception as error:  # a file that is gone or damaged raises what its reader likes

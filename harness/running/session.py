@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,11 +14,13 @@ from typing import Any
 from harness.errors import InputError
 from harness.plugin import RunEvent
 from harness.running.executors import EXECUTORS, Executor
+from harness.running.judging import Outcome
 from harness.running.place import refuse_other_folds
 from harness.running.plan import Plan
 from harness.running.provenance import provenance
-from harness.running.task import Outcome, Task
+from harness.running.task import Task
 from harness.store.atomic import clear_leftovers
+from harness.store.finished import is_whole
 from harness.store.run import RunFolder
 from harness.store.schema import DatasetFacts, FoldIdentity, RunDocument, TaskFailure
 from harness.store.sharing import remember_task, take_task
@@ -111,8 +114,9 @@ def _begin(plan: Plan) -> None:
         take_task(task.found, run.task_folder(task.member.name, task.fold, task.key))
     for task in plan.reused:
         remember_task(task.key, run.task_folder(task.member.name, task.fold, task.key))
-    if test is not None:
-        run.write_test_ids(test.ids)
+    told = plan.test
+    if test is not None and told is not None:
+        told = told.model_copy(update={"ids_checksum": run.write_test_ids(test.ids)})
     before = run.document if run.exists else None
     document = RunDocument(
         created=before.created if before else datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -127,7 +131,8 @@ def _begin(plan: Plan) -> None:
             recommended_threshold=dataset.recommended_threshold,
         ),
         folds=plan.facts,
-        test=plan.test,
+        files=before.files if before else {},
+        test=told,
         members={**(before.members if before else {}), **{member.name: member for member in plan.members}},
         config=inputs.config,
         request=plan.request,
@@ -171,8 +176,11 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
             for outcome in outcomes:
                 _note(outcome, run, summary)
                 _tell_outcome(outcome, tell)
-                if outcome.input_fault:
+                if outcome.ends_run:
                     break
+        for outcome in _spoilt(plan, summary):
+            _note(outcome, run, summary)
+            _tell_outcome(outcome, tell)
     summary.seconds = time.perf_counter() - began
     tell(
         "run_finished",
@@ -182,7 +190,7 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
         failed=len(summary.failed),
     )
     for outcome in summary.failed:
-        if outcome.input_fault:
+        if outcome.ends_run:
             raise InputError(outcome.reason)
     return summary
 
@@ -218,6 +226,20 @@ def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
     else:
         TaskFailure(reason=outcome.reason, traceback=outcome.trace).write(failure)
         summary.failed.append(outcome)
+
+
+def _spoilt(plan: Plan, summary: Summary) -> Iterator[Outcome]:
+    """Take away the tasks whose files are no longer what they left, since something that took part wrote into them."""
+    failed = {(outcome.task.member.name, outcome.task.fold) for outcome in summary.failed}
+    for task in (*plan.reused, *plan.todo):
+        folder = plan.run.task_folder(task.member.name, task.fold, task.key)
+        done = (task.member.name, task.fold) not in failed and (folder.exists() or task not in plan.todo)
+        if done and not is_whole(folder, task.key):
+            shutil.rmtree(folder, ignore_errors=True)
+            reason = (
+                "its files are not what it left: a plugin that took part, or another program, changed or removed them"
+            )
+            yield Outcome(task, reason=reason)
 
 
 def _edited(plan: Plan) -> list[str]:

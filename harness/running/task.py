@@ -1,12 +1,15 @@
-"""One task: fit a predictor on a fold's training rows, predict the rows held out, write it all down."""
+"""One task as its predictor does it: fitted on a fold's training rows, asked about the rows held out.
+
+What it answers is judged and written elsewhere (``judging.py``), where the predictor does not run.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data.cache import DiskCache, key_hash
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData
+from harness.plugin.importing import readable
 from harness.running.inputs import Inputs
 from harness.running.measure import Meter
-from harness.store.atomic import new_folder, write_array
-from harness.store.predictions import unit_rows
-from harness.store.schema import ALL_ROWS, Member, TaskRecord, TaskRows
+from harness.store.predictions import plain_array
+from harness.store.schema import ALL_ROWS, Member
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,18 +60,30 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a task ended: ``record`` if well; else ``reason``, ``trace`` and whether the input was at fault.
+class Answer:
+    """What a predictor answered, and what that took. Nothing in it has been checked.
 
-    ``seconds`` is the wall time of a task of which only the test set was left.
+    Parameters
+    ----------
+    predictions, test
+        Of the rows held out and of the test set; None if it did not get so far, or there is no test set.
+    costs
+        Fields of the task's record that are known only where the predictor runs.
+    reason, trace
+        Why it failed; empty if it did not.
+    input_fault
+        Whether it failed over what the user gave, as the predictor says.
+    refused
+        The image that the harness's own reader refused, if that is what it failed over; else empty.
     """
 
-    task: Task
-    record: TaskRecord | None = None
-    seconds: float | None = None
+    predictions: NDArray[Any] | None = None
+    test: NDArray[Any] | None = None
+    costs: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
     trace: str = ""
     input_fault: bool = False
+    refused: str = ""
 
 
 def task_key(
@@ -96,62 +111,96 @@ def task_key(
     return key_hash([*parts, *([origin] if origin else []), *([files] if files else [])])[:12]
 
 
-def run_task(
-    task: Task, inputs: Inputs, progress: Callable[[str, int, int], None], scratch_root: Path | None = None
-) -> Outcome:
-    """Do one task. Never raises for what a plugin or the data does wrong: that is an outcome too.
+def do_task(
+    task: Task, inputs: Inputs, place: Path, progress: Callable[[str, int, int], None], scratch_root: Path | None = None
+) -> Answer:
+    """Let a predictor do one task. Never raises for what a plugin or the data does wrong: that is an answer, too.
 
     Parameters
     ----------
     task, inputs
         What to do, and what with.
+    place
+        A folder of the answer's own, in which the predictor saves its model. What else lies in it is not looked at.
     progress
         Told ``(label, done, total)`` by the plugin.
     scratch_root
         Where the task's scratch folder is made. Default: the system's folder for temporary files.
     """
+    refused: list[tuple[str, BaseException]] = []
     try:
         with tempfile.TemporaryDirectory(prefix="harness-", dir=scratch_root) as scratch:
-            return _perform(task, inputs, Path(scratch), progress)
-    except InputError as error:
-        return Outcome(task, reason=str(error), trace=traceback.format_exc(), input_fault=True)
+            return _perform(task, inputs, place / "model", Path(scratch), _careful(progress), refused)
     except (Exception, SystemExit) as error:  # whatever a plugin raises loses its own task and no other
-        return Outcome(task, reason=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+        reason = readable(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {readable(error)}"
+        return Answer(
+            reason=reason,
+            trace=traceback.format_exc().encode("utf-8", "backslashreplace").decode(),
+            input_fault=isinstance(error, InputError),
+            refused=next((name for name, fault in refused if fault in _causes(error)), ""),
+        )
 
 
-def _perform(task: Task, inputs: Inputs, scratch: Path, progress: Callable[[str, int, int], None]) -> Outcome:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that it was raised from, or while handling."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _careful(progress: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+    """Return a listener that takes whatever a plugin calls its progress."""
+
+    def tell(label: Any, done: Any, total: Any) -> None:
+        try:
+            progress(str(label).encode("utf-8", "backslashreplace").decode(), int(done), int(total))
+        except (TypeError, ValueError, OverflowError):  # NaN of NaN, say: no news
+            return
+
+    return tell
+
+
+def _perform(
+    task: Task,
+    inputs: Inputs,
+    model: Path,
+    scratch: Path,
+    progress: Callable[[str, int, int], None],
+    refused: list[tuple[str, BaseException]],
+) -> Answer:
     cache = DiskCache(files=task.member.files)
     predictor = _build(task, inputs, scratch, cache, progress)
-    folder = inputs.run.task_folder(task.member.name, task.fold, task.key)
     if task.only_test:
         with Meter() as meter:
-            predictor.load(folder / "model")
-            _predict_test(task, inputs, predictor, folder)
-        return Outcome(task, TaskRecord.read(folder / "record.json"), seconds=round(meter.seconds, 6))
-    facts: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    all_images = inputs.dataset.lazy_images(inputs.config.workers or 1)
-    with new_folder(folder) as half:
-        if task.member.trainable:
-            train_rows, rows = inputs.folds.training_rows(task.fold), inputs.folds.held_rows(task.fold)
-            train = _training_data(inputs, all_images, train_rows)
-            facts |= _measured("fit", cache, lambda: predictor.fit(train))[1]
-            facts |= {"n_train": len(train_rows), "n_purged": inputs.folds.purged(task.fold)}
-        else:
-            rows = np.arange(len(inputs.dataset))
-        ids = [inputs.dataset.ids[i] for i in rows]
-        images = all_images.take(rows.tolist())
-        values, cost = _measured("predict", cache, lambda: predictor.predict(images))
-        predictions = unit_rows(values, ids, _who(task))
-        facts |= cost | _describe(task, inputs, predictor, predictions, rows)
-        np.save(half / "predictions.npy", predictions, allow_pickle=False)
-        TaskRows(ids=ids).write(half / "ids.json")
-        (half / "model").mkdir()
-        predictor.save(half / "model")
-        _predict_test(task, inputs, predictor, half)
-        facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        record = TaskRecord(**facts)
-        record.write(half / "record.json")
-    return Outcome(task, record)
+            predictor.load(inputs.run.task_folder(task.member.name, task.fold, task.key) / "model")
+            test = _predict_test(task, inputs, predictor, refused)
+        return Answer(test=test, costs={"seconds": round(meter.seconds, 6)})
+    costs: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+    all_images = inputs.dataset.lazy_images(inputs.config.workers or 1, refused)
+    if task.member.trainable:
+        train = _training_data(inputs, all_images, inputs.folds.training_rows(task.fold))
+        costs |= _measured("fit", cache, lambda: predictor.fit(train))[1]
+    images = all_images.take(rows_of(task, inputs).tolist())
+    values, cost = _measured("predict", cache, lambda: predictor.predict(images))
+    predictions = plain_array(values, who(task))
+    count = predictor.parameter_count()
+    costs |= cost | {
+        "device": str(predictor.context.requested_device),
+        "trainable_parameters": int(count.trainable),
+        "total_parameters": int(count.total),
+    }
+    model.mkdir(parents=True)
+    predictor.save(model)
+    test = _predict_test(task, inputs, predictor, refused)
+    costs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    return Answer(predictions, test, costs)
+
+
+def rows_of(task: Task, inputs: Inputs) -> NDArray[np.int64]:
+    """Return the numbers of the rows that a task predicts."""
+    return inputs.folds.held_rows(task.fold) if task.member.trainable else np.arange(len(inputs.dataset))
 
 
 def _build(
@@ -207,35 +256,16 @@ def _measured(stage: str, cache: DiskCache, action: Callable[[], Any]) -> tuple[
     }
 
 
-def _describe(
-    task: Task, inputs: Inputs, predictor: Predictor, predictions: NDArray[np.float32], rows: NDArray[np.int64]
-) -> dict[str, Any]:
-    count = predictor.parameter_count()
-    targets = np.asarray(inputs.targets[rows], dtype=np.float64)
-    return {
-        "predictor": task.member.predictor,
-        "version": task.member.version,
-        "config": task.member.config,
-        "code": task.member.code,
-        "key": task.key,
-        "fold": task.fold,
-        "seed": task_seed(inputs.config.seed, task.member.predictor, task.fold),
-        "device": predictor.context.requested_device,
-        "n": len(rows),
-        "score": float(np.einsum("ij,ij->i", predictions.astype(np.float64), targets).mean()),
-        "trainable_parameters": count.trainable,
-        "total_parameters": count.total,
-    }
-
-
-def _predict_test(task: Task, inputs: Inputs, predictor: Predictor, folder: Path) -> None:
+def _predict_test(
+    task: Task, inputs: Inputs, predictor: Predictor, refused: list[tuple[str, BaseException]]
+) -> NDArray[Any] | None:
     if inputs.test is None:
-        return
-    values = predictor.predict(inputs.test.lazy_images(inputs.config.workers or 1))
-    predictions = unit_rows(values, list(inputs.test.ids), f"{_who(task)}, test set")
-    write_array(folder / f"test-{inputs.test.fingerprint}.npy", predictions)
+        return None
+    values = predictor.predict(inputs.test.lazy_images(inputs.config.workers or 1, refused))
+    return plain_array(values, f"{who(task)}, test set")
 
 
-def _who(task: Task) -> str:
+def who(task: Task) -> str:
+    """Name a task in messages."""
     fold = "all rows" if task.fold == ALL_ROWS else f"fold {task.fold}"
     return f"plugin '{task.member.name}' ({task.member.predictor} {task.member.version}), {fold}"

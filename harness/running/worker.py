@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.data.targets import PromptEncoder
 from harness.errors import HarnessError, InputError
+from harness.plugin.importing import readable
+from harness.plugin.process_state import ProcessState
 from harness.plugin.source import ClassSource
 from harness.running.inputs import reopen_inputs
-from harness.running.task import Outcome, Task, run_task
+from harness.running.task import Answer, Task, do_task
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.process import Connection
     from harness.running.inputs import Inputs
 
@@ -38,20 +42,34 @@ class OpenInputs:
     ----------
     run_dir, config
         The run's folder, and its resolved configuration as JSON.
-    classes
-        Predictor classes that no plugin brings: those of a notebook, say.
+    readers
+        Keys of the plugins that read its data.
     """
 
     run_dir: str
     config: str
-    classes: Sequence[ClassSource] = ()
+    readers: Sequence[str]
 
 
 @dataclass(frozen=True)
 class DoTask:
-    """A request: do a task; what is printed meanwhile goes to a file."""
+    """A request: do a task.
+
+    Parameters
+    ----------
+    task
+        The task.
+    plugin
+        Key of the plugin that brings its predictor, or the class itself where none does. Nothing else is imported.
+    place
+        The folder that takes the answer.
+    output
+        The file that takes what is printed meanwhile.
+    """
 
     task: Task
+    plugin: str | ClassSource
+    place: Path
     output: Path
 
 
@@ -60,8 +78,12 @@ def serve(connection: Connection) -> None:
 
     Replies are ``{"kind": ...}``: ``embedded``; ``ready`` when inputs are open; for a task any number of ``progress``,
     and then ``done``. Instead of each there may be ``failed``; after inputs that cannot be opened the process ends.
+
+    What a task did to the process is taken back before anything else is done; ``left`` of its reply names what could
+    not be, and then this process is to be asked nothing more.
     """
     inputs: Inputs | None = None
+    brought: set[str] = set()
 
     def progress(label: str, done: int, total: int) -> None:
         connection.reply({"kind": "progress", "label": label, "done": done, "total": total})
@@ -76,17 +98,34 @@ def serve(connection: Connection) -> None:
                     connection.reply(_failure(error))
             case OpenInputs():
                 try:
-                    classes = [source.load() for source in request.classes]
-                    inputs = reopen_inputs(request.run_dir, request.config, classes)
+                    inputs = reopen_inputs(request.run_dir, request.config, request.readers)
                 except InputError as error:
                     connection.reply(_failure(error))
                     return
                 connection.reply({"kind": "ready"})
             case DoTask():
                 assert inputs is not None, "inputs are opened before the first task"
+                state = ProcessState()
                 with connection.printing_to(request.output):
-                    outcome = run_task(request.task, inputs, progress, connection.folder)
-                connection.reply(_outcome(outcome))
+                    answer = _do(request, inputs, progress, connection.folder, brought)
+                    left = state.restore(brought).left
+                connection.reply(_written(request.place, answer, left))
+
+
+def _do(
+    request: DoTask, inputs: Inputs, progress: Callable[[str, int, int], None], folder: Path, brought: set[str]
+) -> Answer:
+    """Import what a task needs and do it; ``brought`` takes the package that its predictor is in."""
+    try:
+        if isinstance(request.plugin, str):
+            inputs.manager.add(request.plugin)
+        else:
+            inputs.manager.add_class(request.plugin.load())
+        predictor = inputs.manager.predictor(request.task.member.predictor)
+        brought.add(predictor.__module__.partition(".")[0])
+    except Exception as error:  # its module may have changed since the command began
+        return Answer(reason=f"its plugin cannot be loaded: {readable(error)}", trace=traceback.format_exc())
+    return do_task(request.task, inputs, request.place, progress, folder)
 
 
 def _failure(error: HarnessError) -> dict[str, object]:
@@ -98,12 +137,27 @@ def _failure(error: HarnessError) -> dict[str, object]:
     }
 
 
-def _outcome(outcome: Outcome) -> dict[str, object]:
-    if outcome.record is not None:
-        return {"kind": "done", "record": outcome.record.document(), "seconds": outcome.seconds}
-    return {
-        "kind": "failed",
-        "reason": outcome.reason,
-        "trace": outcome.trace,
-        "input_fault": outcome.input_fault,
-    }
+def _written(place: Path, answer: Answer, left: list[str]) -> dict[str, object]:
+    """Write the arrays of an answer, and return the rest as a reply."""
+    try:
+        for name, array in (("predictions", answer.predictions), ("test", answer.test)):
+            if array is not None:
+                np.save(place / f"{name}.npy", array, allow_pickle=False)
+    except OSError as error:  # a full disk
+        answer = Answer(reason=f"its predictions cannot be written: {error}", trace=traceback.format_exc())
+    told = {"costs": answer.costs, "reason": answer.reason, "trace": answer.trace}
+    return {"kind": "done", **told, "input_fault": answer.input_fault, "refused": answer.refused, "left": left}
+
+
+def read_answer(place: Path, reply: Mapping[str, Any]) -> Answer:
+    """Return the answer that a worker process wrote to a place and replied, in the process that asked for it.
+
+    Raises ``OSError``, ``ValueError`` or ``KeyError`` if it is not what ``serve`` writes.
+    """
+
+    def array(name: str) -> NDArray[Any] | None:
+        path = place / f"{name}.npy"
+        return np.load(path, allow_pickle=False) if path.is_file() else None
+
+    told = {name: str(reply[name]) for name in ("reason", "trace", "refused")}
+    return Answer(array("predictions"), array("test"), dict(reply["costs"]), input_fault=reply["input_fault"], **told)

@@ -22,7 +22,7 @@ TEMPORARY_SUFFIX = ".tmp"
 def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file through ``write(stream)``: under its final name it is complete, or what it was before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = _temporary(path)
+    half = temporary_name(path)
     try:
         with half.open("wb") as stream:
             write(stream)
@@ -52,7 +52,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     If the block raises, nothing stays. If another process finished the same folder first, theirs stays.
     """
-    half = _temporary(path)
+    half = temporary_name(path)
     half.mkdir(parents=True)
     try:
         yield half
@@ -81,7 +81,8 @@ def clear_leftovers(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _temporary(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
+    """Return a new name beside ``path``, of the kind that ``clear_leftovers`` removes."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
 
 

@@ -7,6 +7,7 @@ number is refused with the advice to update.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -32,10 +33,14 @@ class Document(Part):
         The number that this version writes.
     MEND
         What to do about a file that cannot be read, for the message.
+    SEALED
+        Whether the file carries a checksum of all else in it under ``checksum``, and is refused if that does not fit.
+        One without a checksum, of an earlier version, is taken as it is.
     """
 
     SCHEMA: ClassVar[int] = 1
     MEND: ClassVar[str] = "restore it, or start anew"
+    SEALED: ClassVar[bool] = False
 
     schema_: int = Field(default=0, alias="schema", description="Number of the schema.", ge=0)
 
@@ -60,6 +65,8 @@ class Document(Part):
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: it is not JSON ({error}); {cls.MEND}") from error
+        if isinstance(content, dict) and cls.SEALED and content.pop("checksum", None) not in (None, seal(content)):
+            raise InputError(f"{path}: it is not what was written there (its checksum is another); {cls.MEND}")
         return cls.parse(content, str(path))
 
     @classmethod
@@ -82,11 +89,23 @@ class Document(Part):
 
     def write(self, path: Path) -> None:
         """Write the file as a whole, in place of what was there."""
-        write_json(path, self.document())
+        content = self.document()
+        write_json(path, sealed(content) if self.SEALED else content)
 
     def document(self) -> dict[str, Any]:
         """Return what the file holds, as JSON values."""
         return {**self.model_dump(mode="json", by_alias=True), "schema": self.SCHEMA}
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with its checksum."""
+    return {**content, "checksum": seal(content)}
+
+
+def seal(content: dict[str, Any]) -> str:
+    """Return the checksum of a document: BLAKE2b of its JSON with sorted keys and no spaces, 32 hexadecimal digits."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _short(value: Any) -> str:

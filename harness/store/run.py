@@ -16,12 +16,13 @@ gram/KEY/                     members.json, agreement.npy, pairs.npy: what all b
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -30,6 +31,8 @@ from harness.data.folds import Folds
 from harness.data.nearest import nearest_training
 from harness.errors import InputError
 from harness.store.atomic import write_array, write_file
+from harness.store.checksums import checksum, require_unchanged
+from harness.store.finished import read_predictions, read_test_predictions
 from harness.store.rows import PredictionRows, RunRows, read_rows
 from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord, TaskRows
 
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 RUNS_FOLDER = Path("runs")
 LOCK = ".lock"
+_TEST_MEND = "give the command of the run again, which writes it anew"
 BLEND = "blend"
 """What the blend is called where it stands beside the members; no member may be called that."""
 
@@ -99,7 +103,8 @@ class RunFolder:
         write_array(self.path / "targets.npy", targets)
         write_array(self.path / "near.npy", folds.near)
         (self.path / "nearest.npy").unlink(missing_ok=True)
-        self.update(document)
+        files = {name: checksum(self.path / name) for name in ("rows.csv", "targets.npy", "near.npy")}
+        self.update(document.model_copy(update={"files": files}))
 
     def update(self, document: RunDocument) -> None:
         """Replace ``run.json``."""
@@ -120,13 +125,33 @@ class RunFolder:
 
     @cached_property
     def rows(self) -> RunRows:
-        """Rows of the run, from ``rows.csv``."""
-        return read_rows(self.path / "rows.csv")
+        """Rows of the run, from ``rows.csv``. Raises ``InputError`` if it is not what was written."""
+        path = self._unchanged("rows.csv")
+        try:
+            return read_rows(path)
+        except (ValueError, KeyError, StopIteration) as error:  # of a version that kept no checksum
+            raise InputError(f"{path}: it cannot be read ({error}); {RunDocument.MEND}") from error
+
+    def _unchanged(self, name: str) -> Path:
+        """Return the path of a file that never changes. Raises ``InputError`` if it did, or is gone."""
+        path = self.path / name
+        try:
+            require_unchanged(path, self.document.files.get(name), RunDocument.MEND)
+        except OSError as error:
+            raise InputError(f"{path}: it cannot be read ({error.strerror}); {RunDocument.MEND}") from error
+        return path
+
+    def _array(self, name: str, mmap_mode: Literal["r"] | None = None) -> NDArray[Any]:
+        path = self._unchanged(name)
+        try:
+            return np.load(path, mmap_mode=mmap_mode)  # type: ignore[no-any-return]
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path}: it cannot be read ({error}); {RunDocument.MEND}") from error
 
     @cached_property
     def targets(self) -> NDArray[np.float32]:
-        """Targets, shape (n, 384), memory-mapped."""
-        return np.load(self.path / "targets.npy", mmap_mode="r")  # type: ignore[no-any-return]
+        """Targets, shape (n, 384), memory-mapped. Raises ``InputError`` if they are not what was written."""
+        return self._array("targets.npy", "r")
 
     @cached_property
     def folds(self) -> Folds:
@@ -141,7 +166,7 @@ class RunFolder:
             seed=facts.seed,
             fold=self.rows.fold,
             group=self.rows.group,
-            near=np.load(self.path / "near.npy"),
+            near=self._array("near.npy"),
             part=None if np.array_equal(self.rows.part, self.rows.group) else self.rows.part,
             recall=facts.recall,
             split=facts.split,
@@ -157,12 +182,24 @@ class RunFolder:
         path = self.path / "nearest.npy"
         with suppress(OSError, ValueError, EOFError):  # not there yet, or cut short: it is made anew
             kept = np.load(path)
-            if kept.shape == (len(self.rows.ids),):
+            if kept.shape == (len(self.rows.ids),) and path.read_bytes().endswith(self._seal(kept)):
                 return kept  # type: ignore[no-any-return]
         nearest = nearest_training(self.targets, self.folds)
+
+        def write(stream: IO[bytes]) -> None:
+            np.save(stream, nearest)
+            stream.write(self._seal(nearest))
+
         with suppress(OSError):  # a folder that can only be read: whoever asks next waits, too
-            write_array(path, nearest)
+            write_file(path, write)
         return nearest
+
+    def _seal(self, values: NDArray[np.float32]) -> bytes:
+        """Hash an array, and with it the files that it was made of."""
+        files = self.document.files
+        sealed = hashlib.blake2b(values.tobytes(), digest_size=16)
+        sealed.update(f"{files.get('targets.npy')}\0{files.get('near.npy')}".encode())
+        return sealed.digest()
 
     # -- members -------------------------------------------------------------------------------
 
@@ -199,17 +236,12 @@ class RunFolder:
             folder = self.task_folder(member.name, fold, key)
             if not folder.is_dir():
                 continue
-            try:
-                where = self._rows_of(fold, folder)
-                values = np.load(folder / "predictions.npy", mmap_mode="r")
-            except (OSError, ValueError, EOFError) as error:  # gone, cut short, or not what it is called
-                raise InputError(
-                    f"{folder}: its predictions cannot be read ({error}); remove the folder and run again"
-                ) from error
+            where = self._rows_of(fold, folder)
+            values = read_predictions(folder, key)
             if values.shape != (len(where), dimensions):
                 raise InputError(
                     f"{folder / 'predictions.npy'}: its shape is {values.shape} where {(len(where), dimensions)} is "
-                    "needed; remove the folder and run again"
+                    f"needed; {TaskRecord.MEND}"
                 )
             file[where], place[where] = len(files), np.arange(len(where))
             files.append(values)
@@ -224,13 +256,16 @@ class RunFolder:
 
     def _rows_of(self, fold: int, folder: Path) -> NDArray[np.int64]:
         """Return the row numbers of a task's predictions, checked against the rows that its fold holds out."""
-        ids = TaskRows.read(folder / "ids.json").ids
+        try:
+            ids = TaskRows.read(folder / "ids.json").ids
+        except FileNotFoundError as error:
+            raise InputError(f"{folder}: it has no ids.json; {TaskRecord.MEND}") from error
         held = np.arange(len(self.rows.ids)) if fold == ALL_ROWS else np.flatnonzero(self.rows.fold == fold)
         if ids == [self.rows.ids[i] for i in held.tolist()]:
             return held
         where = np.array([self._row_numbers.get(row_id, -1) for row_id in ids], dtype=np.int64)
         if (where < 0).any() or (fold != ALL_ROWS and (self.rows.fold[where] != fold).any()):
-            raise InputError(f"{folder}: its rows are not those of this run's folds; remove the folder and run again")
+            raise InputError(f"{folder}: its rows are not those of this run's folds; {TaskRecord.MEND}")
         return where
 
     @cached_property
@@ -294,21 +329,27 @@ class RunFolder:
 
     # -- test set ------------------------------------------------------------------------------
 
-    def write_test_ids(self, ids: Sequence[str]) -> None:
-        """Remember the ids of the test set, in order."""
+    def write_test_ids(self, ids: Sequence[str]) -> str:
+        """Remember the ids of the test set, in order, and return the file's checksum."""
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerows([["id"], *([row_id] for row_id in ids)])
         self._write_text("test.csv", table.getvalue())
+        return checksum(self.path / "test.csv")
 
     @property
     def test_ids(self) -> list[str]:
         """Ids of the test set, in order; empty without one."""
-        path = self.path / "test.csv"
-        if not path.is_file():
+        path, test = self.path / "test.csv", self.document.test
+        if test is None and not path.is_file():
             return []
-        with path.open(encoding="utf-8", newline="") as stream:
-            return [row["id"] for row in csv.DictReader(stream)]
+        try:
+            if test is not None:
+                require_unchanged(path, test.ids_checksum, _TEST_MEND)
+            with path.open(encoding="utf-8", newline="") as stream:
+                return [row["id"] for row in csv.DictReader(stream)]
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise InputError(f"{path}: it cannot be read ({error}); {_TEST_MEND}") from error
 
     def test_file(self, member: str, fold: int, key: str, fingerprint: str) -> Path:
         """Where a fold model's predictions of the test set with this fingerprint lie."""
@@ -366,7 +407,7 @@ class RunFolder:
         files = self.test_files(member, fingerprint)
         total: NDArray[np.float64] | None = None
         for path in files:
-            values = np.load(path).astype(np.float64)
+            values = read_test_predictions(path).astype(np.float64)
             total = values if total is None else total + values
         assert total is not None, "a member has at least one task"
         return (total / len(files)).astype(np.float32)

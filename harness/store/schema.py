@@ -112,6 +112,7 @@ class TestFacts(Part):
     location: str = Field(description="Where it was read from.")
     fingerprint: str = Field(description="Hash of its content; part of the names of its predictions' files.")
     rows: int = Field(description="Number of images.", ge=0)
+    ids_checksum: str | None = Field(None, description="Checksum of test.csv; null in older runs.")
     overlap: OverlapFacts | None = Field(
         None, description="Images that training rows show, too; null in a run that did not look."
     )
@@ -165,6 +166,7 @@ class RunDocument(Document):
 
     SCHEMA: ClassVar[int] = 2
     MEND: ClassVar[str] = "restore the file, or start the run anew"
+    SEALED: ClassVar[bool] = True
 
     created: str = Field("", description="When the run was begun, ISO 8601.")
     dataset: DatasetFacts = Field(description="The data set.")
@@ -179,6 +181,9 @@ class RunDocument(Document):
     git_commit: str | None = Field(None, description="Commit of the checkout that harness ran from; else null.")
     machine: MachineFacts = Field(default_factory=MachineFacts, description="The machine.")
     command: list[str] = Field(default_factory=list, description="The last command, as words.")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="Checksum of each array and table beside it that never changes."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -198,6 +203,7 @@ class TaskRecord(Document):
 
     SCHEMA: ClassVar[int] = 2
     MEND: ClassVar[str] = "remove the folder it lies in, and give the command of the run again"
+    SEALED: ClassVar[bool] = True
 
     predictor: str = Field("", description="Name of the predictor.")
     version: str = Field("", description="Its version.")
@@ -221,6 +227,9 @@ class TaskRecord(Document):
     predict_peak_memory_bytes: int | None = Field(None, description="Peak resident memory during predict.")
     trainable_parameters: int = Field(0, description="Numbers of the model that fit may change.", ge=0)
     total_parameters: int = Field(0, description="Numbers of the model.", ge=0)
+    files: dict[str, str] = Field(
+        default_factory=dict, description="Checksum of each file beside it, by its path; none in older runs."
+    )
 
     _of_schema_1 = model_validator(mode="before")(_predictor_of_schema_1)
 
@@ -229,6 +238,7 @@ class TaskRows(Document):
     """``ids.json``: the ids of the rows that a task predicted, in the order of its ``predictions.npy``."""
 
     MEND: ClassVar[str] = "remove the folder it lies in, and give the command of the run again"
+    SEALED: ClassVar[bool] = True
 
     ids: list[str] = Field(description="Row ids.")
 
@@ -236,6 +246,20 @@ class TaskRows(Document):
     @classmethod
     def _of_schema_0(cls, content: Any) -> Any:
         return {"ids": content} if isinstance(content, list) else content
+
+
+class TestRecord(Document):
+    """``test-FINGERPRINT.json``: of which task and images the predictions of a test set beside it are."""
+
+    __test__ = False  # no test class of pytest's
+
+    MEND: ClassVar[str] = "remove it and the .npy file of that name, and give the command of the run again"
+    SEALED: ClassVar[bool] = True
+
+    key: str = Field(description="Key of the task whose model predicted.")
+    fingerprint: str = Field(description="Hash of the test set's content.")
+    n: int = Field(description="Images predicted.", ge=0)
+    checksum_npy: str = Field(description="Checksum of the predictions' file.")
 
 
 class TaskFailure(Document):
@@ -340,8 +364,10 @@ class GramMembers(Document):
     """``gram/KEY/members.json``: which predictions the sums beside it were made of."""
 
     MEND: ClassVar[str] = "remove the folder it lies in: it is made anew"
+    SEALED: ClassVar[bool] = True
 
     layout: Literal[1] = Field(1, description="How the arrays beside it are laid out.")
     members: dict[str, dict[int, tuple[str, int, int]]] = Field(
         description="For each member and fold: the task's key, and size and time (ns) of its predictions' file."
     )
+    files: dict[str, str] = Field(default_factory=dict, description="Checksum of each array beside it.")

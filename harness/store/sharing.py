@@ -14,9 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.data.cache import cache_folder
-from harness.errors import InputError
 from harness.store.atomic import new_folder
-from harness.store.schema import TaskRecord
+from harness.store.finished import is_whole
 
 TASKS_VARIABLE = "HARNESS_TASKS"
 """Names another folder for the list of finished tasks than ``tasks/`` in the cache."""
@@ -52,7 +51,7 @@ def find_task(key: str, with_file: str | None = None) -> Path | None:
             folder = Path(entry.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             continue
-        if _is_finished(folder, key):
+        if is_whole(folder, key):
             if with_file is None or (folder / with_file).is_file():
                 return folder
             found = found or folder
@@ -65,7 +64,7 @@ def find_task(key: str, with_file: str | None = None) -> Path | None:
 def take_task(source: Path, target: Path) -> None:
     """Let a finished task lie in another run's folder, too. What is there already stays."""
     if target.is_dir():
-        for path in source.glob("test-*.npy"):
+        for path in sorted(source.glob("test-*")):
             if not (target / path.name).exists():
                 link_file(path, target / path.name)
         return
@@ -85,13 +84,6 @@ def link_file(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _is_finished(folder: Path, key: str) -> bool:
-    try:
-        return (folder / "predictions.npy").is_file() and TaskRecord.read(folder / "record.json").key == key
-    except (OSError, InputError):
-        return False
 
 
 def _entries(key: str) -> Path:

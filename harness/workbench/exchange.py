@@ -18,7 +18,8 @@ from pydantic import Field
 
 from harness.errors import InputError
 from harness.store.atomic import new_folder, write_file
-from harness.store.document import Document
+from harness.store.checksums import checksum_of
+from harness.store.document import Document, sealed
 from harness.store.run import LOCK, RUNS_FOLDER, RunFolder, all_runs
 from harness.store.schema import RunDocument
 
@@ -53,6 +54,7 @@ def export_run(run: RunFolder, path: Path, *, prompts: bool = False, models: boo
         raise InputError(f"{path}: it exists already; name another file, or remove it")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    _ = run.rows, run.targets, run.folds  # what is not what was written is told here, and not on the other machine
     contents = _contents(run, prompts, models)
     for repeat in run.repeats:
         folder = repeat.path.relative_to(run.path).as_posix()
@@ -88,9 +90,11 @@ def export_run(run: RunFolder, path: Path, *, prompts: bool = False, models: boo
 def _contents(run: RunFolder, prompts: bool, models: bool) -> dict[str, bytes | Path]:
     """Return what is exported of a run's folder, by place."""
     document = run.document
+    rows = (run.path / "rows.csv").read_bytes() if prompts else _without_prompts(run)
+    files = document.files and {**document.files, "rows.csv": checksum_of(rows)}
     contents: dict[str, bytes | Path] = {
-        "run.json": _json(_portable(document)),
-        "rows.csv": run.path / "rows.csv" if prompts else _without_prompts(run),
+        "run.json": _json(sealed(_portable(document.model_copy(update={"files": files})))),
+        "rows.csv": rows,
         **{name: run.path / name for name in ("targets.npy", "near.npy")},
     }
     for name in ("test.csv", "blend.json"):

@@ -12,10 +12,11 @@ import numpy as np
 
 from harness.errors import InputError, PredictionError
 from harness.running.members import is_member_name
-from harness.store.atomic import new_folder, write_array
+from harness.store.atomic import new_folder
+from harness.store.finished import write_task, write_test_predictions
 from harness.store.predictions import unit_rows
 from harness.store.run import BLEND, RunFolder
-from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord, TaskRows
+from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,11 +75,10 @@ def add_predictions(
         folder = run.task_folder(name, ALL_ROWS, key)
         if not folder.is_dir():
             with new_folder(folder) as half:
-                np.save(half / "predictions.npy", predictions, allow_pickle=False)
-                TaskRows(ids=list(run.rows.ids)).write(half / "ids.json")
-                record.write(half / "record.json")
+                write_task(half, predictions, run.rows.ids, record)
         if test_predictions is not None and document.test is not None:
-            write_array(run.test_file(name, ALL_ROWS, key, document.test.fingerprint), test_predictions)
+            fingerprint = document.test.fingerprint
+            write_test_predictions(run.test_file(name, ALL_ROWS, key, fingerprint), test_predictions, key, fingerprint)
         document = run.document
         run.update(document.model_copy(update={"members": {**document.members, name: member}}))
     return member

@@ -41,12 +41,15 @@ class RunResult:
         What a user should know, in sentences.
     failure
         What failed, in a sentence; empty if nothing did.
+    input_fault
+        Whether all that failed did so over what the user gave: options that predictors find wrong.
     """
 
     run: Run
     summary: Summary
     notes: list[str]
     failure: str = ""
+    input_fault: bool = False
 
     @property
     def counts(self) -> dict[str, int]:
@@ -104,7 +107,8 @@ def run_predictors(
                     more = number < len(repeats)
                     summary = summary.with_more(carry_out(repeat, listener, executor, more=more))
     run = Run(plan.run, manager)
-    return RunResult(run, summary, _notes(plan, repeats, summary, manager), _failure(plan, summary))
+    fault = all(outcome.input_fault for outcome in summary.failed)
+    return RunResult(run, summary, _notes(plan, repeats, summary, manager), _failure(plan, summary), fault)
 
 
 def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> DryRun:

@@ -1,0 +1,137 @@
+"""What a predictor answered, judged where it does not run: checked, scored against the truth, and written down."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import InputError, PredictionError
+from harness.running.inputs import Inputs
+from harness.running.task import Answer, Task, rows_of, task_seed, who
+from harness.store.atomic import new_folder, temporary_name
+from harness.store.finished import write_task, write_test_predictions
+from harness.store.predictions import unit_rows
+from harness.store.schema import TaskRecord
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended: ``record`` if well; else ``reason`` and ``trace``.
+
+    Parameters
+    ----------
+    seconds
+        Wall time of a task of which only the test set was left.
+    input_fault
+        Whether it failed over what the user gave: an option that the predictor finds wrong, or the data.
+    ends_run
+        Whether that is the data themselves, so that no other task will fare better.
+    """
+
+    task: Task
+    record: TaskRecord | None = None
+    seconds: float | None = None
+    reason: str = ""
+    trace: str = ""
+    input_fault: bool = False
+    ends_run: bool = False
+
+
+def answer_place(task: Task, inputs: Inputs) -> Path:
+    """Make a folder for an answer, beside where the finished task will lie. ``judge`` removes it."""
+    place = temporary_name(inputs.run.task_folder(task.member.name, task.fold, task.key))
+    place.mkdir(parents=True)
+    return place
+
+
+def judge(task: Task, inputs: Inputs, place: Path, answer: Answer) -> Outcome:
+    """Check an answer, score it, write all down, and remove its place.
+
+    The predictions become unit rows in the order of the fold's rows; those of a wrong shape or kind, or that are not
+    finite, fail the task.
+    """
+    try:
+        if answer.reason:
+            return _failed(task, inputs, answer)
+        if task.only_test:
+            return _with_test(task, inputs, answer)
+        return Outcome(task, _written(task, inputs, place, answer))
+    except (PredictionError, OSError, ValueError, TypeError) as error:
+        kind = "" if isinstance(error, PredictionError) else f"{type(error).__name__}: "
+        return Outcome(task, reason=f"{kind}{error}")
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _failed(task: Task, inputs: Inputs, answer: Answer) -> Outcome:
+    """Say how a task failed. That the data are wrong is believed only if they are found so here, too."""
+    reason, fault = answer.reason, answer.input_fault
+    if answer.refused:
+        found = _refusal(inputs, answer.refused)
+        if found:
+            return Outcome(task, reason=found, trace=answer.trace, input_fault=True, ends_run=True)
+        reason, fault = f"{reason} (the image can be read; what the plugin did to its process is in the way)", False
+    return Outcome(task, reason=reason, trace=answer.trace, input_fault=fault)
+
+
+def _refusal(inputs: Inputs, image: str) -> str:
+    """Return why an image of the run cannot be read; empty if it can."""
+    for dataset in (inputs.dataset, inputs.test):
+        for source in dataset.images if dataset is not None else ():
+            if source.name == image:
+                try:
+                    source.open()
+                except InputError as error:
+                    return str(error)
+    return ""
+
+
+def _written(task: Task, inputs: Inputs, place: Path, answer: Answer) -> TaskRecord:
+    rows, test = rows_of(task, inputs), inputs.test
+    ids = [inputs.dataset.ids[i] for i in rows]
+    predictions = unit_rows(answer.predictions, ids, who(task))
+    tested = None if test is None else unit_rows(answer.test, list(test.ids), f"{who(task)}, test set")
+    record = TaskRecord(**answer.costs | _facts(task, inputs, predictions, rows))
+    folder = inputs.run.task_folder(task.member.name, task.fold, task.key)
+    with new_folder(folder) as half:
+        (place / "model").rename(half / "model")
+        record = write_task(half, predictions, ids, record)
+    if test is not None and tested is not None:
+        file = inputs.run.test_file(task.member.name, task.fold, task.key, test.fingerprint)
+        write_test_predictions(file, tested, task.key, test.fingerprint)
+    return record
+
+
+def _with_test(task: Task, inputs: Inputs, answer: Answer) -> Outcome:
+    test = inputs.test
+    assert test is not None, "there is a test set to predict"
+    values = unit_rows(answer.test, list(test.ids), f"{who(task)}, test set")
+    file = inputs.run.test_file(task.member.name, task.fold, task.key, test.fingerprint)
+    write_test_predictions(file, values, task.key, test.fingerprint)
+    return Outcome(task, TaskRecord.read(file.with_name("record.json")), seconds=answer.costs.get("seconds"))
+
+
+def _facts(task: Task, inputs: Inputs, predictions: NDArray[np.float32], rows: NDArray[np.int64]) -> dict[str, Any]:
+    targets = np.asarray(inputs.targets[rows], dtype=np.float64)
+    facts = {
+        "predictor": task.member.predictor,
+        "version": task.member.version,
+        "config": task.member.config,
+        "code": task.member.code,
+        "key": task.key,
+        "fold": task.fold,
+        "seed": task_seed(inputs.config.seed, task.member.predictor, task.fold),
+        "n": len(rows),
+        "score": float(np.einsum("ij,ij->i", predictions.astype(np.float64), targets).mean()),
+    }
+    if task.member.trainable:
+        facts["n_train"] = len(inputs.folds.training_rows(task.fold))
+        facts["n_purged"] = inputs.folds.purged(task.fold)
+    return facts
