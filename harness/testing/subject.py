@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.plugin import EMBEDDING_DIM, Context, Images, Predictor, TrainingData, ValueCache
+from harness.plugin.process_state import ProcessState
 from harness.plugin.source import ClassSource
 from harness.testing.data import KitData
 from harness.testing.observing import ObservedCall, ProcessObserver, listing, seed_globals
@@ -74,6 +75,9 @@ class Lifetime:
         Files below the working folder or beside the data that were added, changed or removed meanwhile.
     left
         Files in the folder for temporary files that are still there.
+    state_changed
+        What of the process's state was another afterwards; told of a second lifetime only, as libraries that are
+        imported in the first have settings of their own.
     """
 
     train: TrainingData
@@ -86,6 +90,7 @@ class Lifetime:
     requirements: list[Any] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    state_changed: list[str] = field(default_factory=list)
 
     def raise_errors_of(self, *methods: str) -> None:
         """Raise what the first of these methods raised, if any did."""
@@ -109,14 +114,21 @@ class Subject:
     def __init__(self, job: Job, work: Path) -> None:
         (work / "output").touch()
         self.observer = ProcessObserver(work / "output")
-        before = frozenset(sys.modules)
+        before, state = frozenset(sys.modules), ProcessState()
         self.cls: type[Predictor] = job.source.load()
         self.imported = frozenset(sys.modules) - before
         """Modules that were imported to get at the class."""
+        self.import_changed = self._taken_back(state)
+        """What of the process's state its import changed."""
         self.job, self.work = job, work
         self.options, self.device, self.data = job.options, job.device, KitData(job.data)
         self.tolerance = TOLERANCE if job.device == "cpu" else DEVICE_TOLERANCE
         self._folders = 0
+
+    def _taken_back(self, state: ProcessState) -> list[str]:
+        """Set the state of the process back, and name what was changed; the search path is the kit's to change."""
+        found = state.restore({self.cls.__module__.partition(".")[0]})
+        return [name for name in (*found.left, *found.back) if name != "sys.path"]
 
     @cached_property
     def config(self) -> BaseModel:
@@ -203,8 +215,9 @@ class Subject:
     @cached_property
     def second_lifetime(self) -> Lifetime:
         """The same of a second predictor: all that is imported when it is first used has been imported by now."""
-        lifetime = Lifetime(self.data.training(), self.new_folder("model"))
+        lifetime, state = Lifetime(self.data.training(), self.new_folder("model")), ProcessState()
         self._use(lifetime)
+        lifetime.state_changed = self._taken_back(state)
         return lifetime
 
     def _use(self, lifetime: Lifetime) -> None:

@@ -9,9 +9,10 @@ from harness.testing import CheckRecord, check_names, check_predictor
 from harness.testing.checks import CHECKS
 from tests.testing.heavy import ImportsAtTheTop
 from tests.testing.neat import Neat, Untaught
+from tests.testing.setting import SetsAtTheTop
 from tests.testing.wrong import WRONG
 
-PREDICTORS = {**WRONG, "light-import": ImportsAtTheTop}
+PREDICTORS = {**WRONG, "light-import": ImportsAtTheTop, "import-keeps-process": SetsAtTheTop}
 KINDS = ("trainable", "untrained")
 
 

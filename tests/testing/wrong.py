@@ -244,6 +244,13 @@ class SeedsTheGlobalGenerator(Neat):
         super().fit(train)
 
 
+@breaks("process-kept")
+class TurnsErrorsOn(Neat):
+    def fit(self, train):
+        np.seterr(under="raise")
+        super().fit(train)
+
+
 @breaks("fit-twice")
 class TrainsOn(Neat):
     _rows = ()

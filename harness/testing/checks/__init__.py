@@ -7,6 +7,7 @@ from harness.testing.checks import conduct, declared, files, fitting, images, le
 CHECKS: tuple[Check, ...] = (
     declared.identity,
     declared.light_import,
+    conduct.import_keeps_process,
     declared.config_fields,
     declared.config_defaults,
     declared.config_presets,
@@ -46,6 +47,7 @@ CHECKS: tuple[Check, ...] = (
     conduct.no_writes,
     conduct.no_output,
     conduct.global_random_kept,
+    conduct.process_kept,
     leakage.folds_apart,
     leakage.cache_key,
 )

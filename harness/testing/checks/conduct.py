@@ -132,6 +132,34 @@ def global_random_kept(subject: Subject) -> None:
             raise ContractError(f"{call.method} changed the state of {', '.join(call.changed_generators)}")
 
 
+@check(
+    "import-keeps-process",
+    expected="importing the class's module leaves the process as it was: settings of libraries, working folder, "
+    "environment, functions of other modules",
+    mend="set it inside the methods that need it, and set it back there (`with np.errstate(...)`, `torch.no_grad()`)",
+    needs=("light-import",),  # large packages have settings of their own
+    untouched=True,
+)
+def import_keeps_process(subject: Subject) -> None:
+    """Every command imports every plugin: what one sets, all others would have to live with."""
+    if subject.import_changed:
+        raise ContractError(f"it changed {', '.join(subject.import_changed)}")
+
+
+@check(
+    "process-kept",
+    expected="after `fit`, `predict`, `explain`, `save` and `load` the process is as it was: settings of libraries, "
+    "working folder, environment, functions of other modules, threads",
+    mend="set back what you set, in a `finally` or by a context (`with np.errstate(...)`, `torch.inference_mode()`); "
+    "join threads",
+    needs=_USED,
+)
+def process_kept(subject: Subject) -> None:
+    """A run takes it back, or starts a new process where it cannot, which costs the time of all imports."""
+    if subject.second_lifetime.state_changed:
+        raise ContractError(f"it changed {', '.join(subject.second_lifetime.state_changed)}")
+
+
 def _check_count(count: object) -> None:
     if not isinstance(count, ParameterCount):
         raise ContractError(f"{_brief(count)} instead of a ParameterCount")
