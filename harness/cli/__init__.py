@@ -11,9 +11,11 @@ def main() -> None:
     """Run the ``harness`` command, turning exceptions into one clear message and an exit code."""
     from harness.cli.app import app
     from harness.errors import HarnessError
+    from harness.process.ends import ended_by_signals
 
     try:
-        app()
+        with ended_by_signals():
+            app()
     except HarnessError as error:
         if _debugging():
             traceback.print_exc()

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def ensemble(
     optimize: Annotated[
-        bool, typer.Option("--optimize", help="Learn the weights. Without it, all members weigh the same.")
+        bool,
+        typer.Option(
+            "--optimize",
+            help="Learn the weights. Without it all members weigh the same, and weights learned before stay.",
+        ),
     ] = False,
     method: Annotated[
         str | None,
@@ -70,7 +74,7 @@ def ensemble(
         found = blend_run(
             RunFolder(run_dir) if run_dir else newest_run(),
             PluginManager(plugin_file or ()),
-            method=method or (DEFAULT if optimize else "uniform"),
+            method=(method or DEFAULT) if optimize else None,
             include=_names(include),
             exclude=_names(exclude),
             submit=True,

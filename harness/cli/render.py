@@ -130,9 +130,9 @@ def print_leaderboard(board: Leaderboard) -> None:
             _behind(row),
             *(row.repeats_shown if repeated else []),
             *(figure(row.slices[source]) for source in shown),
-            f"{row.fit_seconds:.1f}",
-            "-" if row.imported else amount(row.images_per_second),
-            amount(row.trainable_parameters),
+            "-" if row.blend else f"{row.fit_seconds:.1f}",
+            "-" if row.imported or row.blend else amount(row.images_per_second),
+            "-" if row.blend else amount(row.trainable_parameters),
             row.version,
         ]
         for row in board.rows
@@ -163,7 +163,7 @@ def print_leaderboard(board: Leaderboard) -> None:
             f"{TIED} cannot be told from the first: the 95 % interval of the difference, paired by row, contains 0 "
             "or does not exist"
         )
-    for text in (*board.doubts, *board.repeat_notes):
+    for text in (*board.blend_notes, *board.doubts, *board.repeat_notes):
         note(text)
     if any(row.out_of_domain for row in board.rows):
         note(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import types
 import typing
 from pathlib import Path
@@ -81,7 +82,7 @@ def run(**given: Any) -> None:
         note(text)
     if result.failure:
         raise (InputError if result.input_fault else TaskFailedError)(result.failure)
-    note("next: harness ensemble --optimize")
+    note(f"next: harness ensemble --optimize --run-dir {shlex.quote(str(result.run.path))}")
 
 
 def _switches() -> list[inspect.Parameter]:

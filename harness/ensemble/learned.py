@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.plugin.manager import unknown_name
+from harness.store.run import BLEND
 from harness.store.schema import BlendDocument, Weights
 
 if TYPE_CHECKING:
@@ -44,6 +45,24 @@ def learned_blend(run: RunFolder) -> BlendDocument | None:
             where = "'weights'" if name in given else f"'fold_weights.{f}'"
             raise _damaged(run, f"'weights' and 'fold_weights.{f}' must name the same members: {where} lacks '{name}'")
     return blend.model_copy(update={"weights": weights, "fold_weights": fold_weights})
+
+
+def task_keys(run: RunFolder, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the keys of each member's tasks by fold: what weights were learned on."""
+    return {name: [run.members[name].keys[fold] for fold in sorted(run.members[name].keys)] for name in names}
+
+
+def blend_notes(run: RunFolder, blend: BlendDocument) -> list[str]:
+    """Say what the blend last learned is, and whether its members have changed since, in sentences."""
+    notes = [f"{BLEND}: the weights last learned ({blend.method}), each row by those learned without its fold"]
+    now = task_keys(run, [name for name in blend.tasks if name in run.members])
+    old = [name for name, keys in blend.tasks.items() if now.get(name) != keys]
+    if old:
+        notes.append(
+            f"the blend is old: {', '.join(old)} {'were' if len(old) > 1 else 'was'} computed anew, with other options "
+            "or data, since its weights were learned; learn them again with `harness ensemble --optimize`"
+        )
+    return notes
 
 
 def _checked(run: RunFolder, entry: str, given: Mapping[str, float], members: Sequence[str]) -> Weights:

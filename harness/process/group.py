@@ -38,7 +38,7 @@ class WorkerGroup:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(at_once=error is not None)
 
     def start(
         self,
@@ -95,8 +95,10 @@ class WorkerGroup:
         worker.kill()
         worker.close()
 
-    def close(self) -> None:
-        """End all processes; those that were asked to end get a moment to do so."""
+    def close(self, at_once: bool = False) -> None:
+        """End all processes; those that were asked to end get a moment to do so, unless it is to be at once."""
+        for worker in self.workers if at_once else ():
+            worker.kill()
         while self.workers:
             self.workers[-1].close()
             self.workers.pop()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,7 +19,9 @@ from threading import Thread
 from typing import Any, Literal
 
 from harness.process.child import LENGTH, TRACE_SIGNAL
+from harness.process.ends import at_the_end
 from harness.process.family import descendants, kill_each, kill_group, resident_bytes
+from harness.process.folders import own_folder
 
 _GRACE = 5.0
 """Seconds that a process which was asked to end, or has closed its connection, may take to do so."""
@@ -90,7 +91,8 @@ class WorkerProcess:
         limits: Limits,
     ) -> None:
         request = pickle.dumps((function, arguments))
-        self.folder = Path(tempfile.mkdtemp(prefix="harness-worker-"))
+        self._hold = own_folder()
+        self.folder = Path(self._hold.lock_file).parent
         """Of the process's own: ``log``, ``trace``, and what it keeps there."""
         self._limits, self._began = limits, time.monotonic()
         self._broke: tuple[Literal["seconds", "memory"], int] | None = None
@@ -113,6 +115,7 @@ class WorkerProcess:
             )
         if lifeline is not None:
             os.close(lifeline)
+        self._leave = at_the_end(self._end_at_once)
         self._reader = Thread(target=self._read, args=(replies,), daemon=True, name="harness-replies")
         self._reader.start()
         self._write(request)
@@ -202,6 +205,12 @@ class WorkerProcess:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
+        self._leave()
+        self._hold.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_at_once(self) -> None:
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:

@@ -47,7 +47,7 @@ class TaskWorkers:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._group.close()
+        self._group.close(at_once=any(error))
 
     def embed(self, encoder: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts in a worker process, as ``PromptEncoder(encoder).embed`` does."""

@@ -30,6 +30,7 @@ from harness.running.members import choose_members
 from harness.running.place import find_run, fold_identity, refuse_other_folds, request_hash
 from harness.running.task import Task, task_key
 from harness.store.config import RunConfig
+from harness.store.finished import is_whole, read_test_predictions
 from harness.store.run import RunFolder
 from harness.store.schema import (
     ALL_ROWS,
@@ -294,6 +295,8 @@ def _split_tasks(run: RunFolder, members: list[Member], test: Dataset | None) ->
             key = member.keys[fold]
             place = run.task_folder(member.name, fold, key)
             found = None
+            if place.is_dir() and not is_whole(place, key):  # damaged: done anew, or taken from where it is whole
+                place = place.with_name(f"{place.name}.damaged")
             if not _is_whole(place, test):
                 other = find_task(key, None if test is None else _test_name(test))
                 if other is not None and (not place.is_dir() or _is_whole(other, test)):
@@ -312,7 +315,10 @@ def _is_whole(task_folder: Path, test: Dataset | None) -> bool:
     if not task_folder.is_dir() or test is None:
         return task_folder.is_dir()
     path = task_folder / _test_name(test)
-    return path.is_file() and len(np.load(path, mmap_mode="r")) == len(test)
+    try:
+        return len(read_test_predictions(path)) == len(test)
+    except InputError:  # not there yet, or not what was written: predicted again
+        return False
 
 
 def _test_name(test: Dataset) -> str:

@@ -109,6 +109,10 @@ def _begin(plan: Plan) -> None:
     dataset, test = inputs.dataset, inputs.test
     if run.exists:
         refuse_other_folds(run, FoldIdentity(**plan.facts.model_dump()), dataset)
+    for task in (*plan.shared, *plan.todo):
+        folder = run.task_folder(task.member.name, task.fold, task.key)
+        if folder.exists() and not is_whole(folder, task.key):  # damaged: it makes place for the same, done anew
+            shutil.rmtree(folder, ignore_errors=True)
     for task in plan.shared:
         assert task.found is not None
         take_task(task.found, run.task_folder(task.member.name, task.fold, task.key))

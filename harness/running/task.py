@@ -22,6 +22,7 @@ from harness.plugin import Context, Images, PluginManager, Predictor, TrainingDa
 from harness.plugin.importing import readable
 from harness.running.inputs import Inputs
 from harness.running.measure import Meter
+from harness.store.finished import require_model_unchanged
 from harness.store.predictions import plain_array
 from harness.store.schema import ALL_ROWS, Member
 
@@ -173,8 +174,10 @@ def _perform(
     cache = DiskCache(files=task.member.files)
     predictor = _build(task, inputs, scratch, cache, progress)
     if task.only_test:
+        folder = inputs.run.task_folder(task.member.name, task.fold, task.key)
+        require_model_unchanged(folder)
         with Meter() as meter:
-            predictor.load(inputs.run.task_folder(task.member.name, task.fold, task.key) / "model")
+            predictor.load(folder / "model")
             test = _predict_test(task, inputs, predictor, refused)
         return Answer(test=test, costs={"seconds": round(meter.seconds, 6)})
     costs: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}

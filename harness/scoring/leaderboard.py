@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
+from harness.errors import InputError
 from harness.scoring.cosine import group_interval, row_cosines, slice_means
 from harness.scoring.distance import Distances, Overlap
 from harness.scoring.distance_tables import distance_tables
@@ -16,13 +17,13 @@ from harness.scoring.repeats import averaged_sums, repeat_facts
 from harness.scoring.tables import Table, shown, span
 from harness.store.published import DistanceScores, ScoredMember
 from harness.store.run import BLEND
-from harness.store.schema import RepeatFacts
+from harness.store.schema import Member, RepeatFacts, TaskRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.store.run import RunFolder
-    from harness.store.schema import Member, TaskRecord, TestFacts, TextFacts
+    from harness.store.schema import TestFacts, TextFacts
 
 
 REPEATED = ["over seeds", "averaged"]
@@ -34,6 +35,11 @@ class LeaderboardRow(ScoredMember):
 
     imported: bool = Field(False, description="Its predictions were made elsewhere: no leak could be checked.")
     repeats: RepeatFacts | None = Field(None, description="What repeats told; null where it has none.")
+    blend: bool = Field(
+        False,
+        description="It is the blend last learned: each row by weights learned without its fold. Its version is the "
+        "method; it has no seconds and parameters of its own.",
+    )
 
     @property
     def marks(self) -> str:
@@ -67,6 +73,8 @@ class Leaderboard:
     """Group threshold of the folds."""
     blend: DistanceScores | None = None
     """The blend last learned, nested, by distance; None where there is none, or it was not asked for."""
+    blend_notes: list[str] = field(default_factory=list)
+    """What a reader should know of the blend last learned, in sentences."""
     test: TestFacts | None = None
     """The test set, which takes no part in the scores."""
 
@@ -105,13 +113,13 @@ class Leaderboard:
         }
         notes = [text for text, holds in told.items() if holds]
         notes += [f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items()]
-        notes += [*self.test_notes, *self.doubts, *self.repeat_notes]
+        notes += [*self.blend_notes, *self.test_notes, *self.doubts, *self.repeat_notes]
         title = f"{self.dataset}: out-of-fold mean cosine, {self.counted}"
         return Table(title, ["member", "score", "95 % interval", "behind", *REPEATED * repeated], rows, notes)
 
     def distance_tables(self) -> list[Table]:
         """Lay the scores by distance out, and what they make of other test sets; none where that was not asked for."""
-        members: dict[str, ScoredMember | DistanceScores] = {row.plugin: row for row in self.rows}
+        members: dict[str, ScoredMember | DistanceScores] = {row.plugin: row for row in self.rows if not row.blend}
         if self.blend is not None:
             members[BLEND] = self.blend
         return distance_tables(members, self.threshold, self.rows[0].n) if self.rows else []
@@ -159,6 +167,7 @@ def leaderboard(
     by_distance: bool = True,
     overlap: Overlap | None = None,
     blend: NDArray[np.float64] | None = None,
+    method: str = "",
 ) -> Leaderboard:
     """Score every member of a run, and how far each is behind the best.
 
@@ -172,7 +181,9 @@ def leaderboard(
     overlap
         A test set to tell the score of besides; see ``Distances``.
     blend
-        Cosine of each row's blend, shape (n,), to be told by distance as well.
+        Cosine of each row's blend, shape (n,): it has a row of its own.
+    method
+        How the blend's weights were learned.
 
     Raises
     ------
@@ -183,15 +194,22 @@ def leaderboard(
     distances = Distances(run.nearest, run.rows.group, overlap) if by_distance else None
     rows, cosines, incomplete = [], {}, {}
     for name, member in document.members.items():
-        records = run.records(member)
-        if len(records) < len(member.keys):
-            incomplete[name] = f"{len(member.keys) - len(records)} of {len(member.keys)} folds are missing"
+        try:
+            records = run.records(member)
+            if len(records) < len(member.keys):
+                incomplete[name] = f"{len(member.keys) - len(records)} of {len(member.keys)} folds are missing"
+                continue
+            cosines[name] = row_cosines(run.predictions(member), run.targets)
+        except InputError as error:  # files that are not what was written: the others are ranked all the same
+            incomplete[name] = str(error)
             continue
-        cosines[name] = row_cosines(run.predictions(member), run.targets)
         if bad := int((~np.isfinite(cosines[name])).sum()):
             incomplete[name] = f"{bad} of {len(cosines[name])} predictions are missing, all zeros or not finite"
             continue
         rows.append(_row(run, name, member, records, cosines[name], distances))
+    if blend is not None:
+        cosines[BLEND] = blend
+        rows.append(_blend_row(run, method, blend, distances))
     rows.sort(key=lambda row: (-row.score, row.plugin))
     rows = rows[:1] + [_behind(row, cosines[rows[0].plugin] - cosines[row.plugin], run.rows.group) for row in rows[1:]]
     return Leaderboard(
@@ -204,7 +222,7 @@ def leaderboard(
         document.folds.texts,
         document.folds.threshold,
         None if distances is None or blend is None else distances.scores(blend),
-        document.test,
+        test=document.test,
     )
 
 
@@ -244,10 +262,18 @@ def _row(
         prompts_alike=texts is not None and texts.alike,
         slices=slice_means(cosines, run.rows.sources),
         imported=member.imported,
-        repeats=_repeats(run, name),
+        repeats=None if name == BLEND else _repeats(run, name),
         by_distance=by_distance.by_distance,
         by_overlap=by_distance.by_overlap,
     )
+
+
+def _blend_row(
+    run: RunFolder, method: str, cosines: NDArray[np.float64], distances: Distances | None
+) -> LeaderboardRow:
+    member = Member(name=BLEND, predictor=BLEND, version=method, distribution="", trainable=False, config={}, keys={})
+    row = _row(run, BLEND, member, [TaskRecord(predict_seconds_cold=0.0)], cosines, distances)
+    return row.model_copy(update={"blend": True, "images_per_second": 0.0})
 
 
 def _repeats(run: RunFolder, name: str) -> RepeatFacts | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,11 +26,17 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file through ``write(stream)``: under its final name it is complete, or what it was before."""
+    """Write a file through ``write(stream)``: under its final name it is complete, or what it was before.
+
+    Halves of it that killed processes left are cleared away.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(path.parent, f".{glob.escape(path.name)}.????????")
     half = temporary_name(path)
     try:
         with half.open("wb") as stream:
+            with suppress(OSError):  # a file system without locks: what is left there stays
+                _hold(stream.fileno())
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -54,7 +66,11 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     half = temporary_name(path)
     half.mkdir(parents=True)
+    holder = None if fcntl is None else os.open(half, os.O_RDONLY)
     try:
+        if holder is not None:
+            with suppress(OSError):  # likewise
+                _hold(holder)
         yield half
         for file in half.rglob("*"):
             if file.is_file():
@@ -69,16 +85,34 @@ def new_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(half, ignore_errors=True)
         raise
+    finally:
+        if holder is not None:
+            os.close(holder)
     _sync_folder(path.parent)
 
 
-def clear_leftovers(folder: Path) -> None:
-    """Remove temporary files and folders that a killed process left below ``folder``."""
-    for leftover in sorted(folder.rglob(f".*{TEMPORARY_SUFFIX}")):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+def clear_leftovers(folder: Path, pattern: str = "**/.*") -> None:
+    """Remove the temporary files and folders below ``folder`` that a killed process left; not those in the making."""
+    for leftover in sorted(folder.glob(f"{pattern}{TEMPORARY_SUFFIX}")):
+        with suppress(OSError):  # another process took it away, or may not be disturbed
+            handle = os.open(leftover, os.O_RDONLY)
+            try:
+                _hold(handle)
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
+
+
+def _hold(handle: int) -> None:
+    """Say that an open file or folder is in the making, until it is closed or its process ends.
+
+    Raises ``BlockingIOError`` if another process says so. Without such locks (Windows) open files cannot be removed.
+    """
+    if fcntl is not None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def temporary_name(path: Path) -> Path:

@@ -65,7 +65,7 @@ class Document(Part):
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: it is not JSON ({error}); {cls.MEND}") from error
-        if isinstance(content, dict) and cls.SEALED and content.pop("checksum", None) not in (None, seal(content)):
+        if isinstance(content, dict) and cls.SEALED and content.pop("checksum", None) not in (None, cls.seal(content)):
             raise InputError(f"{path}: it is not what was written there (its checksum is another); {cls.MEND}")
         return cls.parse(content, str(path))
 
@@ -87,25 +87,28 @@ class Document(Part):
                 f"{where}: '{place}': {first['msg']}, and is {_short(first['input'])}; {cls.MEND}"
             ) from error
 
+    @classmethod
+    def sealed(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """Return the content of such a document with its checksum."""
+        return {**content, "checksum": cls.seal(content)}
+
+    @classmethod
+    def seal(cls, content: dict[str, Any]) -> str:
+        """Return the checksum of a document's content, 32 hexadecimal digits.
+
+        BLAKE2b of the name of its kind, a line feed, and its JSON with sorted keys and no spaces.
+        """
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(f"{cls.__name__}\n{text}".encode(), digest_size=16).hexdigest()
+
     def write(self, path: Path) -> None:
         """Write the file as a whole, in place of what was there."""
         content = self.document()
-        write_json(path, sealed(content) if self.SEALED else content)
+        write_json(path, self.sealed(content) if self.SEALED else content)
 
     def document(self) -> dict[str, Any]:
         """Return what the file holds, as JSON values."""
         return {**self.model_dump(mode="json", by_alias=True), "schema": self.SCHEMA}
-
-
-def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a document with its checksum."""
-    return {**content, "checksum": seal(content)}
-
-
-def seal(content: dict[str, Any]) -> str:
-    """Return the checksum of a document: BLAKE2b of its JSON with sorted keys and no spaces, 32 hexadecimal digits."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _short(value: Any) -> str:

@@ -46,7 +46,7 @@ def write_task(folder: Path, predictions: NDArray[np.float32], ids: Sequence[str
 
 
 def read_predictions(folder: Path, key: str) -> NDArray[np.float32]:
-    """Return a task's predictions, memory-mapped, if they are those that it left.
+    """Return a task's predictions, memory-mapped, if they and the ids of their rows are what it left.
 
     Raises
     ------
@@ -56,21 +56,23 @@ def read_predictions(folder: Path, key: str) -> NDArray[np.float32]:
     path = folder / "predictions.npy"
     try:
         record = TaskRecord.read(folder / "record.json")
-        if record.key and record.key != key:
+        if record.key != key:
             raise InputError(f"{folder}: its record is that of another task; {TaskRecord.MEND}")
-        require_unchanged(path, record.files.get(path.name), TaskRecord.MEND)
+        for name in ("ids.json", path.name):
+            require_unchanged(folder / name, record.files.get(name), TaskRecord.MEND)
         return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError) as error:  # gone, cut short, or not what it is called
         raise InputError(f"{folder}: its predictions cannot be read ({error}); {TaskRecord.MEND}") from error
 
 
 def is_whole(folder: Path, key: str) -> bool:
-    """Whether a finished task of a key lies in a folder, with predictions that are those it left."""
+    """Whether a finished task of a key lies in a folder, with predictions and row ids that are those it left."""
     try:
         read_predictions(folder, key)
-        return TaskRecord.read(folder / "record.json").key == key
+        TaskRows.read(folder / "ids.json")
     except (OSError, InputError):
         return False
+    return True
 
 
 def require_model_unchanged(folder: Path) -> None:

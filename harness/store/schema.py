@@ -346,6 +346,9 @@ class BlendDocument(BlendFacts, Document):
     MEND: ClassVar[str] = "write it anew with `harness ensemble --optimize`"
 
     excluded: list[str] = Field(default_factory=list, description="Members left out by name.")
+    tasks: dict[str, list[str]] = Field(
+        default_factory=dict, description="Keys of each member's tasks, by fold, when the weights were learned."
+    )
     submission: str | None = Field(None, description="The submission written with these weights.")
     repeats: RepeatFacts | None = Field(None, description="What repeats of the run told; null without any.")
     contributions: ContributionFacts | None = Field(

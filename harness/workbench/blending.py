@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.ensemble.blend import blend_test, choose_members, evaluate, run_problem
 from harness.ensemble.blenders import DEFAULT
 from harness.ensemble.contributions import contributions as contributions_of
+from harness.ensemble.learned import learned_blend, task_keys
 from harness.ensemble.repeats import blend_repeats
 from harness.ensemble.simplex import OPTIMAL
 from harness.errors import InputError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from harness.store.run import RunFolder
 from harness.store.schema import BlendDocument
 
+UNIFORM = "uniform"
+"""The method that learns nothing."""
 ALL = "all"
 """The word for every method side by side."""
 
@@ -43,6 +46,8 @@ class Blending:
         The file that was written; None if none was.
     contributions
         What each member brought to the first; None if that was not asked for.
+    kept
+        The method of weights that were learned before and stay the run's blend, in place of these; else empty.
     """
 
     run: RunFolder
@@ -50,6 +55,7 @@ class Blending:
     excluded: list[str]
     submission: Path | None = None
     contributions: Contributions | None = None
+    kept: str = ""
 
     @property
     def chosen(self) -> BlendResult:
@@ -60,6 +66,11 @@ class Blending:
     def notes(self) -> list[str]:
         """What a user should know of any of the blends, in sentences."""
         notes = []
+        if self.kept:
+            notes.append(
+                f"equal weights, this once: the weights learned before ({self.kept}) stay the blend of "
+                f"{self.run.path}; `harness ensemble --optimize` learns them anew and writes their submission"
+            )
         if len(self.chosen.weights) == 1:
             notes.append(f"there is nothing to blend: '{next(iter(self.chosen.weights))}' is the only member")
         members = self.run.members
@@ -121,7 +132,7 @@ def blend_run(
     run: RunFolder,
     manager: PluginManager,
     *,
-    method: str = DEFAULT,
+    method: str | None = DEFAULT,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] | None = None,
     submit: bool = False,
@@ -134,13 +145,14 @@ def blend_run(
     Parameters
     ----------
     method
-        Name of a blending method; ``all``: every one, of which the weights of ``simplex`` are kept.
+        Name of a blending method; ``all``: every one, of which the weights of ``simplex`` are kept. None: all members
+        weigh the same, and weights that were learned before stay the run's blend.
     include, exclude
         Only these members; not these. None: all.
     submit
         Whether to write the submission, where the run has a test set.
     out
-        Its file. None: ``submission.csv`` in the run's folder.
+        Its file. None: ``submission.csv`` in the run's folder; where learned weights stay, ``submission-uniform.csv``.
     contributions
         Whether to say what each member brought: seconds to minutes.
     progress
@@ -152,7 +164,8 @@ def blend_run(
         If there is no such method or member, a member has rows without a prediction, or ``out`` is given and the run
         has no test set.
     """
-    blenders = _methods(manager, method)
+    blenders = _methods(manager, method or UNIFORM)
+    kept = _learned_weights(run) if method is None else None
     if out is not None and run.document.test is None:
         raise InputError(
             f"--out {out}: the run {run.path} has no test set to write; repeat `harness run` with --test IMAGES"
@@ -168,9 +181,13 @@ def blend_run(
         ],
         excluded=[name for name in run.members if name not in members],
     )
+    if kept is not None:
+        blending = replace(blending, kept=kept.method)
+        out = out or run.path / "submission-uniform.csv"
     if submit:
         blending = replace(blending, submission=_submit(run, blending.chosen, out))
-    _keep(blending)
+    if kept is None:
+        _keep(blending)
     if contributions:  # The blend is kept before this, as its submission is: this may take minutes.
         blending = replace(blending, contributions=contributions_of(problem, blenders[0], folds, progress=progress))
         _keep(blending)
@@ -198,4 +215,15 @@ def _submit(run: RunFolder, result: BlendResult, out: Path | None) -> Path | Non
 
 
 def _keep(blending: Blending) -> None:
-    blending.documents()[0].write(blending.run.path / "blend.json")
+    document, run = blending.documents()[0], blending.run
+    told = document.model_copy(update={"tasks": task_keys(run, list(document.weights))})
+    told.write(run.path / "blend.json")
+
+
+def _learned_weights(run: RunFolder) -> BlendDocument | None:
+    """Return the weights last learned; None where there are none, or equal ones stand in their place."""
+    try:
+        blend = learned_blend(run)
+    except InputError:  # damaged: nothing is lost with it
+        return None
+    return None if blend is None or blend.method == UNIFORM else blend

@@ -19,7 +19,7 @@ from pydantic import Field
 from harness.errors import InputError
 from harness.store.atomic import new_folder, write_file
 from harness.store.checksums import checksum_of
-from harness.store.document import Document, sealed
+from harness.store.document import Document
 from harness.store.run import LOCK, RUNS_FOLDER, RunFolder, all_runs
 from harness.store.schema import RunDocument
 
@@ -93,7 +93,7 @@ def _contents(run: RunFolder, prompts: bool, models: bool) -> dict[str, bytes | 
     rows = (run.path / "rows.csv").read_bytes() if prompts else _without_prompts(run)
     files = document.files and {**document.files, "rows.csv": checksum_of(rows)}
     contents: dict[str, bytes | Path] = {
-        "run.json": _json(sealed(_portable(document.model_copy(update={"files": files})))),
+        "run.json": _json(RunDocument.sealed(_portable(document.model_copy(update={"files": files})))),
         "rows.csv": rows,
         **{name: run.path / name for name in ("targets.npy", "near.npy")},
     }
