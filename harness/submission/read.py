@@ -229,19 +229,23 @@ def _columns(path: Path, strict: bool) -> tuple[Any, NDArray[np.float64]]:
                 ),
             )
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        _explain_text(path, header)
+        _explain_text(path, header, strict)
         raise InputError(f"{path}: it is not a well-formed CSV file ({error})") from error
     if blank:
-        _explain_text(path, header)  # one between rows would shift the lines that messages name
-    if len(table) == 0:
+        _explain_text(path, header, strict)  # one between rows would shift the lines that messages name
+    names, values = table.column(HEADER[0]).combine_chunks(), table.column(HEADER[1]).to_numpy()
+    rows = len(names)
+    while rows and not strict and not names[rows - 1].as_py().strip() and np.isnan(values[rows - 1]):
+        rows -= 1  # blank lines at the end
+    if rows == 0:
         raise InputError(f"{path}: it has a header and no rows; every image needs {_DIM}")
-    return table.column(HEADER[0]).combine_chunks(), table.column(HEADER[1]).to_numpy()
+    return names[:rows], values[:rows]
 
 
-def _explain_text(path: Path, header: Sequence[str]) -> None:
+def _explain_text(path: Path, header: Sequence[str], strict: bool) -> None:
     """Find the first line that has not as many fields as the header, or whose value is no number.
 
-    Blank lines at the end are no fault here.
+    Blank lines at the end are a fault only if ``strict``.
     """
     name, value = header.index(HEADER[0]), header.index(HEADER[1])
     blank = ""
@@ -251,7 +255,7 @@ def _explain_text(path: Path, header: Sequence[str]) -> None:
                 if reader.line_num == 1:
                     continue
                 where = f"{path} line {reader.line_num}"
-                if not row:
+                if len(row) != len(header) and not "".join(row).strip():
                     blank = blank or f"{where}: expected {','.join(header)}, got a blank line"
                     continue
                 if blank:
@@ -263,6 +267,8 @@ def _explain_text(path: Path, header: Sequence[str]) -> None:
                     float(row[value] or "nan")
                 except ValueError as error:
                     raise InputError(f"{where}: the value of '{row[name]}' is not a number: {row[value]!r}") from error
+            if blank and strict:
+                raise InputError(blank)
     except UnicodeDecodeError as error:
         if _compressed(path):
             raise InputError(f"{path}: the file in it is not UTF-8 text; save it as UTF-8") from error
