@@ -131,6 +131,7 @@ def _copies(dataset: Dataset) -> list[list[str]] | None:
 
 def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, seed: int) -> Description:
     """Count what a data set holds, and what each group threshold would mean for it."""
+    fingerprint = dataset.fingerprint  # first: a damaged image is named before the encoder is loaded
     table: list[ThresholdRow] = []
     pictures = likeness = None
     if dataset.has_texts:
@@ -154,7 +155,7 @@ def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, 
         copies=_copies(dataset),
         sources=dict(sorted(Counter(dataset.sources or ()).items())),
         own_groups=None if dataset.groups is None else len(set(dataset.groups)),
-        fingerprint=dataset.fingerprint,
+        fingerprint=fingerprint,
         notes=list(dataset.notes),
         synthetic=dataset.synthetic,
         threshold=DEFAULT_THRESHOLD if recommended is None else recommended,

@@ -190,8 +190,8 @@ def _reasons(name: str, data: bytes) -> Iterator[None]:
         raise
     except (PIL.Image.DecompressionBombError, MemoryError) as error:
         raise InputError(
-            f"{name}: it, or a frame of it, takes more memory than an image may: it may have {most_pixels()} pixels; "
-            f"make it smaller, or allow more with {PIXELS_VARIABLE}"
+            f"{name}: it, or a frame of it, has more pixels than an image may have, which is {most_pixels()}; make it "
+            f"smaller, or allow more, and the memory that it takes: {PIXELS_VARIABLE}"
         ) from error
     except PIL.UnidentifiedImageError as error:
         damaged = looks_like_image(data[:512])

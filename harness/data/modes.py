@@ -66,6 +66,7 @@ def grey_of_numbers(values: NDArray[np.floating | np.integer]) -> NDArray[np.uin
     if not finite.any():
         raise ValueError("none of its numbers is finite")
     low, high = float(numbers[finite].min()), float(numbers[finite].max())
+    numbers = np.where(finite, numbers, 0.0)
     whole = np.issubdtype(np.asarray(values).dtype, np.integer)
     if low >= 0 and high <= 1 and not whole:
         scale = 255.0
@@ -77,7 +78,7 @@ def grey_of_numbers(values: NDArray[np.floating | np.integer]) -> NDArray[np.uin
         numbers, scale = numbers - low, 255.0 / (high - low)
     else:
         scale = 0.0
-    return np.where(finite, numbers * scale, 0.0).clip(0.0, 255.0).round().astype(np.uint8)
+    return (numbers * scale).clip(0.0, 255.0).round().astype(np.uint8) * finite
 
 
 def _lab_to_rgb(image: Image) -> Image:

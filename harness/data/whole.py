@@ -64,7 +64,8 @@ def _missing_of_jpeg(data: bytes, image: Image, decode: Callable[[bytes], Image]
 
     A decoder that runs out of data in a scan fills up with zeros, which gives grey. Where other bytes are put behind
     each scan's data, it takes those instead, and the picture changes; a scan that is complete does not read them. So
-    the picture is decoded twice where it ends in that grey, or is built up of several scans.
+    the picture is decoded twice where its last pixel has that grey, or where it is built up of several scans. What is
+    missing of the very last block, whose colour alone may then be wrong, is not found.
     """
     frame = next((data[at + 1] for marker, at, _ in jpeg_segments(data) if marker in _HUFFMAN), 0)
     if frame == 0:  # arithmetic coding may leave out its last bytes; lossless has no such grey

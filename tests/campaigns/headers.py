@@ -240,8 +240,8 @@ def main() -> int:
     options = parser.parse_args()
     table, wrong = campaign(options.count, options.seed)
     for (kind, what, came), count in sorted(table.items()):
-        print(f"{kind:<6}{what:<10}{came:<26}{count:>6}")
-    print(f"{options.count} tried, {len(wrong)} wrong", *wrong[:20], sep="\n")
+        print(f"{kind:<6}{what:<10}{came:<26}{count:>6}")  # noqa: T201
+    print(f"{options.count} tried, {len(wrong)} wrong", *wrong[:20], sep="\n")  # noqa: T201
     return 1 if wrong else 0
 
 

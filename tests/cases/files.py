@@ -198,7 +198,17 @@ def semicolons_and_utf16_are_read(ran: Ran) -> None:
 def every_form_of_a_submission_scores_one(ran: Ran) -> None:
     assert ran.code == 0, ran
     scores = dict(re.findall(r"^-- (\S+)\nscore (\S+)", ran.out, flags=re.MULTILINE))
-    names = "withindex shuffled crlf zip.csv gz.csv sci images_reversed sorted_as_text blankend".split()
+    names = [
+        "withindex",
+        "shuffled",
+        "crlf",
+        "zip.csv",
+        "gz.csv",
+        "sci",
+        "images_reversed",
+        "sorted_as_text",
+        "blankend",
+    ]
     assert [name for name in names if not any(found.startswith(name) for found in scores)] == [], ran
     assert np.allclose([float(score) for score in scores.values()], 1.0, atol=1e-5), scores
 

@@ -128,7 +128,7 @@ def _read_separated(path: Path) -> Table:
     separator = first[4] if skipped else _separator(first, path)
     if skipped:
         content, (first, rest) = rest, _first_line(rest)
-    spaced = f"{separator} " in first
+    spaced = any(field.startswith(" ") for field in _fields(first, separator)[1:])
     # Lines end as csv files' do, and not at the other characters that splitlines() takes for line ends.
     reader = csv.reader(io.StringIO(content, newline=""), strict=True, delimiter=separator, skipinitialspace=spaced)
     try:
@@ -179,14 +179,18 @@ def _separator(header: str, path: Path) -> str:
     known = {*FILE_COLUMNS, *TEXT_COLUMNS, "group", "source"}
     best, most = "\t" if path.suffix.lower() in (".tsv", ".tab") else ",", 0
     for separator in (best, *_SEPARATORS):
-        try:
-            fields = next(csv.reader([header], delimiter=separator), [])
-        except csv.Error:
-            continue
+        fields = _fields(header, separator)
         count = len({plain(field) for field in fields} & known) if len(fields) > 1 else 0
         if count > most:
             best, most = separator, count
     return best
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
 def _text(path: Path) -> str:
