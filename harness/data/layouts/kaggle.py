@@ -47,7 +47,7 @@ class KaggleReader:
         composed = {unicodedata.normalize("NFC", image_id): image_id for image_id in files}
         listed = set()
         for where, row in read_csv(table, ["imgId", "prompt"]):
-            image_id = row["imgId"]
+            image_id = str(row["imgId"])
             file_id = image_id if image_id in files else composed.get(unicodedata.normalize("NFC", image_id), image_id)
             listed.add(file_id)
             yield Row(

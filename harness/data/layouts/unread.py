@@ -89,9 +89,9 @@ def _unread(location: Path) -> str:
             "".join(path.suffixes[-2:] if path.suffix in (".gz", ".xz") else path.suffix).lower(), path
         )
     for suffix in (".arrow", ".parquet"):
-        if path := by_suffix.get(suffix):
+        if table := by_suffix.get(suffix):
             return (
-                f"{path.name} is a table of Hugging Face datasets, and its images are not read from there; write them "
+                f"{table.name} is a table of Hugging Face datasets, and its images are not read from there; write them "
                 "out as files, with a metadata.csv of file_name and prompt "
                 "(for i, row in enumerate(data): row['image'].save(f'{i}.png'))"
             )
