@@ -41,7 +41,7 @@ def print_dry_run(planned: DryRun) -> None:
         note(f"memory: an estimate of one task's peak on {planned.device}, beside what the process takes by itself")
     if any(need.parameters is None or need.memory is None for need in needs):
         note("?: not known before the weights are fetched, or the plugin does not say")
-    for text in plan.test.notes() if plan.test else ():
+    for text in (*dataset.notes, *(test.notes if test else ()), *(plan.test.notes() if plan.test else ())):
         note(text)
     for member in planned.members:
         if member.problem:

@@ -16,6 +16,10 @@ def score(
         str, typer.Option("--truth", help="prompts.csv, a data set with prompts, or a submission of true embeddings.")
     ],
     encoder: Encoder = "package",
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse any form but that of the competition's sample: row order, columns, .gz."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Check a submission and score it against the truth."""
@@ -30,7 +34,7 @@ def score(
     from harness.submission.truth import read_truth
 
     ids, targets = read_truth(truth, PromptEncoder(encoder), PluginManager().readers)
-    given = read_submission(submission, ids)
+    given = read_submission(submission, ids, strict=strict)
     cosines = row_cosines(align(given, ids), targets)
     interval = group_interval(cosines, prompt_groups(targets, DEFAULT_THRESHOLD))
     if json:

@@ -45,6 +45,8 @@ class Dataset:
         True for images made by rules: scores on them mean nothing for real generators.
     test_spec
         What names the test set that goes with it, or None.
+    notes
+        What a user should know of what was read and what was not, in sentences.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Dataset:
     recommended_threshold: float | None = None
     synthetic: bool = False
     test_spec: str | None = None
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -194,7 +197,7 @@ def image_digests(images: Sequence[ImageSource]) -> list[str]:
     files = [image for image in images if isinstance(image, ImageFile)]
     if not files:
         return [image.digest() for image in images]
-    memory = FileMemory("file-digests")
+    memory = FileMemory("whole-images")
     known = memory.recall([image.path for image in files])
     new = [image for image in files if image.path not in known]
     with ThreadPoolExecutor(4) as pool:

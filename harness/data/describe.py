@@ -37,6 +37,8 @@ class Description:
         Rows by source.
     threshold
         The group threshold a run would use.
+    notes
+        What was left out of what lies there, and the like.
     likeness
         How far apart the encoder sees the texts; None for a test set.
     thresholds
@@ -58,6 +60,7 @@ class Description:
     sources: dict[str, int]
     own_groups: int | None
     fingerprint: str
+    notes: list[str]
     synthetic: bool
     threshold: float
     n_folds: int
@@ -84,6 +87,7 @@ class Description:
             lines += [f"texts            {self.captions}{each}, {self.distinct_texts} distinct"]
         else:
             lines += ["texts            none: usable as --test"]
+        lines += [f"note             {text}" for text in self.notes]
         if self.likeness is not None:
             cosine = self.likeness.cosine
             told = "-" if cosine is None else f"{cosine:.3f} between two distinct texts, on the mean"
@@ -127,6 +131,7 @@ def _copies(dataset: Dataset) -> list[list[str]] | None:
 
 def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, seed: int) -> Description:
     """Count what a data set holds, and what each group threshold would mean for it."""
+    fingerprint = dataset.fingerprint  # first: a damaged image is named before the encoder is loaded
     table: list[ThresholdRow] = []
     pictures = likeness = None
     if dataset.has_texts:
@@ -150,7 +155,8 @@ def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, 
         copies=_copies(dataset),
         sources=dict(sorted(Counter(dataset.sources or ()).items())),
         own_groups=None if dataset.groups is None else len(set(dataset.groups)),
-        fingerprint=dataset.fingerprint,
+        fingerprint=fingerprint,
+        notes=list(dataset.notes),
         synthetic=dataset.synthetic,
         threshold=DEFAULT_THRESHOLD if recommended is None else recommended,
         n_folds=n_folds,

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import re
+import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.containers import bare, named_size
+from harness.data.kinds import looks_like_image, unread_kind
+from harness.data.modes import to_rgb
+from harness.data.whole import what_is_missing
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +29,34 @@ if TYPE_CHECKING:
 
     from harness.plugin import ImageSource
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+PIXELS_VARIABLE = "HARNESS_MAX_PIXELS"
+"""Names how many pixels an image may have."""
+_MOST_PIXELS = 89_478_485
+# fmt: off
+_FORMATS = [
+    "PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "TGA",
+    "ICO", "ICNS", "PCX", "DDS", "PSD", "SGI", "XBM", "XPM",
+]
+# fmt: on
+"""Pillow's names of the formats that are read: pictures, and no documents that a program would have to draw."""
+_TAKEN_OUT = frozenset({"PNG", "JPEG", "WEBP", "TIFF"})
+"""Formats whose orientation `bare` tells, or Pillow applies itself."""
+_SILENT = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+@cache
+def _formats() -> list[str]:
+    """Return those of the formats that Pillow has here; HEIF, where pillow-heif is installed."""
+    import PIL.Image
+
+    try:
+        import pillow_heif  # type: ignore[import-not-found]
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+    PIL.Image.init()
+    return [name for name in _FORMATS if name in PIL.Image.OPEN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,68 +90,146 @@ class ImageFile:
 
 
 def check_whole(data: bytes, name: str) -> None:
-    """Refuse bytes that are no image, or one that is cut off, decoding pixels only where nothing cheaper tells.
-
-    A damaged file is then named before any work starts, not when a predictor first meets it.
-    """
-    import PIL.Image
-
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
-            if image.format == "PNG":
-                image.verify()  # the checksums of all chunks
-            elif image.format != "JPEG" or not _jpeg_has_end(data):
-                image.load()
-    except Exception as error:  # Pillow's decoders raise many types; all mean "this file is no whole image"
-        raise _unreadable(name, error) from error
-
-
-def _jpeg_has_end(data: bytes) -> bool:
-    """Whether the end marker follows the last scan (an embedded thumbnail has an end marker too, but earlier)."""
-    return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
-
-
-def decode(data: bytes, name: str) -> Image:
-    """Decode image bytes to RGB: rotated as EXIF says, transparency laid over white, 16-bit grey scaled.
+    """Refuse bytes that cannot be decoded to the whole picture: what passes here, every predictor can read.
 
     Raises
     ------
     InputError
-        Naming the file, if it is not an image or is cut off.
+        Naming the file, and what is wrong with it.
     """
     import PIL.Image
-    import PIL.ImageOps
 
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as opened:
-            opened.load()
-            image = PIL.ImageOps.exif_transpose(opened)
-    except Exception as error:  # as above
-        raise _unreadable(name, error) from error
-    return to_rgb(image)
+    pixels, _ = bare(data)
+    with _reasons(name, data):
+        image = _decoded(pixels, name)
+        if image.format == "PNG":
+            with PIL.Image.open(io.BytesIO(pixels)) as again:
+                again.verify()  # the checksums of its chunks
+        if missing := what_is_missing(pixels, image, lambda other: _decoded(other, name), len(data)):
+            raise ValueError(missing)
+        to_rgb(image)
 
 
-def to_rgb(image: Image) -> Image:
-    """Convert any Pillow mode to RGB without losing what a viewer would show."""
+def decode(data: bytes, name: str) -> Image:
+    """Decode image bytes to RGB: turned as EXIF says, transparency laid over white, 16-bit and float grey scaled.
+
+    Raises
+    ------
+    InputError
+        Naming the file, if it is not an image, is cut off, or has more pixels than may be.
+    """
+    pixels, orientation = bare(data)
+    with _reasons(name, data):
+        return to_rgb(_turned(_decoded(pixels, name), orientation))
+
+
+_LARGE = 1 << 24
+_one_at_a_time = threading.Lock()
+"""Held while more pixels than that are decoded: decoders take up to 36 bytes a pixel, and threads decode ahead."""
+
+
+def _decoded(data: bytes, name: str) -> Image:
+    """Return the first frame of an image, in its own mode."""
     import PIL.Image
 
-    if image.mode.startswith("I"):  # 16-bit grey (also as 32-bit integers): Pillow's conversion would clip it to white
-        import numpy as np
+    limit = most_pixels()
+    _prepare_pillow(limit)
+    if size := named_size(data):
+        _check_size(size, limit, name)
+    with PIL.Image.open(io.BytesIO(data), formats=_formats()) as image:
+        _check_size(image.size, limit, name)
+        with _one_at_a_time if image.width * image.height > _LARGE else nullcontext():
+            image.load()
+        return image
 
-        grey = np.asarray(image, dtype=np.float64).clip(0.0, 65535.0)
-        return PIL.Image.fromarray((grey / 257.0).round().astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:  # before the check for RGB: an RGB file can name a transparent colour
-        rgba = image.convert("RGBA")
-        white = PIL.Image.new("RGBA", rgba.size, "white")
-        return PIL.Image.alpha_composite(white, rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+
+def _prepare_pillow(limit: int) -> None:
+    """Set what Pillow reads of its modules' own variables, each time: any other code may have set it since."""
+    import PIL.Image
+    import PIL.ImageFile
+
+    PIL.Image.MAX_IMAGE_PIXELS = limit / 2  # type: ignore[assignment]  # it refuses twice as many, also in frames
+    PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False
+    if warnings.filters[:1] != [_SILENT]:
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata and of what is refused anyway
 
 
-def _unreadable(name: str, error: Exception) -> InputError:
-    import PIL
+def most_pixels() -> int:
+    """Return how many pixels an image may have: 89 478 485, Pillow's own default, or ``HARNESS_MAX_PIXELS``.
 
-    reason = "it is not an image" if isinstance(error, PIL.UnidentifiedImageError) else f"it is damaged ({error})"
-    return InputError(f"{name}: cannot be read as an image: {reason}; replace the file, or remove it and its row")
+    Raises
+    ------
+    InputError
+        If that is no whole number above 0.
+    """
+    chosen = os.environ.get(PIXELS_VARIABLE, "").replace("_", "").strip()
+    if not chosen:
+        return _MOST_PIXELS
+    if not chosen.isascii() or not chosen.isdigit() or int(chosen) == 0:
+        raise InputError(f"{PIXELS_VARIABLE}={chosen}: it must be a number of pixels, such as {_MOST_PIXELS}")
+    return int(chosen)
+
+
+def _check_size(size: tuple[int, int], limit: int, name: str) -> None:
+    width, height = size
+    if width * height > limit:
+        raise InputError(
+            f"{name}: it has {width} x {height} = {width * height} pixels, and an image may have {limit}; make it "
+            f"smaller, or allow it and the memory that it takes: {PIXELS_VARIABLE}={width * height}"
+        )
+
+
+@contextmanager
+def _reasons(name: str, data: bytes) -> Iterator[None]:
+    """Word whatever Pillow raises; its decoders raise many types."""
+    import PIL.Image
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (PIL.Image.DecompressionBombError, MemoryError) as error:
+        raise InputError(
+            f"{name}: it, or a frame of it, has more pixels than an image may have, which is {most_pixels()}; make it "
+            f"smaller, or allow more, and the memory that it takes: {PIXELS_VARIABLE}"
+        ) from error
+    except PIL.UnidentifiedImageError as error:
+        damaged = looks_like_image(data[:512])
+        reason = "it is damaged (its header cannot be read)" if damaged else "it is not an image"
+        mend = unread_kind(data) or f"{reason}; replace the file, or remove it and its row"
+        raise InputError(f"{name}: cannot be read as an image: {mend}") from error
+    except Exception as error:
+        raise InputError(
+            f"{name}: cannot be read as an image: it is damaged ({error or type(error).__name__}); "
+            "replace the file, or remove it and its row"
+        ) from error
+
+
+def _turned(image: Image, orientation: int) -> Image:
+    """Turn an image as the orientation says that was taken out of its file, or else as the one that still is in it."""
+    import PIL.Image
+
+    if orientation == 1 and image.format not in _TAKEN_OUT:
+        try:
+            found = image.getexif().get(0x0112)
+        except Exception:  # as malformed as metadata may be: it says nothing then
+            found = None
+        orientation = found if isinstance(found, int) else 1
+    method = {
+        2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+        3: PIL.Image.Transpose.ROTATE_180,
+        4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+        5: PIL.Image.Transpose.TRANSPOSE,
+        6: PIL.Image.Transpose.ROTATE_270,
+        7: PIL.Image.Transpose.TRANSVERSE,
+        8: PIL.Image.Transpose.ROTATE_90,
+    }.get(orientation)
+    if method is None:
+        return image
+    turned = image.transpose(method)
+    turned.info = image.info  # transparency
+    turned.format = image.format
+    return turned
 
 
 class LazyImages:

@@ -48,6 +48,8 @@ def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Da
                 synthetic=bool(getattr(reader, "synthetic", False)),
                 test_spec=test_spec(spec) if test_spec is not None else None,
             )
+            notes = getattr(reader, "notes", None)
+            dataset = replace(dataset, notes=tuple(notes(location)) if notes is not None else ())
             return _select_captions(dataset, captions)
     looked_for = "".join(f"\n  - {reader.looks_for}" for reader in readers.values())
     if not location.exists():

@@ -18,6 +18,7 @@ from harness.errors import InputError
 from harness.models.decoders import load_decoder
 from harness.models.loading import first_line, folder_digest, loaded_once, quiet_transformers
 from harness.models.resolve import fetch_model
+from harness.training import without_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,6 +108,9 @@ class Captioner:
 
     def pixels(self, image: Image) -> NDArray[np.float32]:
         """Return what the encoder sees of an RGB image: float32, shape (3, height, width)."""
+        size = getattr(self.processor, "size", None)
+        if not hasattr(size, "get") or size.get("height") is None:  # else the whole image is squeezed in
+            image = without_ends(image)
         return np.asarray(self.processor(images=image, return_tensors="np")["pixel_values"][0], dtype=np.float32)
 
     def with_own_digest(self) -> Captioner:

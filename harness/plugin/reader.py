@@ -59,6 +59,9 @@ class DatasetReader(Protocol):
         What ``--data`` stands for where nobody gives it: the reader's data are there on every machine.
     test_spec : method (spec: str) -> str | None
         What ``--test`` stands for where nobody gives it, for the data that ``--data spec`` names; None: no test set.
+    notes : method (location: Path) -> Iterable[str]
+        What a user should know of what was read there, in sentences, asked after ``read``: files that were left out,
+        prompts that were seen and not read. ``harness data describe`` and ``harness run`` show them.
     spec : method
         That of ``GeneratingReader``, for data that are made on the spot.
     """

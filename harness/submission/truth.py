@@ -9,7 +9,7 @@ from harness.data.layouts.tables import read_csv
 from harness.data.opening import Readers, open_dataset
 from harness.data.targets import PromptEncoder, row_targets
 from harness.errors import InputError
-from harness.submission.read import is_submission, read_submission
+from harness.submission.read import SUFFIXES, is_submission, read_submission
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ def read_truth(spec: str, encoder: PromptEncoder, readers: Readers) -> tuple[lis
         If it is none of these, or a row is wrong.
     """
     path = Path(spec)
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.name.lower().endswith(SUFFIXES):
         if is_submission(path):
             truth = read_submission(path)
             return truth.ids, truth.vectors

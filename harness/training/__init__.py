@@ -10,12 +10,14 @@ from harness.training.rows import best_shrinkage, l2_normalised, mean_direction,
 from harness.training.sampling import epoch_batches, random_crops
 from harness.training.seeding import seeded, torch_generator
 from harness.training.stopping import BestEpoch, check_loss
+from harness.training.thin import bounded, without_ends
 
 __all__ = [
     "BestEpoch",
     "Precision",
     "ScheduledAdamW",
     "best_shrinkage",
+    "bounded",
     "check_loss",
     "epoch_batches",
     "inner_folds",
@@ -30,4 +32,5 @@ __all__ = [
     "shrunk",
     "torch_generator",
     "warmup_cosine",
+    "without_ends",
 ]

@@ -133,6 +133,8 @@ def _notes(plan: Plan, repeats: Sequence[Plan], summary: Summary, manager: Plugi
     if repeats:
         seeds = ", ".join(str(repeat.facts.seed) for repeat in repeats)
         notes.append(f"repeated on the folds of the seeds {seeds}: {path}/repeats/")
+    for opened, what in ((plan.inputs.dataset, ""), (plan.inputs.test, "the test set: ")):
+        notes += [f"{what}{text}" for text in (opened.notes if opened is not None else ())]
     told = plan.facts.pictures
     notes += picture_notes(told.shared, told.rows, told.blank, told.blank_rows)
     if plan.test is not None:

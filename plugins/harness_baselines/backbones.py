@@ -27,6 +27,7 @@ import numpy as np
 from harness.models import fetch_model, own_activation
 from harness.models.loading import loaded_once
 from harness.plugin import InputError
+from harness.training import bounded
 from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward
 from harness_baselines.naming import LAST, PIXELS, NamedBackbone, named_backbones
 
@@ -229,7 +230,7 @@ def _timm(name: str, device: str) -> Backbone:
     except Exception as error:  # an unknown name, no network and a damaged file all raise types of their own
         raise _unavailable(f"timm:{name}", error, "timm:FOLDER with config.json and model.safetensors") from error
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
-    return _torch_backbone(model, transform, timm_forward(model), device)
+    return _torch_backbone(model, bounded(transform), timm_forward(model), device)
 
 
 def _open_clip(name: str, device: str) -> Backbone:
@@ -243,7 +244,7 @@ def _open_clip(name: str, device: str) -> Backbone:
         model, transform = open_clip.create_model_from_pretrained(model_name, pretrained=pretrained or None)
     except Exception as error:  # as above
         raise _unavailable(f"open_clip:{name}", error, f"open_clip:{model_name}/CHECKPOINT_FILE") from error
-    return _torch_backbone(model, transform, open_clip_forward(model), device)
+    return _torch_backbone(model, bounded(transform), open_clip_forward(model), device)
 
 
 def _torch_backbone(model: Any, transform: Any, forward: Forward, device: str) -> Backbone:

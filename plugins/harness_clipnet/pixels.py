@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from harness.plugin import InputError
-from harness.training import random_crops
+from harness.training import random_crops, without_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,6 +50,7 @@ class Preprocessing:
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         """Resize and crop to shape (3, size, size), uint8: a quarter of the memory of the normalised values."""
+        image = without_ends(image) if self.crop else image
         width, height = image.size
         short = min(width, height)
         if self.crop and width != height:

@@ -19,6 +19,7 @@ from harness.models import fetch_model
 from harness.models.activation import open_clip_name
 from harness.models.loading import first_line, loaded_once
 from harness.plugin import InputError
+from harness.training import bounded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,7 +102,7 @@ class Clip:
         def compute(part: Images) -> NDArray[np.float32]:
             rows = []
             with torch.inference_mode():
-                for pixels in part.batches(self.transform, batch):
+                for pixels in part.batches(bounded(self.transform), batch):
                     filled = [*pixels, *[pixels[-1]] * (_LEAST_BATCH - len(pixels))]
                     vectors = self.model.encode_image(torch.stack(filled).to(self.device))
                     rows.append(functional.normalize(vectors.float(), dim=1)[: len(pixels)].cpu().numpy())

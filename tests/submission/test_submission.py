@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import random
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,9 +46,9 @@ def written(path: Path, ids: list[str] | None = None, seed: int = 0) -> Path:
     return path
 
 
-def refusal(path: Path, expected: list[str] | None = None) -> str:
+def refusal(path: Path, expected: list[str] | None = None, strict: bool = False) -> str:
     with pytest.raises(InputError) as caught:
-        read_submission(path, expected)
+        read_submission(path, expected, strict=strict)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -205,8 +208,6 @@ def line(number: int, text: str) -> Callable[[Lines], None]:
         (line(10, ",0.5"), ["line 10", "has no imgId_eId"]),
         (line(10, "b_08,0.5"), ["line 10", "'b_08'"]),
         (line(2, "b_00,0.5"), ["line 2", "'b_00' is not imgId_eId"]),
-        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], ["line 2", "'b_1' is out of order", "from _0"]),
-        (lambda lines: [lines[0], *sorted(lines[1:])], ["out of order", "must follow one another"]),
         (lambda lines: [*lines[:4], "", "b_3,nan", *lines[5:]], ["line 5", "blank"]),
         (lambda lines: ["imgId_eId,value", *lines[1:]], ["the first line must be imgId_eId,val"]),
         (lambda lines: lines[1:], ["the first line must be imgId_eId,val"]),
@@ -218,6 +219,84 @@ def test_a_wrong_line_is_named_with_its_mend(
 ) -> None:
     message = refusal(edited(tmp_path / "s.csv", edit))
     assert [part for part in parts if part not in message] == [], message
+
+
+# -- forms that differ, and strictness on request --------------------------------------------------
+
+
+def zipped(path: Path, *members: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for member in members:
+            archive.write(member, member.name)
+    return path
+
+
+def in_other_forms(folder: Path) -> dict[str, Path]:
+    """The same submission in forms that say the same: by the reason why a strict reader refuses each."""
+    good = written(folder / "s.csv")
+    header, *rows = good.read_text(encoding="utf-8").splitlines()
+    shuffled = list(rows)
+    random.Random(0).shuffle(shuffled)
+    texts = {
+        "out of order": "\n".join([header, rows[1], rows[0], *rows[2:]]),
+        "must follow one another": "\n".join([header, *sorted(rows)]),
+        "is out of order": "\n".join([header, *shuffled]),
+        "index=False": "\n".join([f",{header}", *(f"{i},{row}" for i, row in enumerate(rows))]),
+        "the first line must be": "\n".join(",".join(reversed(row.split(","))) for row in [header, *rows]),
+        "blank": "\n".join([header, *rows, "", "  ", ""]),
+    }
+    files = {"is compressed": zipped(folder / "s.zip", good), "it is compressed": folder / "s.csv.gz"}
+    files["it is compressed"].write_bytes(gzip.compress(good.read_bytes()))
+    for number, (reason, text) in enumerate(texts.items()):
+        files[reason] = folder / f"{number}.csv"
+        files[reason].write_text(text + "\n", encoding="utf-8")
+    return files
+
+
+def test_rows_say_themselves_which_they_are_and_files_may_be_compressed(tmp_path: Path) -> None:
+    for reason, path in in_other_forms(tmp_path).items():
+        found = read_submission(path, IDS)
+        assert (align(found, IDS) == vectors(3)).all(), reason
+
+
+def test_strictness_refuses_every_other_form_with_its_reason(tmp_path: Path) -> None:
+    assert read_submission(written(tmp_path / "good.csv"), IDS, strict=True).ids == IDS
+    for reason, path in in_other_forms(tmp_path).items():
+        assert reason in refusal(path, IDS, strict=True), path
+
+
+@settings(relaxed, max_examples=8)
+@given(st.integers(0, 2**32))
+def test_any_order_of_rows_gives_the_same_vectors(tmp_path: Path, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(2 * DIM)
+    header, *rows = written(tmp_path / "s.csv", ["a_1", "a"]).read_text(encoding="utf-8").splitlines()
+    (tmp_path / "t.csv").write_text("\n".join([header, *(rows[i] for i in order)]), encoding="utf-8")
+    assert (align(read_submission(tmp_path / "t.csv", ["a", "a_1"]), ["a_1", "a"]) == vectors(2)).all()
+
+
+def test_rows_in_any_order_are_checked_as_strictly_as_others(tmp_path: Path) -> None:
+    header, *rows = written(tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()
+    turned = rows[::-1]
+    for reason, changed in {
+        "already on line": [*turned[:-1], turned[0]],
+        "is missing (1 row": turned[:-1],
+        "too large for float32": ["c-2_383,1e39", *turned[1:]],
+        "all zeros": [f"{row.split(',')[0]},0" if row.startswith("b_") else row for row in turned],
+    }.items():
+        path = tmp_path / "t.csv"
+        path.write_text("\n".join([header, *changed]), encoding="utf-8")
+        assert reason in refusal(path, IDS)
+    assert "'d' is missing" in refusal(in_other_forms(tmp_path)["index=False"], [*IDS, "d"])
+
+
+def test_archives_that_are_no_submission_are_named(tmp_path: Path) -> None:
+    one, two = written(tmp_path / "1.csv"), written(tmp_path / "2.csv")
+    assert "must hold one file" in refusal(zipped(tmp_path / "two.zip", one, two))
+    cut = tmp_path / "cut.csv.gz"
+    cut.write_bytes(gzip.compress(one.read_bytes())[:2000])
+    assert "cannot be unpacked" in refusal(cut)
+    (tmp_path / "cut.zip").write_bytes(zipped(tmp_path / "one.zip", one).read_bytes()[:4000])
+    assert "cannot be unpacked" in refusal(tmp_path / "cut.zip")
 
 
 @pytest.mark.parametrize("value", ["0.5", "cat"])

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 def harness_register_datasets(register: Callable[[DatasetReader], None]) -> None:
     """Register the layouts; the order of each says when it is asked, the more particular ones first."""
     # Here, since the readers' modules lie below this one and need it imported.
-    from harness.data.layouts.captions import CocoReader, FlickrReader
-    from harness.data.layouts.folder import ImageFolderReader, PlainFolderReader
+    from harness.data.layouts.captions import CocoReader, FlickrReader, KarpathyReader
+    from harness.data.layouts.carried import PngInfoReader, SidecarReader
+    from harness.data.layouts.diffusiondb import DiffusionDbReader
+    from harness.data.layouts.folder import ImageFolderReader, PlainFolderReader, TableReader
     from harness.data.layouts.kaggle import KaggleReader
+    from harness.data.layouts.shards import ShardReader
+    from harness.data.layouts.unread import SplitsReader, UnreadReader
 
-    for reader in (KaggleReader(), ImageFolderReader(), FlickrReader(), CocoReader(), PlainFolderReader()):
+    with_prompts: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), ImageFolderReader(), KarpathyReader()]
+    with_prompts += [FlickrReader(), CocoReader(), ShardReader(), TableReader()]
+    deep: list[DatasetReader] = [SidecarReader(), PngInfoReader(), PlainFolderReader(), UnreadReader()]
+    for reader in (*with_prompts, SplitsReader(with_prompts), *deep):
         register(reader)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.layouts.files import image_files, refuse_unlisted
-from harness.data.layouts.tables import optional, read_csv
+from harness.data.layouts.files import find_images, refuse_unlisted
+from harness.data.layouts.tables import FILE_COLUMNS, optional, plain, read_csv, read_table
 from harness.errors import InputError
 from harness.plugin import Row
 
@@ -22,8 +23,15 @@ class KaggleReader:
     recommended_threshold: float | None = None
 
     def matches(self, location: Path) -> bool:
-        """Whether there is a ``prompts.csv``."""
-        return (location / TABLE).is_file()
+        """Whether there is a ``prompts.csv``, and not one of another layout that only has this name."""
+        table = location / TABLE
+        if not table.is_file() or (location / "images").is_dir():
+            return table.is_file()
+        try:
+            columns = {plain(column) for column in read_table(table).columns}
+        except InputError:
+            return True
+        return "imgid" in columns or not columns.intersection(FILE_COLUMNS)
 
     def read(self, location: Path) -> Iterator[Row]:
         """Yield one row a prompt, in the table's order."""
@@ -31,21 +39,27 @@ class KaggleReader:
         if not folder.is_dir():
             raise InputError(f"{folder}: there is no such folder; {table} needs its images there as <imgId>.png")
         files: dict[str, Path] = {}
-        for path in image_files(folder):
+        for path in find_images(folder).images:
             image_id = path.relative_to(folder).with_suffix("").as_posix()
             if image_id in files:
                 raise InputError(f"{path}: {files[image_id].name} has the same imgId; keep one of the two")
             files[image_id] = path
+        composed = {unicodedata.normalize("NFC", image_id): image_id for image_id in files}
         listed = set()
         for where, row in read_csv(table, ["imgId", "prompt"]):
-            image_id = row["imgId"]
-            listed.add(image_id)
+            image_id = str(row["imgId"])
+            file_id = image_id if image_id in files else composed.get(unicodedata.normalize("NFC", image_id), image_id)
+            listed.add(file_id)
             yield Row(
                 id=image_id,
-                image=files.get(image_id, folder / f"{image_id}.png"),
+                image=files.get(file_id, folder / f"{image_id}.png"),
                 texts=(row["prompt"],),
                 group=optional(row, "group"),
                 source=optional(row, "source"),
                 where=where,
             )
         refuse_unlisted(files.values(), (files[i] for i in listed & files.keys()), table)
+
+    def notes(self, location: Path) -> list[str]:
+        """Say what was left out."""
+        return find_images(location / "images").notes()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,74 +14,280 @@ from harness.errors import InputError
 
 csv.field_size_limit(1 << 24)  # prompts can be long; the default of 128 KiB is for spreadsheets
 
+# fmt: off
+FILE_COLUMNS = (
+    "file_name", "filename", "file", "image", "image_file", "image_filename", "image_path", "img_path",
+    "filepath", "file_path", "path", "image_name", "img", "img_name", "photo", "picture", "imgid", "image_id",
+    "img_id", "id",
+)
+# fmt: on
+"""Names of the column that says which image, as tables of captions have them; the first that is there counts."""
+# fmt: off
+TEXT_COLUMNS = (
+    "prompt", "text", "caption", "captions", "prompts", "comment", "sentence", "sentences", "raw",
+    "description", "positive_prompt",
+)
+# fmt: on
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".json")
+_SEPARATORS = ",;\t|"
 
-def read_csv(path: Path, required: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (place, row) of a CSV file that has at least the columns ``required``.
+Placed = tuple[str, dict[str, Any]]
+"""A row's place, for messages, and its values by column."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose header has been read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Names as they stand in it.
+    rows
+        Place and values of each row, by names as `plain` spells them. To be walked once.
+    """
+
+    path: Path
+    columns: Sequence[str]
+    rows: Iterable[Placed]
+
+    def column(self, names: Sequence[str]) -> str | None:
+        """Return the first of ``names`` that is a column, however it is spelt, or None."""
+        there = {plain(column) for column in self.columns}
+        return next((name for name in names if name in there), None)
+
+    def required(self, names: Sequence[str]) -> str:
+        """Return the first of ``names`` that is a column. Raises ``InputError`` naming the header if none is."""
+        name = self.column(names)
+        if name is None:
+            raise lacking(self.path, names[:1], self.columns)
+        return name
+
+
+def plain(column: Any) -> str:
+    """Return a column's name without case, spaces around it, and with one underscore for any other space or dash."""
+    return "_".join(str(column).strip().strip("\ufeff").casefold().replace("-", " ").replace("_", " ").split())
+
+
+def lacking(path: Path, missing: Sequence[str], header: Sequence[str]) -> InputError:
+    """Word the error for a header without some columns."""
+    return InputError(
+        f"{path}: the header lacks the column {' and '.join(missing)} "
+        f"(it has: {', '.join(str(name) for name in header) or 'nothing'})"
+    )
+
+
+def read_table(path: Path) -> Table:
+    """Read a table of any kind: CSV with any separator, TSV, JSON lines, JSON, or parquet.
+
+    Raises
+    ------
+    InputError
+        Naming the file and row that is wrong; those of rows come when they are walked.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    if suffix in (".jsonl", ".ndjson"):
+        return _of_objects(path, read_jsonl(path, []))
+    if suffix == ".json":
+        return _of_objects(path, _json_rows(path))
+    return _read_separated(path)
+
+
+def read_csv(path: Path, required: Sequence[str]) -> Iterator[Placed]:
+    """Yield (place, row) of a CSV file that has at least the columns ``required``, however their case.
+
+    Keys are spelt as ``required`` spells them, others as `plain` does.
 
     Raises
     ------
     InputError
         Naming the file and row: not UTF-8, a missing column, more or fewer fields than the header.
     """
-    place = "header"
+    table = _read_separated(path)
+    there = {plain(column) for column in table.columns}
+    missing = [column for column in required if plain(column) not in there]
+    if missing:
+        raise lacking(path, missing, table.columns)
+    for where, row in table.rows:
+        yield where, {**row, **{column: row[plain(column)] for column in required}}
+
+
+# -- separated by commas, or by something else -------------------------------------------------------
+
+
+def _read_separated(path: Path) -> Table:
+    content = _text(path)
+    first, rest = _first_line(content)
+    skipped = int(first.casefold().startswith("sep=") and len(first.strip("\r\n")) == 5)  # a note for spreadsheets
+    separator = first[4] if skipped else _separator(first, path)
+    if skipped:
+        content, (first, rest) = rest, _first_line(rest)
+    spaced = any(field.startswith(" ") for field in _fields(first, separator)[1:])
+    # Lines end as csv files' do, and not at the other characters that splitlines() takes for line ends.
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True, delimiter=separator, skipinitialspace=spaced)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            header = reader.fieldnames or []
-            place = "row 1"
-            missing = [column for column in required if column not in header]
-            if missing:
-                raise InputError(
-                    f"{path}: the header lacks the column {' and '.join(missing)} "
-                    f"(it has: {', '.join(header) or 'nothing'})"
-                )
-            for number, row in enumerate(reader, start=1):
-                where = f"{path} row {number} (line {reader.line_num})"
-                if None in row or None in row.values():
-                    raise InputError(
-                        f"{where}: it has {'more' if None in row else 'fewer'} fields than the header; "
-                        "quote texts that hold commas"
-                    )
-                yield where, row
-                place = f"row {number + 1}"
-    except UnicodeDecodeError as error:
-        raise not_utf8(path) from error
+        header = [field.strip() for field in next(reader, [])]
     except csv.Error as error:
-        raise InputError(f"{path} {place}: it is not well-formed CSV ({error}); check its quoting") from error
+        raise _not_csv(path, "header", error) from error
+    while header and not header[-1]:  # spreadsheets fill up with empty columns
+        header.pop()
+    names = [plain(column) for column in header]
+    for name in names:
+        if name and names.count(name) > 1 and name in (*FILE_COLUMNS, *TEXT_COLUMNS, "group", "source"):
+            raise InputError(f"{path}: the header has the column {name} twice; remove or rename one")
+    return Table(path, header, _separated_rows(path, reader, names, skipped))
+
+
+def _separated_rows(path: Path, reader: Any, names: list[str], skipped: int) -> Iterator[Placed]:
+    number, place = 0, "row 1"
+    try:
+        for fields in reader:
+            if not fields:
+                continue
+            number += 1
+            place = f"row {number + 1}"
+            if len(fields) > 1 and not any(fields):  # the rest of a spreadsheet
+                continue
+            where = f"{path} row {number} (line {reader.line_num + skipped})"
+            if len(fields) < len(names) or any(fields[len(names) :]):
+                raise InputError(
+                    f"{where}: it has {'fewer' if len(fields) < len(names) else 'more'} fields than the header; "
+                    "quote texts that hold commas"
+                )
+            yield where, dict(zip(names, fields, strict=False))
+    except csv.Error as error:
+        raise _not_csv(path, place, error) from error
+
+
+def _not_csv(path: Path, place: str, error: csv.Error) -> InputError:
+    return InputError(f"{path} {place}: it is not well-formed CSV ({error}); check its quoting")
+
+
+def _first_line(content: str) -> tuple[str, str]:
+    first = io.StringIO(content, newline="").readline()
+    return first, content[len(first) :]
+
+
+def _separator(header: str, path: Path) -> str:
+    """Find the separator by looking: that which makes most of the header's fields columns that are known."""
+    known = {*FILE_COLUMNS, *TEXT_COLUMNS, "group", "source"}
+    best, most = "\t" if path.suffix.lower() in (".tsv", ".tab") else ",", 0
+    for separator in (best, *_SEPARATORS):
+        fields = _fields(header, separator)
+        count = len({plain(field) for field in fields} & known) if len(fields) > 1 else 0
+        if count > most:
+            best, most = separator, count
+    return best
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _text(path: Path) -> str:
+    """Return a text file's content: UTF-8, or UTF-16 where its first bytes say so."""
+    try:
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def read_jsonl(path: Path, required: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (place, row) of a JSON-lines file whose objects have the keys ``required``."""
     try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                where = f"{path} line {number}"
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise InputError(f"{where}: it is not JSON ({error.msg}); write one object a line") from error
-                if not isinstance(row, dict):
-                    raise InputError(f"{where}: it is not an object; write one object a line")
-                missing = [key for key in required if key not in row]
-                if missing:
-                    raise InputError(f"{where}: it lacks the key {' and '.join(missing)}")
-                yield where, row
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return content.decode("utf-16")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise not_utf8(path) from error
+
+
+def read_text(path: Path) -> str:
+    """Return a text file's content as ``read_table`` decodes it. Raises ``InputError`` naming the file and byte."""
+    return _text(path)
+
+
+# -- JSON --------------------------------------------------------------------------------------------
+
+
+def read_jsonl(path: Path, required: Sequence[str]) -> Iterator[Placed]:
+    """Yield (place, row) of a JSON-lines file whose objects have the keys ``required``."""
+    for number, line in enumerate(io.StringIO(_text(path), newline=None), start=1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}: it is not JSON ({error.msg}); write one object a line") from error
+        except RecursionError as error:
+            raise InputError(f"{where}: it is nested too deeply; write one flat object a line") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: it is not an object; write one object a line")
+        missing = [key for key in required if key not in row]
+        if missing:
+            raise InputError(f"{where}: it lacks the key {' and '.join(missing)}")
+        yield where, row
 
 
 def read_json(path: Path) -> Any:
     """Return the document in a JSON file. Raises ``InputError`` naming the file and line."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path} line {error.lineno}: it is not JSON ({error.msg})") from error
-    except UnicodeDecodeError as error:
-        raise not_utf8(path) from error
+    except RecursionError as error:
+        raise InputError(f"{path}: it is nested too deeply to be a table") from error
+
+
+def _json_rows(path: Path) -> Iterator[Placed]:
+    """Yield the rows of a list of objects, or of a map from image to its text or to an object with it."""
+    document = read_json(path)
+    if isinstance(document, list) and all(isinstance(row, dict) for row in document):
+        yield from ((f"{path}: [{number}]", row) for number, row in enumerate(document))
+    elif isinstance(document, dict):
+        for name, value in document.items():
+            row = value if isinstance(value, dict) else {"caption": value}
+            yield f"{path}: '{name}'", {"file_name": name, **row}
+    else:
+        raise InputError(f"{path}: it is neither a list of objects nor a map from images to their prompts")
+
+
+def _of_objects(path: Path, rows: Iterable[Placed]) -> Table:
+    kept = [(where, {plain(key): value for key, value in row.items()}) for where, row in rows]
+    return Table(path, list(dict.fromkeys(key for _, row in kept for key in row)), kept)
+
+
+# -- parquet -----------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> Table:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        pictures = [f.name for f in file.schema_arrow if pa.types.is_struct(f.type) or pa.types.is_binary(f.type)]
+        chosen = [f.name for f in file.schema_arrow if f.name not in pictures]
+        if plain_pictures := [name for name in pictures if plain(name) in FILE_COLUMNS]:
+            raise InputError(
+                f"{path}: its column '{plain_pictures[0]}' holds the images themselves, which are not read from there; "
+                "write them out as files, with a metadata.csv of file_name and prompt (datasets: "
+                "for i, row in enumerate(data): row['image'].save(f'{i}.png'))"
+            )
+        rows = file.read(columns=chosen).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]})") from error
+    table = _of_objects(path, ((f"{path} row {number}", row) for number, row in enumerate(rows, start=1)))
+    return Table(path, chosen, table.rows)
+
+
+# -- what is common ----------------------------------------------------------------------------------
 
 
 def not_utf8(path: Path) -> InputError:
@@ -95,7 +303,35 @@ def not_utf8(path: Path) -> InputError:
     return InputError(f"{path}: it changed while it was read; try again")
 
 
-def optional(row: dict[str, Any], column: str) -> str | None:
+def optional(row: Mapping[str, Any], column: str) -> str | None:
     """Return a column's value as text, or None where the column is absent, null or empty."""
     value = row.get(column)
     return None if value is None or value == "" else str(value)
+
+
+def texts_of(value: Any, column: str, where: str) -> tuple[str, ...]:
+    """Return the prompt or captions in a cell.
+
+    Parameters
+    ----------
+    value
+        A text, a list of texts, or a list of texts written as JSON, as the captions of Flickr30k come.
+    column, where
+        For the message.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    if isinstance(value, str):
+        if value.startswith('["') and value.endswith('"]') and column in ("raw", "captions", "sentences"):
+            try:
+                value = json.loads(value)
+            except json.JSONDecodeError:
+                return (value,)
+        else:
+            return (value,)
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        return tuple(value)
+    raise InputError(f"{where}: '{column}' must be a text or a list of texts, not {value!r}")
