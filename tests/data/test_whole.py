@@ -270,7 +270,7 @@ def test_profiles_and_texts_that_unpack_to_much_are_not_unpacked() -> None:
 
 
 def test_malformed_headers_refuse_no_sound_image() -> None:
-    """All 6 000: ``python -m tests.campaigns.headers``."""
+    """All 6 000: ``python -m tests.campaigns headers``."""
     table, wrong = campaign(280, seed=7)
     assert wrong == []
     assert sum(table.values()) == 280
