@@ -12,7 +12,7 @@ import pytest
 from harness.ensemble.blend import combine
 from harness.running.nearest import nearest_prompts
 from harness.store.run import RunFolder
-from tests.conftest import Answer, make_kaggle, run_harness, save_image
+from tests.conftest import Answer, make_kaggle, run_harness, save_image, without_checksums
 
 PLUGIN = '''
 import numpy as np
@@ -70,7 +70,7 @@ def run(root: Path, tmp_path: Path) -> Path:
 
 
 def keep(run: Path, *names: str) -> None:
-    document = json.loads((run / "run.json").read_text())
+    document = json.loads((without_checksums(run) / "run.json").read_text())
     document["members"] = {name: document["members"][name] for name in names}
     (run / "run.json").write_text(json.dumps(document))
 

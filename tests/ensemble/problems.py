@@ -51,7 +51,7 @@ def folds_of(
 
 
 RECORD = TaskRecord(
-    fit_seconds_cold=1.0, predict_seconds_cold=0.5, trainable_parameters=10, total_parameters=20, score=0.5
+    key="k", fit_seconds_cold=1.0, predict_seconds_cold=0.5, trainable_parameters=10, total_parameters=20, score=0.5
 )
 FOLDS = FoldFacts(
     data_fingerprint="f" * 16,

@@ -19,6 +19,7 @@ from harness.report.verify import EXACT, Verification, check_versions, lacks, ma
 from harness.scoring.leaderboard import leaderboard
 from harness.store.run import RunFolder
 from harness.store.schema import RunDocument
+from tests.conftest import without_checksums
 from tests.ensemble.problems import members, write_run
 from tests.report.conftest import Shelf
 from tests.report.runs import publish_run
@@ -37,6 +38,11 @@ def edited(published: Published, folder: Path, edit: Edit) -> Published:
 
 def copied(run: RunFolder, folder: Path) -> RunFolder:
     return RunFolder(Path(shutil.copytree(run.path, folder)))
+
+
+def by_hand(run: RunFolder, folder: Path) -> RunFolder:
+    """A copy that can be changed by hand."""
+    return RunFolder(without_checksums(copied(run, folder).path))
 
 
 def change(run: RunFolder, edit: Callable[[dict[str, Any]], Any]) -> None:
@@ -135,7 +141,7 @@ def test_a_score_by_distance_that_was_tampered_with_is_named(shelf: Shelf, tmp_p
 
 def test_weights_of_another_optimum_are_the_same(shelf: Shelf, tmp_path: Path) -> None:
     """Two members that predict the same may share their weight in any way."""
-    run = copied(shelf.run, tmp_path / "run")
+    run = by_hand(shelf.run, tmp_path / "run")
     for fold, key in run.members["near"].keys.items():
         twin = run.task_folder("knn", fold, run.members["knn"].keys[fold])
         shutil.copy(twin / "predictions.npy", run.task_folder("near", fold, key))
@@ -150,7 +156,7 @@ def test_weights_of_another_optimum_are_the_same(shelf: Shelf, tmp_path: Path) -
 
 def test_weights_that_are_only_near_the_optimum_are_not(shelf: Shelf, tmp_path: Path) -> None:
     """Where the score is flat, a weight can move further than the score's tolerance would notice."""
-    run = copied(shelf.run, tmp_path / "run")
+    run = by_hand(shelf.run, tmp_path / "run")
     rng = np.random.default_rng(0)
     for name, member in run.members.items():
         for fold, key in member.keys.items():
@@ -171,7 +177,7 @@ def test_weights_that_are_only_near_the_optimum_are_not(shelf: Shelf, tmp_path: 
 
 @pytest.mark.parametrize("by", [1e-3, 1e-7])
 def test_predictions_that_were_tampered_with_are_found(shelf: Shelf, tmp_path: Path, by: float) -> None:
-    run = copied(shelf.run, tmp_path / "run")
+    run = by_hand(shelf.run, tmp_path / "run")
     path = run.task_folder("mean", 0, run.members["mean"].keys[0]) / "predictions.npy"
     values = np.load(path)
     values[0, 0] += by
@@ -213,7 +219,7 @@ def test_other_versions_or_machines_get_the_wider_tolerance_and_no_digests(shelf
 
 
 def test_a_later_member_that_leads_changes_nothing(shelf: Shelf, tmp_path: Path) -> None:
-    run = copied(shelf.run, tmp_path / "run")
+    run = by_hand(shelf.run, tmp_path / "run")
     document = run.document
     oracle = document.members["mean"].model_copy(update={"name": "oracle"})
     for fold, key in run.members["mean"].keys.items():
