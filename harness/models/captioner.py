@@ -108,7 +108,7 @@ class Captioner:
 
     def pixels(self, image: Image) -> NDArray[np.float32]:
         """Return what the encoder sees of an RGB image: float32, shape (3, height, width)."""
-        size = getattr(self.processor, "size", None)
+        size: Any = getattr(self.processor, "size", None)
         if not hasattr(size, "get") or size.get("height") is None:  # else the whole image is squeezed in
             image = without_ends(image)
         return np.asarray(self.processor(images=image, return_tensors="np")["pixel_values"][0], dtype=np.float32)
