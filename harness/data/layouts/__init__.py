@@ -23,8 +23,9 @@ def harness_register_datasets(register: Callable[[DatasetReader], None]) -> None
     from harness.data.layouts.shards import ShardReader
     from harness.data.layouts.unread import SplitsReader, UnreadReader
 
-    with_prompts: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), ImageFolderReader(), KarpathyReader()]
-    with_prompts += [FlickrReader(), CocoReader(), ShardReader(), TableReader()]
-    deep: list[DatasetReader] = [SidecarReader(), PngInfoReader(), PlainFolderReader(), UnreadReader()]
-    for reader in (*with_prompts, SplitsReader(with_prompts), *deep):
+    whole: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), ImageFolderReader(), KarpathyReader()]
+    whole += [FlickrReader(), CocoReader(), ShardReader()]
+    table = TableReader()
+    deep: list[DatasetReader] = [SidecarReader(), table, PngInfoReader(), PlainFolderReader(), UnreadReader()]
+    for reader in (*whole, SplitsReader([*whole, table]), *deep):
         register(reader)
