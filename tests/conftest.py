@@ -15,7 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl
 from PIL import Image
+
+from harness.data.images import ImageFile, LazyImages
+from harness.running.executors import THREAD_VARIABLES
+from tests import warm
 
 # Before anything imports huggingface_hub: no test may try the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -23,6 +28,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"single-{os.getpid()}")
 CACHE = Path(tempfile.gettempdir()) / f"harness-test-cache-{_RUN[:16]}"
 os.environ["HARNESS_CACHE"] = str(CACHE)
+# The session's workers have the cores already, and matrices this small only wait for a second thread.
+for _name in THREAD_VARIABLES:
+    os.environ.setdefault(_name, "1")
+threadpoolctl.threadpool_limits(1)
+warm.warm_workers()
 
 REAL_DATA = Path(os.environ.get("HARNESS_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -31,6 +41,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remove the cache, in the process that outlives the workers."""
     import shutil
 
+    warm.close()
     if not hasattr(session.config, "workerinput"):
         shutil.rmtree(CACHE, ignore_errors=True)
 
@@ -67,17 +78,25 @@ Harness = Callable[..., Answer]
 
 
 def run_harness(*arguments: object, cwd: Path, env: dict[str, str] | None = None, timeout: float = 600) -> Answer:
-    """Run the ``harness`` command in a process of its own, as a user does."""
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    return Answer(done.returncode, done.stdout, done.stderr)
+    """Run the ``harness`` command in a process of its own, as a user does, but warm (see ``tests/warm.py``)."""
+    command = [sys.executable, "-m", "harness.cli", *map(str, arguments)]
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as err:
+        process = warm.start(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env={**os.environ, **(env or {})}
+        )
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        for stream in (out, err):
+            stream.seek(0)
+        return Answer(code, out.read(), err.read())
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every process start as it does for a user: for tests of what it imports, weighs, or how it ends."""
+    monkeypatch.setenv(warm.COLD_VARIABLE, "1")
 
 
 @pytest.fixture
@@ -98,6 +117,14 @@ def save_image(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = rng.integers(0, 256, size=(4, 5, 3), dtype=np.uint8)
     Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST).save(path)
+
+
+def save_images(folder: Path, count: int, size: tuple[int, int], workers: int = 1) -> LazyImages:
+    """Write images of random blocks, and open them as predictors are given them."""
+    for i in range(count):
+        save_image(folder / f"{i}.png", i, size)
+    sources = [ImageFile(folder / f"{i}.png") for i in range(count)]
+    return LazyImages(sources, [source.digest() for source in sources], workers)
 
 
 PROMPTS = [

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from harness.plugin import BlendProblem
-from harness.plugin.blender import unpacked
+from harness.plugin.blender import unpacked, upper_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def blend_problem(names: Sequence[str], predictions: Sequence[Rows], targets: Ro
         and so has no direction.
     """
     (n, dim), k = targets.shape, len(predictions)
-    upper = np.triu_indices(k, 1)
+    upper = upper_pairs(k)
     agreement, pairs = np.empty((n, k)), np.empty((n, len(upper[0])))
     step = max(1, _CHUNK_NUMBERS // ((k + 1) * dim))
     vectors = np.empty((min(n, step), k + 1, dim))
@@ -134,7 +134,7 @@ def _threads() -> Any:
 
 def _lengths(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return s_i; where members cancel to nothing the blend has no direction and scores about zero."""
-    first, second = np.triu_indices(len(weights), 1)
+    first, second = upper_pairs(len(weights))
     squared = weights @ weights + problem.pairs @ (2.0 * weights[first] * weights[second])
     return np.sqrt(np.maximum(squared, _SMALLEST))
 
@@ -147,7 +147,7 @@ def _summed(problem: BlendProblem, factors: NDArray[np.float64]) -> NDArray[np.f
 def _pulled(problem: BlendProblem, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``G_i w``, shape (n, K), as one product with the pairs."""
     k = len(weights)
-    first, second = np.triu_indices(k, 1)
+    first, second = upper_pairs(k)
     spread = np.zeros((len(first), k))
     spread[np.arange(len(first)), first] = weights[second]
     spread[np.arange(len(first)), second] = weights[first]

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.ensemble.gram import hessian, one_thread, row_scores, score_and_gradient
 from harness.ensemble.simplex import SimplexBlender
+from harness.plugin.group_folds import group_folds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,15 +47,13 @@ class SignedBlender:
 
 def _choose(problem: BlendProblem) -> int:
     """Return the position on the path whose mean cosine over the inner folds is best; 0 where none can be made."""
-    from sklearn.model_selection import GroupKFold
-
     n = len(problem.agreement)
     groups = np.arange(n) if problem.groups is None else problem.groups
     count = min(_INNER_FOLDS, len(np.unique(groups)))
     if count < 2:
         return 0
     totals = np.zeros(1 + len(PENALTIES))
-    for learn, held in GroupKFold(count).split(np.zeros((n, 1)), groups=groups):
+    for learn, held in group_folds(groups, count):
         inner, outer = problem.take(learn), problem.take(held)
         # The starts that are not random are enough here: this choice needs no certificate.
         simplex = SimplexBlender(random_starts=0).weights(inner)

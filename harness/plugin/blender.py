@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -71,10 +72,21 @@ class BlendProblem:
         import numpy as np
 
         chosen = np.asarray(members, dtype=np.intp)
-        upper = np.triu_indices(len(chosen), 1)
+        upper = upper_pairs(len(chosen))
         between = pair_numbers(len(self.members))[chosen[upper[0]], chosen[upper[1]]]
         names = tuple(self.members[k] for k in chosen)
         return BlendProblem(names, self.agreement[:, chosen], self.pairs[:, between], self.groups)
+
+
+@cache
+def upper_pairs(k: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the pairs k < l as ``numpy.triu_indices(K, 1)`` does, made once: a search asks for them at every step."""
+    import numpy as np
+
+    first, second = np.triu_indices(k, 1)
+    for numbers in (first, second):
+        numbers.flags.writeable = False
+    return first, second
 
 
 def pair_numbers(k: int) -> NDArray[np.intp]:
@@ -82,7 +94,7 @@ def pair_numbers(k: int) -> NDArray[np.intp]:
     import numpy as np
 
     numbers = np.full((k, k), -1, dtype=np.intp)
-    upper = np.triu_indices(k, 1)
+    upper = upper_pairs(k)
     numbers[upper] = np.arange(len(upper[0]))
     numbers[upper[::-1]] = numbers[upper]
     return numbers
@@ -92,7 +104,7 @@ def unpacked(pairs: NDArray[np.float64], diagonal: NDArray[np.float64], k: int) 
     """Return symmetric matrices, shape (m, K, K), from their upper triangles (m, K (K - 1) / 2) and diagonals (m,)."""
     import numpy as np
 
-    upper = np.triu_indices(k, 1)
+    upper = upper_pairs(k)
     full = np.empty((len(pairs), k, k))
     full[:, np.arange(k), np.arange(k)] = diagonal[:, None]
     full[:, upper[0], upper[1]] = pairs

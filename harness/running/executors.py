@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -108,7 +108,7 @@ class Parallel(Serial):
         cores = usable_cores()
         jobs = min(inputs.config.jobs or cores, len(tasks))
         threads = str(max(cores // jobs, 1))
-        return jobs, {name: os.environ.get(name, threads) for name in _THREAD_VARIABLES}
+        return jobs, {name: os.environ.get(name, threads) for name in THREAD_VARIABLES}
 
 
 class _WorkerEncoder(PromptEncoder):

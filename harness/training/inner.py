@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.plugin.group_folds import group_folds
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -68,10 +70,8 @@ def inner_folds(train: TrainingData, count: int) -> list[tuple[NDArray[np.int64]
     count = min(count, len(np.unique(blocks)))
     if count < 2:
         return []
-    from sklearn.model_selection import GroupKFold
-
     found = []
-    for inside, outside in GroupKFold(count).split(blocks, groups=blocks):
+    for inside, outside in group_folds(blocks, count):
         kept = _purged(train, inside, outside)
         if len(kept) >= _LEAST_LEFT * len(inside):
             found.append((kept, outside))

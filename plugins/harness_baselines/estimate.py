@@ -145,18 +145,18 @@ def knn_memory(size: BackboneSize, rows: int) -> int:
     return max(size.memory, _FLOAT * rows * (4 * size.width + 2 * 384) + _FLOAT * 256 * rows * 3)
 
 
-def ridge_memory(size: BackboneSize, rows: int, penalties: int) -> int:
+def ridge_memory(size: BackboneSize, rows: int) -> int:
     """Return bytes: the backbone first; then the solution in float64.
 
     That is features and targets, the standardised copy, the eigendecomposition of the smaller Gram matrix (three of
-    its size), and one weight matrix for each penalty.
+    its size), and two weight matrices.
     """
     side = min(rows, size.width)
-    doubles = rows * (3 * size.width + 3 * 384) + 3 * side**2 + (penalties + 1) * size.width * 384
+    doubles = rows * (3 * size.width + 3 * 384) + 3 * side**2 + 2 * size.width * 384
     return max(size.memory, 8 * doubles + _FLOAT * rows * size.width)
 
 
-def kernel_memory(size: BackboneSize, rows: int, landmarks: int, penalties: int) -> int:
-    """Return bytes, as ``ridge_memory`` does: three kernels of the landmarks, mapped rows, and the solutions."""
-    doubles = 3 * landmarks**2 + 2 * rows * landmarks + 3 * rows * 384 + (penalties + 1) * landmarks * 384
+def kernel_memory(size: BackboneSize, rows: int, landmarks: int) -> int:
+    """Return bytes, as ``ridge_memory`` does: three kernels of the landmarks, mapped rows, and two solutions."""
+    doubles = 3 * landmarks**2 + 2 * rows * landmarks + 3 * rows * 384 + 2 * landmarks * 384
     return max(size.memory, 8 * doubles + 2 * _FLOAT * rows * size.width)

@@ -23,7 +23,7 @@ from harness_baselines.kernel import KernelMap
 from harness_baselines.naming import BACKBONE, BackboneOption, weights_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -98,7 +98,7 @@ class RidgePredictor(Predictor):
     ) -> dict[str, NDArray[Any]]:
         x = features.astype(np.float64)
         alpha = self.config.alpha or _choose_alpha(x, targets, folds)
-        (weight, bias), *_ = ridge_path(x, targets, [alpha])
+        weight, bias = RidgePath(x, targets).solution(alpha)
         return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32), "alpha": np.array([alpha])}
 
     def _solve_kernel(
@@ -111,7 +111,7 @@ class RidgePredictor(Predictor):
         if len(gammas) * len(alphas) > 1 and folds:
             gamma, alpha = _choose_kernel(features, targets, folds, gammas, alphas, config.landmarks, seed)
         chart = KernelMap.fit(features, gamma, config.landmarks, seed)
-        (weight, bias), *_ = ridge_path(chart(features), targets, [alpha * len(features)], standardise=False)
+        weight, bias = RidgePath(chart(features), targets, standardise=False).solution(alpha * len(features))
         return {
             "weight": (chart.basis @ weight).astype(np.float32),
             "bias": bias.astype(np.float32),
@@ -161,11 +161,10 @@ class RidgePredictor(Predictor):
         if self.config.kernel == "exponential":
             landmarks = min(rows, self.config.landmarks)
             own = (landmarks + 1) * EMBEDDING_DIM
-            memory = kernel_memory(size, rows, landmarks, 1 if self.config.alpha else len(_ROW_ALPHAS))
+            memory = kernel_memory(size, rows, landmarks)
             return Requirements(models, ParameterCount(own, own + size.parameters), memory)
         own = (size.width + 1) * EMBEDDING_DIM
-        penalties = 1 if self.config.alpha else len(_ALPHAS)
-        return Requirements(models, ParameterCount(own, own + size.parameters), ridge_memory(size, rows, penalties))
+        return Requirements(models, ParameterCount(own, own + size.parameters), ridge_memory(size, rows))
 
     def parameter_count(self) -> ParameterCount:
         """Return the linear map, and the backbone beneath it."""
@@ -173,42 +172,44 @@ class RidgePredictor(Predictor):
         return ParameterCount(own, own + backbone_parameters(self.context, self.config.backbone))
 
 
-def ridge_path(
-    features: NDArray[np.float64], targets: NDArray[np.float64], alphas: Sequence[float], standardise: bool = True
-) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Solve ridge regression for many penalties from one eigendecomposition.
+class RidgePath:
+    """Ridge regression for many penalties from one eigendecomposition.
 
     Parameters
     ----------
     features, targets
         Shapes (n, d) and (n, t), float64.
-    alphas
-        Penalties on the weights; the intercept is free.
     standardise
         Whether features are divided by their standard deviation inside, so that all are penalised alike.
-
-    Returns
-    -------
-    list of (weight, bias)
-        For raw features: shapes (d, t) and (t,). Equal to scikit-learn's ``Ridge`` after ``StandardScaler``,
-        which would factorise anew for each penalty.
     """
-    centre = features.mean(axis=0)
-    scale = features.std(axis=0) if standardise else np.ones(features.shape[1])
-    scale[scale < 1e-9] = 1.0
-    x = (features - centre) / scale
-    middle = targets.mean(axis=0)
-    y = targets - middle
-    wide = x.shape[0] < x.shape[1]
-    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
-    values = values.clip(0.0)
-    rotated = vectors.T @ (y if wide else x.T @ y)
-    solutions = []
-    for alpha in alphas:
-        solved = vectors @ (rotated / (values + alpha)[:, None])
-        weight = (x.T @ solved if wide else solved) / scale[:, None]
-        solutions.append((weight, middle - centre @ weight))
-    return solutions
+
+    def __init__(self, features: NDArray[np.float64], targets: NDArray[np.float64], standardise: bool = True) -> None:
+        self._centre = features.mean(axis=0)
+        self._scale = features.std(axis=0) if standardise else np.ones(features.shape[1])
+        self._scale[self._scale < 1e-9] = 1.0
+        self._middle = targets.mean(axis=0)
+        x, y = (features - self._centre) / self._scale, targets - self._middle
+        self._rows = x if x.shape[0] < x.shape[1] else None
+        """What weights are sums of, where rows are fewer than features."""
+        values, self._vectors = np.linalg.eigh(x.T @ x if self._rows is None else x @ x.T)
+        self._values = values.clip(0.0)
+        self._rotated = self._vectors.T @ (x.T @ y if self._rows is None else y)
+
+    def solution(self, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return weight (d, t) and bias (t,) for raw features; ``alpha`` is on the weights, the intercept is free.
+
+        Equal to scikit-learn's ``Ridge`` after ``StandardScaler``, which would factorise anew for each penalty.
+        """
+        solved = self._vectors @ (self._rotated / (self._values + alpha)[:, None])
+        weight = (solved if self._rows is None else self._rows.T @ solved) / self._scale[:, None]
+        return weight, self._middle - self._centre @ weight
+
+    def predictions(self, features: NDArray[np.float64], alphas: Sequence[float]) -> Iterator[NDArray[np.float64]]:
+        """Yield what each solution predicts for raw features (k, d), shape (k, t), without its weights."""
+        x = (features - self._centre) / self._scale
+        turned = (x if self._rows is None else x @ self._rows.T) @ self._vectors
+        for alpha in alphas:
+            yield turned @ (self._rotated / (self._values + alpha)[:, None]) + self._middle
 
 
 def _choose_alpha(features: NDArray[np.float64], targets: NDArray[np.float64], folds: InnerFolds) -> float:
@@ -260,8 +261,8 @@ def _path_scores(
     standardise: bool = True,
 ) -> NDArray[np.float64]:
     """Return for each penalty the sum of the cosines on rows held out."""
-    path = ridge_path(features, targets, alphas, standardise)
-    return np.array([np.einsum("ij,ij->", l2_normalised(held @ weight + bias), truth) for weight, bias in path])
+    path = RidgePath(features, targets, standardise)
+    return np.array([np.einsum("ij,ij->", l2_normalised(rows), truth) for rows in path.predictions(held, alphas)])
 
 
 @hookimpl

@@ -7,18 +7,14 @@ from pathlib import Path
 import pytest
 
 from harness.data.cache import DiskCache
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import LazyImages
 from harness.plugin import Context
-from tests.conftest import save_image
+from tests.conftest import save_images
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> LazyImages:
-    files = [tmp_path / f"{i}.png" for i in range(6)]
-    for i, path in enumerate(files):
-        save_image(path, i, size=(64, 48))
-    sources = [ImageFile(path) for path in files]
-    return LazyImages(sources, [source.digest() for source in sources], workers=2)
+    return save_images(tmp_path, 6, (64, 48), workers=2)
 
 
 @pytest.fixture

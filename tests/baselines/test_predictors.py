@@ -12,7 +12,7 @@ import pytest
 from harness_baselines.kernel import KernelMap
 from harness_baselines.knn import KnnPredictor
 from harness_baselines.mean import MeanPredictor
-from harness_baselines.ridge import RidgePredictor, ridge_path
+from harness_baselines.ridge import RidgePath, RidgePredictor
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -103,9 +103,12 @@ def test_the_ridge_path_is_scikit_learns_ridge() -> None:
         x, y = rng.normal(2.0, 3.0, size=(n, d)), rng.normal(size=(n, 5))
         x[:, 0] = 4.0  # a constant feature
         scaled = StandardScaler().fit_transform(x)
-        for alpha, (weight, bias) in zip((0.5, 40.0), ridge_path(x, y, (0.5, 40.0)), strict=True):
-            reference = Ridge(alpha=alpha).fit(scaled, y)
-            assert np.allclose(x @ weight + bias, reference.predict(scaled), atol=1e-8)
+        path, alphas = RidgePath(x, y), (0.5, 40.0)
+        for alpha, rows in zip(alphas, path.predictions(x[:7], alphas), strict=True):
+            weight, bias = path.solution(alpha)
+            reference = Ridge(alpha=alpha).fit(scaled, y).predict(scaled)
+            assert np.allclose(x @ weight + bias, reference, atol=1e-8)
+            assert np.allclose(rows, reference[:7], atol=1e-8)
 
 
 def test_knn_is_the_weighted_mean_of_the_nearest_targets(tmp_path: Path) -> None:
@@ -220,7 +223,7 @@ def test_the_exponential_kernel_is_scikit_learns_kernel_ridge(tmp_path: Path) ->
     reference.fit(centred.transform(kernel(x, x)), y - y.mean(0))
     expected = reference.predict(centred.transform(kernel(new, x))) + y.mean(0)
     chart = KernelMap.fit(x, 2.0, 80, seed=0)
-    (weight, bias), *_ = ridge_path(chart(x), y.astype(np.float64), [0.3 * 80], standardise=False)
+    weight, bias = RidgePath(chart(x), y.astype(np.float64), standardise=False).solution(0.3 * 80)
     assert np.allclose(chart(new) @ weight + bias, expected, atol=1e-4)
     few = KernelMap.fit(x, 2.0, 30, seed=0)
     assert few(new).shape == (20, 30)

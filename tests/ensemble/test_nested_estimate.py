@@ -12,8 +12,8 @@ from tests.ensemble.equals import Equals, bias, errors
 @pytest.mark.parametrize(
     ("method", "population", "n", "simulations"),
     [
-        ("simplex", Equals(8), 100, 120),
-        ("greedy", Equals(8), 100, 120),
+        ("simplex", Equals(8), 100, 60),
+        ("greedy", Equals(8), 100, 60),
         ("signed", Equals(6, error_alone=True), 100, 30),
     ],
 )

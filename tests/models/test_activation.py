@@ -22,12 +22,12 @@ from timm.models import get_pretrained_cfg, list_pretrained
 from torch import nn
 
 from harness.data.cache import DiskCache
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import LazyImages
 from harness.errors import InputError
 from harness.models import own_activation
 from harness.models.activation import open_clip_name, timm_name
 from harness.plugin import Context
-from tests.conftest import save_image
+from tests.conftest import save_images
 
 PAIRS = open_clip.list_pretrained()
 QUICK_NOTE = "natively QuickGELU, use quickgelu model variant for original results"
@@ -125,11 +125,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tens
 
 @pytest.fixture
 def images(tmp_path: Path) -> LazyImages:
-    files = [tmp_path / f"{i}.png" for i in range(5)]
-    for i, path in enumerate(files):
-        save_image(path, i, size=(48, 48))
-    sources = [ImageFile(path) for path in files]
-    return LazyImages(sources, [source.digest() for source in sources], workers=1)
+    return save_images(tmp_path, 5, (48, 48))
 
 
 def by_hand(weights: dict[str, torch.Tensor], quick: bool, images: LazyImages) -> np.ndarray:

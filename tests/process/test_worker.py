@@ -17,6 +17,7 @@ import pytest
 from harness.process import End, Limits, WorkerGroup
 from tests.process import work
 
+pytestmark = pytest.mark.usefixtures("cold")
 ROOT = Path(__file__).parents[2]
 PARENT = "import sys; from pathlib import Path; from tests.process.work import parent; \
 parent(Path(sys.argv[1]), sys.argv[2])"

@@ -28,6 +28,12 @@ def test_every_predictor_that_comes_with_the_harness_is_checked() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_it_is_light_to_import(name: str, cold: None) -> None:
+    (record,) = check_predictor(PluginManager().predictor(name), checks=["light-import"])
+    assert record.status == "passed", record.describe()
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_it_keeps_the_contract(name: str) -> None:
     cls, options = PluginManager().predictor(name), SMALL[name]
     config = None if options is None else {**cls.presets.get("tiny", {}), **options}
