@@ -6,30 +6,60 @@ import os
 import sys
 import traceback
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the ``harness`` command, turning exceptions into one clear message and an exit code."""
     from harness.cli.app import app
+    from harness.cli.streams import make_printable
     from harness.errors import HarnessError
     from harness.process.ends import ended_by_signals
 
+    make_printable()
     try:
         with ended_by_signals():
-            app()
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # here, where a disk that is full is still an error like any other
     except HarnessError as error:
-        if _debugging():
-            traceback.print_exc()
-        sys.stderr.write(f"Error: {error}\n")
-        raise SystemExit(error.exit_code) from None
+        _end(str(error), error.exit_code, "" if error.exit_code == _INTERRUPTED else "Error: ")
+    except KeyboardInterrupt:
+        _end("Interrupted", _INTERRUPTED, "")
+    except MemoryError:
+        _end("there is not enough memory; end other programs, or take less data, a smaller batch or a smaller model", 1)
+    except OSError as error:
+        if error.errno is None:  # a library's own, which says nothing of the system
+            _end_by_defect(error)
+        from harness.cli.system import explain
+
+        message, code = explain(error)
+        if error.filename is None:
+            _give_up_stdout()
+        _end(message, code)
     except Exception as error:
-        if _debugging():
-            traceback.print_exc()
-        sys.stderr.write(
-            f"Error: {type(error).__name__}: {error}\n"
-            "This is a defect of harness or of a plugin, not of your input; run again with --debug for the traceback.\n"
-        )
-        raise SystemExit(1) from None
+        _end_by_defect(error)
 
 
-def _debugging() -> bool:
-    return "--debug" in sys.argv or bool(os.environ.get("HARNESS_DEBUG"))
+def _end(message: str, code: int, label: str = "Error: ") -> None:
+    if "--debug" in sys.argv or os.environ.get("HARNESS_DEBUG"):
+        traceback.print_exc()
+    sys.stderr.write(f"{label}{message}\n")
+    raise SystemExit(code) from None
+
+
+def _end_by_defect(error: Exception) -> None:
+    _end(
+        f"{type(error).__name__}: {error}\n"
+        "This is a defect of harness or of a plugin, not of your input; run again with --debug for the traceback.",
+        1,
+    )
+
+
+def _give_up_stdout() -> None:
+    """Let what stdout still holds go nowhere, if it cannot be written: Python would complain of it at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

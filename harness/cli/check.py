@@ -33,8 +33,10 @@ def check(
 
     from harness.cli.render import print_json
     from harness.plugin import PluginManager
+    from harness.running.device import require_device
     from harness.testing import check_predictor
 
+    require_device(device)
     manager = PluginManager(plugin_file or ())
     cls = manager.predictor(name)
     config = _options(name, cls, preset, set_ or [])

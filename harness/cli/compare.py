@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Json, PluginFiles, RunDir
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.comparing import PairedComparison, PairedComparisons
@@ -53,11 +54,11 @@ def _show(found: PairedComparisons) -> None:
     comparisons = found.comparisons
     rows, groups = comparisons[0].n, comparisons[0].groups
     if found.a.run is found.b.run:
-        title = f"{found.a.run.path}: out-of-fold mean cosine, {rows} rows in {groups}"
+        title = f"{found.a.run.path}: out-of-fold mean cosine, {number_of(rows, 'row')} in {groups}"
     else:
         print_text(f"A  {found.a.run.path}")
         print_text(f"B  {found.b.run.path}")
-        title = f"out-of-fold mean cosine, {rows} rows in {groups}"
+        title = f"out-of-fold mean cosine, {number_of(rows, 'row')} in {groups}"
     same = all(c.a == c.b for c in comparisons)
     print_table(
         title,
@@ -67,7 +68,7 @@ def _show(found: PairedComparisons) -> None:
                 *([c.a] if same else [c.a, c.b]),
                 figure(c.score_a),
                 figure(c.score_b),
-                f"{c.difference.mean:+.4f}",
+                f"{c.difference.mean:+z.4f}",
                 signed_span(c.difference.low, c.difference.high),
                 f"{100 * c.won:.0f}/{100 * c.lost:.0f} %",
                 "the same" if c.tied == 1.0 else c.verdict,
@@ -92,7 +93,7 @@ def _show_slices(comparison: PairedComparison) -> None:
             [
                 source,
                 str(s.n),
-                f"{s.difference.mean:+.4f}",
+                f"{s.difference.mean:+z.4f}",
                 signed_span(s.difference.low, s.difference.high),
                 verdict(s.difference),
             ]
@@ -110,7 +111,7 @@ def _note(found: PairedComparisons) -> None:
     for doubt in comparisons[0].groups.notes():
         note(doubt)
     if len(comparisons) == 1 and len(comparisons[0].slices) > _MOST_SLICES:
-        note(f"{len(comparisons[0].slices)} sources: their slices are in --json")
+        note(f"{number_of(len(comparisons[0].slices), 'source')}: their slices are in --json")
     for text in found.notes:
         note(text)
     for name, reason in found.left_out.items():

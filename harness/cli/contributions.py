@@ -48,9 +48,9 @@ def _rows(result: BlendResult, brought: Contributions) -> list[list[str]]:
         loss, ends = "-", "-"
         if brought.leave_one_out is not None:
             interval = brought.leave_one_out[i]
-            loss = f"{interval.mean:+.4f}"
+            loss = f"{interval.mean:+z.4f}"
             ends = signed_span(interval.low, interval.high)
-        rows.append([name, f"{result.weights[name]:.3f}", value, loss, ends])
+        rows.append([name, f"{result.weights[name]:z.3f}", value, loss, ends])
     return rows
 
 
@@ -64,7 +64,7 @@ def _show_pairs(title: str, members: tuple[str, ...], matrix: NDArray[np.float64
     from harness.cli.render import print_table
 
     rows = [
-        [name, *("-" if isnan(value) else f"{value:.3f}" for value in values)]
+        [name, *("-" if isnan(value) else f"{value:z.3f}" for value in values)]
         for name, values in zip(members, matrix.tolist(), strict=True)
     ]
     print_table(title, ["", *members], rows, left=[""])

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.commands import Commands
 from harness.cli.options import Captions, Encoder, Json, PluginFiles, captions_mode
+from harness.wording import number_of
 
-app = typer.Typer(no_args_is_help=True, help="Look at data sets.", rich_markup_mode=None)
+app = Commands(no_args_is_help=True, help="Look at data sets.", rich_markup_mode=None)
 
 Location = Annotated[str, typer.Argument(metavar="DATA", help="Folder, file or name of a data set.")]
 
@@ -59,7 +61,7 @@ def targets(
     if not dataset.has_texts:
         raise InputError(f"{data}: it has no prompts, so it has no targets; name a data set with prompts")
     write_submission(out, dataset.ids, row_targets(dataset.texts, PromptEncoder(encoder)))
-    note(f"wrote {out}: {len(dataset)} images")
+    note(f"wrote {out}: {number_of(len(dataset), 'image')}")
 
 
 @app.command("make")
@@ -79,4 +81,4 @@ def make(
 
     readers = PluginManager(plugin_file or ()).readers
     write_kaggle_layout(open_dataset(generating_reader(readers, name).spec(n, seed), readers), out, plugin_file or ())
-    note(f"wrote {out}: {n} images with prompts")
+    note(f"wrote {out}: {number_of(n, 'image')} with prompts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.cli.options import Json
+from harness.wording import number_of
 
 
 def doctor(json: Json = False) -> None:
@@ -22,4 +23,4 @@ def doctor(json: Json = False) -> None:
         print_table("", ["check", "state", "detail"], rows, left=["check", "state", "detail"])
     failed = [check.name for check in checks if not check.ok]
     if failed:
-        raise HarnessError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}")
+        raise HarnessError(f"{len(failed)} of {number_of(len(checks), 'check')} failed: {', '.join(failed)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.cli.render import amount, memory, note, print_table, print_text
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.running.dry_run import DryRun, Needs
@@ -17,37 +18,52 @@ def print_dry_run(planned: DryRun) -> None:
     plan = planned.plan
     state = "goes on" if plan.run.exists else "new"
     for label, text in (
-        ("data", f"{dataset.location}: {len(dataset)} rows ({dataset.layout}), {plan.facts.data_fingerprint}"),
+        (
+            "data",
+            f"{dataset.location}: {number_of(len(dataset), 'row')} ({dataset.layout}), {plan.facts.data_fingerprint}",
+        ),
         (
             "folds",
             f"{inputs.folds.n_folds}, prompts with a cosine of {plan.facts.threshold:g} or more held together "
             f"({plan.facts.fold_hash})",
         ),
         *(
-            (f"seed {repeat.facts.seed}", f"{len(repeat.todo)} tasks to do, {len(repeat.reused)} done")
+            (f"seed {repeat.facts.seed}", f"{number_of(len(repeat.todo), 'task')} to do, {len(repeat.reused)} done")
             for repeat in planned.repeats
         ),
-        ("test set", "none" if test is None else f"{test.location}: {len(test)} rows"),
+        ("test set", "none" if test is None else f"{test.location}: {number_of(len(test), 'row')}"),
         ("device", planned.device),
         ("executor", config.executor),
         ("run folder", f"{plan.run.path} ({state})"),
+        ("disk", f"about {memory(planned.disk_bytes)} to write there"),
     ):
         print_text(f"{label:<11}{text}")
     print_text()
     columns = ["plugin", "version", "weights", "to do", "done", "trainable", "parameters", "memory"]
-    print_table("", columns, [_row(member) for member in planned.members], left=["plugin", "weights"])
-    needs = [member.requirements for member in planned.members]
-    if any(need.memory is not None for need in needs):
-        note(f"memory: an estimate of one task's peak on {planned.device}, beside what the process takes by itself")
-    if any(need.parameters is None or need.memory is None for need in needs):
-        note("?: not known before the weights are fetched, or the plugin does not say")
+    legend = {
+        f"memory: an estimate of one task's peak on {planned.device}, beside what the process takes by itself": any(
+            member.requirements.memory is not None for member in planned.members
+        ),
+        "? not known before the weights are fetched, or the plugin does not say": any(
+            None in (member.requirements.parameters, member.requirements.memory) for member in planned.members
+        ),
+        "* tiny weights: they have only ever seen synthetic scenes, and this data is something else": any(
+            member.member.out_of_domain for member in planned.members
+        ),
+    }
+    print_table(
+        "",
+        columns,
+        [_row(member) for member in planned.members],
+        left=["plugin", "weights"],
+        spare=["parameters", "version"],
+        legend=[text for text, holds in legend.items() if holds],
+    )
     for text in (*dataset.notes, *(test.notes if test else ()), *(plan.test.notes() if plan.test else ())):
         note(text)
     for member in planned.members:
         if member.problem:
             note(f"{member.member.name} could not say what it needs: {member.problem}")
-    if any(member.member.out_of_domain for member in planned.members):
-        note("* tiny weights: they have only ever seen synthetic scenes, and this data is something else")
     note("dry run: nothing was written")
 
 

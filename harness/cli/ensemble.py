@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Json, PluginFiles, RunDir
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.ensemble.blend import BlendResult
@@ -95,7 +96,7 @@ def ensemble(
         note(text)
     if found.submission is not None:
         by = f", blended with {found.chosen.method}" if method == ALL else ""
-        note(f"wrote {found.submission}: {len(found.run.test_ids)} images{by}, {found.averaged}")
+        note(f"wrote {found.submission}: {number_of(len(found.run.test_ids), 'image')}{by}, {found.averaged}")
     elif not json:
         note("no submission: the run has no test set; repeat `harness run` with --test IMAGES")
 
@@ -109,7 +110,7 @@ def _show(path: Path, result: BlendResult) -> None:
 
     spread = {name: [weights[name] for weights in result.fold_weights] for name in result.weights}
     rows = [
-        [name, f"{weight:.3f}", f"{min(spread[name]):.3f} … {max(spread[name]):.3f}"]
+        [name, f"{weight:z.3f}", f"{min(spread[name]):z.3f} … {max(spread[name]):z.3f}"]
         for name, weight in sorted(result.weights.items(), key=lambda item: -item[1])
     ]
     print_table(f"{path}: {result.method}", ["member", "weight", "over folds"], rows, left=["member"])
@@ -121,7 +122,7 @@ def _show(path: Path, result: BlendResult) -> None:
     print_text(f"fitted score   {figure(result.score)}  on the rows the weights were learned on")
     print_text(f"best single    {figure(result.best_single[1])}  {result.best_single[0]}")
     print_text(
-        f"gain           {gain.mean:+.4f}  ({signed_span(gain.low, gain.high)}), nested minus best single, paired"
+        f"gain           {gain.mean:+z.4f}  ({signed_span(gain.low, gain.high)}), nested minus best single, paired"
     )
     if result.kkt_residual is not None:
         print_text(
@@ -142,7 +143,7 @@ def _show_repeats(told: RepeatFacts) -> None:
     from harness.cli.render import figure, print_text, span
 
     average, seeds = told.average, ", ".join(map(str, told.seeds))
-    averaged = f"{told.models} fold models of a member, as submitted: what to expect (estimated)"
+    averaged = f"{number_of(told.models, 'fold model')} of a member, as submitted: what to expect (estimated)"
     print_text(f"averaged       {figure(average.mean)}  ({span(average.ci_low, average.ci_high)}), {averaged}")
     mean = sum(told.scores) / len(told.scores)
     print_text(f"other folds    {figure(mean)}  ± {figure(told.sd)}, nested on the folds of the seeds {seeds}")
@@ -162,7 +163,7 @@ def _show_all(path: Path, results: list[BlendResult]) -> None:
             figure(nested.mean),
             span(nested.low, nested.high),
             *([] if result.repeats is None else [figure(result.repeats.average.mean), figure(result.repeats.sd)]),
-            f"{gain.mean:+.4f}",
+            f"{gain.mean:+z.4f}",
             signed_span(gain.low, gain.high),
             "-" if result.kkt_residual is None else f"{result.kkt_residual:.0e} ({result.agreeing}/{result.starts})",
         ]
@@ -171,7 +172,7 @@ def _show_all(path: Path, results: list[BlendResult]) -> None:
     columns = ["method", "fitted", "nested", "95 % interval", *repeated, "gain", "95 % interval"]
     columns += ["KKT residual (starts)"]
     print_table(f"{path}: every method", columns, [row(result) for result in results], left=["method"])
-    weights = [[member, *(f"{result.weights[member]:.3f}" for result in results)] for member in members]
+    weights = [[member, *(f"{result.weights[member]:z.3f}" for result in results)] for member in members]
     columns = ["weights", *(result.method for result in results)]
     print_table("", columns, weights, left=["weights"])
     print_text(f"gain: nested minus the best single member ({name}, {figure(score)}), paired")

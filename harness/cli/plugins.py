@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.check import check
+from harness.cli.commands import Commands
 from harness.cli.options import Json, PluginFiles
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True, help="List plugins, show the options of one, check one, start one.", rich_markup_mode=None
 )
 app.command("check")(check)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Json, PluginFiles, RunDir
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.running.predicting import Predictions
@@ -43,7 +44,7 @@ def predict(
     _note(found)
     if found.failed:
         reasons = "".join(f"\n  - {name}: {reason}" for name, reason in found.failed.items())
-        raise TaskFailedError(f"{len(found.failed)} of {len(members)} members failed:{reasons}")
+        raise TaskFailedError(f"{len(found.failed)} of {number_of(len(members), 'member')} failed:{reasons}")
 
 
 def _document(found: Predictions) -> list[dict[str, object]]:
@@ -81,7 +82,8 @@ def _note(found: Predictions) -> None:
     trained = [name for name, told in zip(found.names, found.training, strict=True) if told]
     if trained:
         note(
-            f"{len(trained)} of {len(found.names)} images are training images of this run ({', '.join(trained[:3])}"
+            f"{len(trained)} of {number_of(len(found.names), 'image')} are training images of this run "
+            f"({', '.join(trained[:3])}"
             f"{' …' * (len(trained) > 3)}): of each, only the models speak that never saw it, where there are any"
         )
     for name, reason in found.skipped.items():

@@ -7,16 +7,39 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.streams import is_unicode, printable
+from harness.wording import number_of
+
 if TYPE_CHECKING:
     from harness.comparing import SplitComparison
     from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
 TIED = "≈"
+_PIPE = 200
+"""Cells of a line where there is no terminal; a table that needs more takes more."""
+_FOLDED = 24
+"""Cells that a folded column may be left with."""
+
+
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+_told = [NORMAL]
+
+
+def set_level(quiet: bool, verbose: bool) -> None:
+    """Say how much is told beside results and errors; what is given before a command holds for it, too."""
+    if quiet or verbose:
+        _told[0] = QUIET if quiet else VERBOSE
+
+
+def level() -> int:
+    """Return how much is told: ``QUIET``, ``NORMAL`` or ``VERBOSE``."""
+    return _told[0]
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=not is_unicode(sys.stdout), allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
 def print_text(text: str = "") -> None:
@@ -25,8 +48,9 @@ def print_text(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """Print a line on stderr."""
-    sys.stderr.write(text + "\n")
+    """Print a line on stderr, unless the user wants it quiet."""
+    if level() > QUIET:
+        sys.stderr.write(text + "\n")
 
 
 def print_table(
@@ -35,43 +59,71 @@ def print_table(
     rows: Iterable[Sequence[str]],
     left: Sequence[str] = (),
     spare: Sequence[str] = (),
+    legend: Iterable[str] = (),
 ) -> None:
     """Print a table; columns named in ``left`` are aligned left and folded, all others right and kept whole.
 
-    A terminal that is too narrow goes without the columns named in ``spare``, the first first. In a pipe there is no
-    width to fit, so nothing is cut.
+    A terminal that is too narrow goes without the columns named in ``spare``, the first first, and the table says which
+    these are; it is never cut. In a pipe there is no width to fit. ``legend`` stands below it: what its marks mean.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 200)
+    columns = [printable(column, sys.stdout) for column in columns]
+    cells = [[printable(cell, sys.stdout) for cell in row] for row in rows]
+    width = Console(file=sys.stdout).width if sys.stdout.isatty() else _PIPE
+    columns, cells, gone = _fitted(columns, cells, left, spare, width)
+    width = max(width, _least_width(columns, cells, left))
+    console = Console(file=sys.stdout, highlight=False, width=width)
     if title:
         console.print(title, style="bold", markup=False, soft_wrap=True)
-    rows = list(rows)
-    columns, rows = _fitted(columns, rows, spare, console.width)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD if is_unicode(sys.stdout) else _plain_box(), pad_edge=False)
     for column in columns:
         if column in left:
-            table.add_column(column, overflow="fold")
+            table.add_column(_escape(column), overflow="fold")
         else:
-            table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
+            table.add_column(_escape(column), justify="right", no_wrap=True)
+    for row in cells:
         table.add_row(*(_escape(cell) for cell in row))
     console.print(table)
+    if gone:
+        print_text(f"left out, since the terminal is narrow: {', '.join(gone)} (--json has all)")
+    for text in legend:
+        print_text(text)
+
+
+def _plain_box() -> Any:
+    """Return the box of a table in ASCII."""
+    from rich.box import Box
+
+    return Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
 def _fitted(
-    columns: Sequence[str], rows: list[Sequence[str]], spare: Sequence[str], width: int
-) -> tuple[list[str], list[list[str]]]:
-    """Leave out columns until a table fits a width, or no column can be spared."""
-    lanes = [[column, *(row[k] for row in rows)] for k, column in enumerate(columns)]
+    columns: Sequence[str], rows: list[list[str]], left: Sequence[str], spare: Sequence[str], width: int
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """Leave out columns until a table fits a width, or no column can be spared; the last of the result are those."""
+    shown, gone = list(range(len(columns))), []
     for column in spare:
-        # A frame of one cell at either end, and three between two columns.
-        if sum(max(map(len, lane)) for lane in lanes) + 3 * len(lanes) - 1 <= width:
+        kept = [columns[k] for k in shown]
+        if _least_width(kept, [[row[k] for k in shown] for row in rows], left) <= width:
             break
-        lanes = [lane for lane in lanes if lane[0] != column]
-    return [lane[0] for lane in lanes], [[lane[k + 1] for lane in lanes] for k in range(len(rows))]
+        if column in kept:
+            shown.remove(columns.index(column))
+            gone.append(column)
+    return [columns[k] for k in shown], [[row[k] for k in shown] for row in rows], gone
+
+
+def _least_width(columns: Sequence[str], rows: list[list[str]], left: Sequence[str]) -> int:
+    """Return the cells that a table takes at least: columns on the left fold, but not into shreds."""
+    from rich.cells import cell_len
+
+    total = 3 * len(columns) + 1  # a frame of one cell at either end, and three between two columns
+    for k, column in enumerate(columns):
+        widest = max(map(cell_len, [column, *(row[k] for row in rows)]))
+        total += min(widest, _FOLDED) if column in left else widest
+    return total
 
 
 def _escape(cell: str) -> str:
@@ -82,17 +134,17 @@ def _escape(cell: str) -> str:
 
 def figure(value: float | None) -> str:
     """Write a score: four decimals; what does not exist is a dash."""
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else f"{value:z.4f}"
 
 
 def span(low: float | None, high: float | None) -> str:
     """Write an interval."""
-    return "-" if low is None or high is None else f"{low:.4f} … {high:.4f}"
+    return "-" if low is None or high is None else f"{low:z.4f} … {high:z.4f}"
 
 
 def signed_span(low: float | None, high: float | None) -> str:
     """Write the interval of a difference."""
-    return "-" if low is None or high is None else f"{low:+.4f} … {high:+.4f}"
+    return "-" if low is None or high is None else f"{low:+z.4f} … {high:+z.4f}"
 
 
 def amount(value: float) -> str:
@@ -117,6 +169,7 @@ def _behind(row: LeaderboardRow) -> str:
 
 def print_leaderboard(board: Leaderboard) -> None:
     """Print a leaderboard with its slices, and what could not be ranked."""
+    from harness.scoring.groups import ALIKE_MARK
     from harness.scoring.leaderboard import REPEATED
 
     sources = sorted({source for row in board.rows for source in row.slices})
@@ -154,40 +207,46 @@ def print_leaderboard(board: Leaderboard) -> None:
             ],
             rows,
             left=["plugin"],
-            spare=["version", "trainable", "fit s/fold"],
+            spare=["version", "trainable", "fit s/fold", "images/s", *reversed(shown)],
+            legend=_legend(board),
         )
     else:
         note(f"{board.dataset}: no member has a prediction for every row yet")
-    if any(row.tied_with_leader for row in board.rows):
-        note(
-            f"{TIED} cannot be told from the first: the 95 % interval of the difference, paired by row, contains 0 "
-            "or does not exist"
-        )
-    for text in (*board.blend_notes, *board.doubts, *board.repeat_notes):
+    for text in board.blend_notes:
         note(text)
-    if any(row.out_of_domain for row in board.rows):
-        note(
-            "* tiny weights: they have only ever seen synthetic scenes, and this data is something else; "
-            "for real work take --preset reference, or another backbone with --set"
-        )
-    if any(row.imported for row in board.rows):
-        note(
-            "† its predictions were made elsewhere: whether it learned from the rows it is scored on cannot be checked"
-        )
+    for text in board.doubts:
+        if not text.startswith(ALIKE_MARK):
+            note(text)
     if board.synthetic:
         note(f"{board.dataset} is synthetic: scores on it mean nothing for Stable Diffusion")
     if len(sources) > len(shown):
-        note(f"{len(sources)} sources: their slices are in --json")
+        note(f"{number_of(len(sources), 'source')}: their slices are in --json")
     for name, reason in board.incomplete.items():
         note(f"{name} is not ranked: {reason}")
+
+
+def _legend(board: Leaderboard) -> list[str]:
+    """Say what the marks and columns of a leaderboard mean."""
+    from harness.scoring.groups import ALIKE_MARK
+
+    told = {
+        f"{TIED} cannot be told from the first: the 95 % interval of the difference, paired by row, contains 0 "
+        "or does not exist": any(row.tied_with_leader for row in board.rows),
+        "* tiny weights: they have only ever seen synthetic scenes, and this data is something else; "
+        "for real work take --preset reference, or another backbone with --set": any(
+            row.out_of_domain for row in board.rows
+        ),
+        "† its predictions were made elsewhere: whether it learned from the rows it is scored on cannot be "
+        "checked": any(row.imported for row in board.rows),
+    }
+    alike = [text for text in board.doubts if text.startswith(ALIKE_MARK)]
+    return [*(text for text, holds in told.items() if holds), *alike, *board.repeat_notes]
 
 
 def print_distances(board: Leaderboard) -> None:
     """Print the scores of a leaderboard by distance to the nearest training prompt, and of nearer test sets."""
     for table in board.distance_tables():
-        print_table(table.title, table.columns, table.rows, left=[""], spare=table.columns[3:1:-1])
-        for text in table.notes:
-            note(text)
+        print_table(table.title, table.columns, table.rows, left=[""], spare=table.columns[3:1:-1], legend=table.notes)
 
 
 def print_split_comparison(found: SplitComparison) -> None:
@@ -197,7 +256,7 @@ def print_split_comparison(found: SplitComparison) -> None:
             row.a,
             figure(row.score_a),
             figure(row.score_b),
-            f"{row.difference.mean:+.4f}",
+            f"{row.difference.mean:+z.4f}",
             signed_span(row.difference.low, row.difference.high),
         ]
         for row in found.rows

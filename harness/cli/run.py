@@ -47,7 +47,7 @@ def run(**given: Any) -> None:
 
     What is already done, in whatever folder, is not done again; a run that was cut short goes on where it stopped.
     """
-    from harness.cli.render import note, print_json, print_leaderboard
+    from harness.cli.render import level, note, print_json, print_leaderboard
     from harness.errors import InputError, TaskFailedError
     from harness.running.config import parse_settings
     from harness.workbench.progress import RunProgress
@@ -68,8 +68,10 @@ def run(**given: Any) -> None:
             print_json(planned.document())
         else:
             print_dry_run(planned)
+        if planned.too_large:
+            raise InputError("; ".join(planned.too_large))
         return
-    with RunProgress() as progress:
+    with RunProgress(level()) as progress:
         result = run_predictors(options, config, say=note, listener=progress)
     board = result.run.leaderboard(by_distance=False)
     if json:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.commands import Commands
 from harness.cli.options import Json, RunDir
 
-app = typer.Typer(no_args_is_help=True, help="List, export, import and remove runs.", rich_markup_mode=None)
+app = Commands(no_args_is_help=True, help="List, export, import and remove runs.", rich_markup_mode=None)
 
 
 @app.command("list")

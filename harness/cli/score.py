@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Encoder, Json
+from harness.wording import number_of
 
 
 def score(
@@ -41,6 +42,6 @@ def score(
         print_json({"score": interval.mean, "ci_low": interval.low, "ci_high": interval.high, "n": len(ids)})
     else:
         print_text(
-            f"score {interval.mean:.6f}  "
-            f"(95 % interval {figure(interval.low)} … {figure(interval.high)}, {len(ids)} images)"
+            f"score {interval.mean:z.6f}  "
+            f"(95 % interval {figure(interval.low)} … {figure(interval.high)}, {number_of(len(ids), 'image')})"
         )

@@ -56,7 +56,7 @@ def _sentence(one: Verification) -> str:
 def _cells(figure: Figure) -> list[str]:
     def cell(value: Any) -> str:
         if isinstance(value, float):
-            return f"{value:.7f}"
+            return f"{value:z.7f}"
         text = "-" if value is None else str(value)
         return text if len(text) <= 20 else f"{text[:19]}…"
 

@@ -19,6 +19,7 @@ from harness.plugin import PluginManager
 from harness.scoring.cosine import row_cosines
 from harness.scoring.tables import Table, shown, span
 from harness.store.run import BLEND, RunFolder
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class PairedComparisons:
             ]
             for c in self.comparisons
         ]
-        title = f"out-of-fold mean cosine, paired over {first.n} rows in {first.groups}"
+        title = f"out-of-fold mean cosine, paired over {number_of(first.n, 'row')} in {first.groups}"
         left_out = [f"{name} is left out: {reason}" for name, reason in self.left_out.items()]
         columns = ["A", "B", "A scores", "B scores", "A − B", "95 % interval", ""]
         return Table(title, columns, rows, [*self.notes, *left_out, *first.groups.notes()])
@@ -237,7 +238,7 @@ def _scores(run: RunFolder, name: str, find_blender: Callable[[str], Blender], n
     cosines = row_cosines(run.predictions(run.members[name]), run.targets)
     if missing := int(np.isnan(cosines).sum()):
         raise IncompleteError(
-            f"{run.path}: member '{name}' has no prediction for {missing} of {len(cosines)} rows; remove "
+            f"{run.path}: member '{name}' has no prediction for {missing} of {number_of(len(cosines), 'row')}; remove "
             f"{run.path / 'members' / name} and give the command of the run again"
         )
     return cosines
@@ -247,7 +248,7 @@ def _unfinished(run: RunFolder, name: str) -> str:
     """Say how many tasks of a member are not done; nothing if all are."""
     keys = run.members[name].keys
     count = sum(not run.task_folder(name, fold, key).is_dir() for fold, key in keys.items())
-    return f"{count} of its {len(keys)} tasks are not done" if count else ""
+    return f"{count} of its {number_of(len(keys), 'task')} are not done" if count else ""
 
 
 def _refuse_unfinished(run: RunFolder, members: Sequence[str]) -> None:
@@ -306,5 +307,5 @@ def _learned_scores(
 
 
 def _note_blend(run: RunFolder, name: str, method: str, members: Sequence[str], notes: list[str]) -> None:
-    of = ", ".join(members) if len(members) <= _MOST_NAMES else f"{len(members)} members"
+    of = ", ".join(members) if len(members) <= _MOST_NAMES else f"{number_of(len(members), 'member')}"
     notes.append(f"{name} in {run.path}: {method} of {of}; nested, each row with weights learned without its fold")

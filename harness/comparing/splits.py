@@ -10,6 +10,7 @@ import numpy as np
 from harness.comparing.paired import PairedComparison, compare_rows
 from harness.errors import InputError
 from harness.scoring.cosine import row_cosines
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,8 +94,8 @@ def compare_splits(run: RunFolder, other: RunFolder) -> SplitComparison:
 def _held_out(folds: FoldFacts) -> str:
     count = len(folds.held_out)
     if folds.split == "group":
-        return f"{count} folds of groups"
-    return f"{count} folds of sources" + (" crossed with groups" if folds.crossed else "")
+        return f"{number_of(count, 'fold')} of groups"
+    return f"{number_of(count, 'fold')} of sources" + (" crossed with groups" if folds.crossed else "")
 
 
 def _why_not(run: RunFolder, other: RunFolder, name: str) -> str:
@@ -104,7 +105,7 @@ def _why_not(run: RunFolder, other: RunFolder, name: str) -> str:
             return f"{folder.path} has no such member"
         missing = folder.prediction_rows(folder.members[name]).missing
         if missing:
-            return f"{folder.path} has no prediction for {missing} rows; finish it with `harness run`"
+            return f"{folder.path} has no prediction for {number_of(missing, 'row')}; finish it with `harness run`"
     one, two = run.members[name], other.members[name]
     if (one.predictor, one.version, one.config) != (two.predictor, two.version, two.config):
         return "the two runs gave it another predictor, version or options"

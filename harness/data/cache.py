@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CACHE_VARIABLE = "HARNESS_CACHE"
 _CHUNK = 256  # images computed between two additions: what a kill can lose
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SQL_VARIABLES = 900  # SQLite builds before 3.32 allow 999 in one statement
 
 
@@ -71,18 +72,25 @@ class RowTable:
                     "CREATE TABLE IF NOT EXISTS rows"
                     " (digest TEXT PRIMARY KEY, value BLOB NOT NULL, seconds REAL NOT NULL) WITHOUT ROWID"
                 )
-        except (OSError, sqlite3.DatabaseError) as error:
+        except OSError as error:
             raise InputError(
-                f"the cache {path} cannot be used ({error}); delete that file, "
-                f"or set {CACHE_VARIABLE} to a folder you can write"
+                f"the cache folder {path.parent} cannot be written ({error.strerror}); "
+                f"set {CACHE_VARIABLE} to a folder that can"
             ) from error
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=60.0)) as db:
-            db.execute("PRAGMA synchronous=NORMAL")
-            with db:
-                yield db
+        try:
+            with closing(sqlite3.connect(self.path, timeout=60.0)) as db:
+                db.execute("PRAGMA synchronous=NORMAL")
+                with db:
+                    yield db
+        except sqlite3.DatabaseError as error:
+            damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+            mend = "delete that file" if damaged else "free some space"
+            raise InputError(
+                f"the cache {self.path} cannot be used ({error}); {mend}, or set {CACHE_VARIABLE} to another folder"
+            ) from error
 
     def get(self, digests: Iterable[str]) -> dict[str, tuple[bytes, float]]:
         """Return value and computing seconds of every known digest."""
@@ -147,15 +155,18 @@ class DiskCache:
     def value(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the array stored under ``key``, computing and storing it if it is new."""
         path = self.folder / "values" / f"{_label(key)}-{self._hash(key)}.npy"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                if not path.exists():
-                    half = path.with_suffix(f".{os.getpid()}.tmp")
-                    with half.open("wb") as stream:
-                        np.save(stream, compute(), allow_pickle=False)
-                    half.replace(path)
-        return np.asarray(np.load(path, allow_pickle=False))
+        with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged: it is made
+            return np.asarray(np.load(path, allow_pickle=False))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            with suppress(OSError, ValueError, EOFError):  # by another process meanwhile
+                return np.asarray(np.load(path, allow_pickle=False))
+            value = np.asarray(compute())
+            half = path.with_suffix(f".{os.getpid()}.tmp")
+            with half.open("wb") as stream:
+                np.save(stream, value, allow_pickle=False)
+            half.replace(path)
+        return value
 
     def rows(
         self,

@@ -13,6 +13,7 @@ from harness.data.groups import pictures_of
 from harness.data.likeness import TextLikeness, text_likeness
 from harness.data.pictures import picture_notes
 from harness.data.targets import PromptEncoder, row_targets
+from harness.wording import number_of
 
 MOST_DECODED = 50_000
 """Images up to which all are decoded to look for copies: some minutes on two cores, once."""
@@ -90,7 +91,7 @@ class Description:
         lines += [f"note             {text}" for text in self.notes]
         if self.likeness is not None:
             cosine = self.likeness.cosine
-            told = "-" if cosine is None else f"{cosine:.3f} between two distinct texts, on the mean"
+            told = "-" if cosine is None else f"{cosine:z.3f} between two distinct texts, on the mean"
             lines += [f"cosine           {told}", *(f"texts            {text}" for text in self.likeness.notes())]
         if self.sources:
             lines += ["sources          " + ", ".join(f"{name} {count}" for name, count in self.sources.items())]
@@ -100,7 +101,10 @@ class Description:
         if self.synthetic:
             lines += ["synthetic: scores on it mean nothing for Stable Diffusion"]
         if self.thresholds:
-            lines += ["", f"group thresholds for {self.n_folds} folds (a run would use {self.threshold:g}):"]
+            lines += [
+                "",
+                f"group thresholds for {number_of(self.n_folds, 'fold')} (a run would use {self.threshold:g}):",
+            ]
             lines += [format_table(self.thresholds)]
         return "\n".join(lines)
 

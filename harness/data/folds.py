@@ -18,6 +18,7 @@ import numpy as np
 from harness.data.groups import TextGraph, by_smallest_id, linked_components, split_large, text_graph
 from harness.data.neighbours import MARGIN, CloseRows
 from harness.errors import InputError
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -173,11 +174,22 @@ def make_folds(dataset: Dataset, targets: NDArray[np.float32], *, n_folds: int, 
     labels = linked_components(graph, [threshold])
     (folds,) = _folds_at(dataset, graph, labels, [threshold], n_folds, seed)
     if folds is None:
-        raise InputError(
-            f"{dataset.location}: its {len(dataset)} rows form fewer groups than --folds {n_folds}; "
-            "use fewer folds, a higher --group-threshold, or more data"
-        )
+        raise _too_few(dataset, len(np.unique(labels[0])), n_folds, threshold)
     return folds
+
+
+def _too_few(dataset: Dataset, groups: int, n_folds: int, threshold: float) -> InputError:
+    rows = number_of(len(dataset), "row")
+    if groups == 1:
+        return InputError(
+            f"{dataset.location}: its {rows} form one group, fewer groups than --folds {n_folds}: all of them say or "
+            f"show much the same, so that none can be held out; add rows that say something else, or, if they do, give "
+            f"a --group-threshold above {threshold:g}"
+        )
+    return InputError(
+        f"{dataset.location}: its {rows} form fewer groups than --folds {n_folds}: there are {groups}; give --folds "
+        f"{groups}, a higher --group-threshold, or more data"
+    )
 
 
 def threshold_table(

@@ -18,6 +18,7 @@ from harness.plugin.manager import unknown_name
 from harness.scoring.cosine import Interval, group_interval
 from harness.store.run import RunFolder
 from harness.store.schema import BestSingle, BlendDocument
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,7 +156,8 @@ def run_problem(run: RunFolder, members: Sequence[str]) -> BlendProblem:
     for name, source in sources.items():
         if source.missing:
             raise InputError(
-                f"{run.path}: member '{name}' has no prediction for {source.missing} of {source.shape[0]} rows and "
+                f"{run.path}: member '{name}' has no prediction for {source.missing} of "
+                f"{number_of(source.shape[0], 'row')} and "
                 f"cannot be blended; finish it with `harness run`, or leave it out with `--exclude {name}`"
             )
     problem = blend_problem(members, list(sources.values()), run.targets)

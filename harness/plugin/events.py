@@ -38,8 +38,8 @@ class RunEvent:
         reused task's record is gone). ``test_predicted``, of a task that was done but for the test set: ``seconds``.
         ``task_failed``: ``reason``, ``traceback``, and ``input_fault``, true if what the user gave was wrong: the
         data, and then the run stops, or an option of this predictor. ``progress``: ``label``, ``done``, ``total``.
-        ``run_finished``: ``computed``, ``tested`` (of which only the test set was predicted), ``reused`` and ``failed``, numbers of
-        tasks.
+        ``run_finished``: ``computed``, ``tested`` (of which only the test set was predicted), ``reused`` and
+        ``failed``, numbers of tasks.
     """
 
     kind: EventKind

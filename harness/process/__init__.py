@@ -7,6 +7,7 @@ is a function that is handed a ``Connection``.
 from harness.process.child import Connection
 from harness.process.cores import usable_cores
 from harness.process.group import WorkerGroup
+from harness.process.memory import usable_memory
 from harness.process.parent import End, Limits, WorkerProcess
 
-__all__ = ["Connection", "End", "Limits", "WorkerGroup", "WorkerProcess", "usable_cores"]
+__all__ = ["Connection", "End", "Limits", "WorkerGroup", "WorkerProcess", "usable_cores", "usable_memory"]

@@ -76,7 +76,8 @@ class Connection:
         os.close(handle)
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
-                stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # little is lost in a crash
+                # Little is lost in a crash, and no character is one, whatever the terminal of the command can show.
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
 
     @contextmanager
     def printing_to(self, path: Path) -> Iterator[None]:

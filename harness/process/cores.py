@@ -35,20 +35,20 @@ def _shares_of_time(root: Path) -> Iterator[float]:
         for line in groups.read_text(encoding="utf-8").splitlines():
             number, controllers, path = line.split(":", 2)
             if number == "0":
-                for folder in _upwards(mounts, path):
+                for folder in upwards(mounts, path):
                     with suppress(OSError, ValueError):
                         quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
                         yield int(quota) / int(period)  # "max" is no number: no limit
             elif "cpu" in controllers.split(","):
                 for mount in (mounts / controllers, mounts / "cpu"):
-                    for folder in _upwards(mount, path):
+                    for folder in upwards(mount, path):
                         with suppress(OSError, ValueError):
                             microseconds = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
                             if microseconds > 0:  # -1: no limit
                                 yield microseconds / int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
 
 
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
+def upwards(mount: Path, path: str) -> Iterator[Path]:
     """Yield a control group's folder and those above it, to where they are mounted: a container sees only a part."""
     folder = mount / path.lstrip("/")
     while folder != mount and mount in folder.parents:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.scoring.distance_tables import distance_tables
 from harness.scoring.groups import ALIKE_MARK, counted, doubts
 from harness.store.published import PublishedBlend, PublishedCommands, PublishedDocument, PublishedRow
+from harness.wording import number_of
 
 MOST_SOURCES = 6
 """With more sources than this, their slices stand in the JSON document only."""
@@ -54,7 +55,7 @@ def _about(document: PublishedDocument) -> str:
     effective = document.rows[0].effective_groups if document.rows else None
     grouped = counted(data.groups, effective)
     return (
-        f"{data.rows} rows in {grouped} (fingerprint `{data.fingerprint}`), {folds.number} "
+        f"{number_of(data.rows, 'row')} in {grouped} (fingerprint `{data.fingerprint}`), {folds.number} "
         f"folds (`{folds.hash}`, seed {folds.seed}): {apart}{also}.{exact} Scores are out-of-fold mean cosines "
         "with the MiniLM embeddings of the prompts; 95 % intervals come from a bootstrap over groups. "
         f"Made {document.created[:10]} with harness {document.versions.get('harness')} on "
@@ -99,7 +100,7 @@ def _behind(row: PublishedRow) -> str:
 
 def _beside_members(document: PublishedDocument) -> list[str]:
     sources = {source for row in document.rows for source in row.slices}
-    more = f"Scores on each of the {len(sources)} sources are in the JSON document."
+    more = f"Scores on each of the {number_of(len(sources), 'source')} are in the JSON document."
     tied = any(row.tied_with_leader for row in document.rows)
     return (
         [_TIED] * tied
@@ -139,7 +140,7 @@ def _blend(blend: PublishedBlend) -> list[str]:
 
 def _weights(blends: Sequence[PublishedBlend]) -> str:
     members = list(blends[0].weights)
-    rows = [[f"`{member}`", *(f"{blend.weights[member]:.3f}" for blend in blends)] for member in members]
+    rows = [[f"`{member}`", *(f"{blend.weights[member]:z.3f}" for blend in blends)] for member in members]
     return _table(["member", *(blend.method for blend in blends)], rows, left=["member"])
 
 
@@ -164,15 +165,15 @@ def _commands(commands: PublishedCommands) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:z.4f}"
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{low:.4f} … {high:.4f}"
+    return "–" if low is None or high is None else f"{low:z.4f} … {high:z.4f}"
 
 
 def _gain(value: float) -> str:
-    return f"{round(value, 4) + 0.0:+.4f}"  # + 0.0: what rounds to nothing has no sign of its own
+    return f"{value:+z.4f}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.plugin import Context, Requirements
+from harness.running.memory import memory_of, too_large
 from harness.running.plan import Plan
+from harness.running.readiness import bytes_to_write
 from harness.running.task import build_predictor
 from harness.store.schema import ALL_ROWS, Member
 
@@ -81,6 +83,25 @@ class DryRun:
         folds = self.plan.inputs.folds
         return max(len(folds.training_rows(f)) for f in range(folds.n_folds))
 
+    @property
+    def too_large(self) -> list[str]:
+        """Why members cannot do what is left of their tasks in this machine's memory, a sentence each."""
+        if self.plan.inputs.config.task_memory is not None:  # whoever gives it knows how much it may take
+            return []
+        needs = [needed for needed in self.members if needed.todo]
+        reasons = (too_large(needed.member, needed.requirements.memory, self.device) for needed in needs)
+        return [reason for reason in reasons if reason]
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes that the run would write: arrays, and the models as far as their sizes are known."""
+        models = sum(
+            4 * needed.requirements.parameters.trainable * len(needed.todo)
+            for needed in self.members
+            if needed.requirements.parameters is not None
+        )
+        return bytes_to_write([self.plan, *self.repeats]) + models * (1 + len(self.repeats))
+
     def document(self) -> dict[str, Any]:
         """Return the JSON document of ``harness run --dry-run``."""
         plan, inputs = self.plan, self.plan.inputs
@@ -106,6 +127,9 @@ class DryRun:
                 "training_rows": self.training_rows,
             },
             "device": self.device,
+            "memory_there_bytes": memory_of(self.device),
+            "too_large": self.too_large,
+            "disk_bytes": self.disk_bytes,
             "repeats": [
                 {
                     "seed": repeat.facts.seed,

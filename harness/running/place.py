@@ -11,6 +11,7 @@ from harness.data.cache import key_hash
 from harness.errors import InputError
 from harness.store.run import RUNS_FOLDER, RunFolder, all_runs
 from harness.store.schema import FoldIdentity
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset
@@ -87,7 +88,7 @@ def refuse_other_folds(run: RunFolder, identity: FoldIdentity, dataset: Dataset)
     stored = run.document.folds
     if stored.data_fingerprint != identity.data_fingerprint:
         before, now = set(run.rows.ids), set(dataset.ids)
-        changes = f"{len(now - before)} rows were added and {len(before - now)} removed"
+        changes = f"{number_of(len(now - before), 'row was', 'rows were')} added and {len(before - now)} removed"
         if before == now:
             changes = "the rows are the same, but an image, prompt, group or source has changed"
         raise InputError(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from harness.data.source_folds import source_folds
 from harness.data.targets import PromptEncoder, row_targets
 from harness.errors import InputError
 from harness.plugin import PluginManager
+from harness.process import usable_cores
 from harness.running.code import origin_of
 from harness.running.inputs import Inputs, in_stored_order
 from harness.running.members import choose_members
@@ -43,6 +43,7 @@ from harness.store.schema import (
     TextFacts,
 )
 from harness.store.sharing import find_task
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,7 +139,7 @@ def plan_run(
         folds, targets, facts = run.folds, run.targets, run.document.folds
     else:
         dataset = _with_copies(config, dataset, say)
-        say(f"{dataset.name}: embedding the prompts of {len(dataset)} rows")
+        say(f"{dataset.name}: embedding the prompts of {number_of(len(dataset), 'row')}")
         targets = row_targets(dataset.texts, encoder)
         folds = _new_folds(config, dataset, targets, say)
         facts = _fold_facts(identity, folds, dataset, targets, _text_facts(dataset, targets, encoder))
@@ -195,7 +196,7 @@ def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> Ru
     return config.model_copy(
         update={
             "plugins": tuple(names),
-            "workers": config.workers or min(8, os.cpu_count() or 1),
+            "workers": config.workers or min(8, usable_cores()),
             "test": config.test or dataset.test_spec,
         }
     )
@@ -208,7 +209,7 @@ def _with_copies(config: RunConfig, dataset: Dataset, say: Say) -> Dataset:
     """Return the data set with copies of an image linked, where that is asked for."""
     if config.link_images != "near":
         return dataset
-    say(f"{dataset.name}: looking for copies among {len(set(dataset.digests))} images")
+    say(f"{dataset.name}: looking for copies among {number_of(len(set(dataset.digests)), 'image')}")
     return link_copies(dataset)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from harness.data.images import ImageFile, LazyImages
 from harness.data.layouts.files import image_files
 from harness.errors import HarnessError, InputError, PredictionError
 from harness.plugin import EMBEDDING_DIM, Context, Explanation, PluginManager, Predictor
+from harness.process import usable_cores
 from harness.running.config import explain_validation
 from harness.running.nearest import nearest_by_fold
 from harness.running.task import build_predictor, task_seed
@@ -28,6 +28,7 @@ from harness.store.finished import require_model_unchanged
 from harness.store.predictions import unit_rows
 from harness.store.run import RunFolder
 from harness.store.schema import ALL_ROWS, Member
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +107,7 @@ def open_images(paths: Sequence[Path]) -> GivenImages:
     sources = [ImageFile(path) for path in dict.fromkeys(files)]
     for source in sources:  # here, since an image that fails in a plugin would look like the plugin's fault
         source.open()
-    workers = min(8, os.cpu_count() or 1)
+    workers = min(8, usable_cores())
     names = [str(source.path) for source in sources]
     return GivenImages(names, LazyImages(sources, image_digests(sources), workers), workers)
 
@@ -187,7 +188,8 @@ class _FoldModels:
             return "its predictions were made elsewhere, and there is no model of it here"
         open_tasks = [f for f, key in member.keys.items() if not self.run.task_folder(member.name, f, key).is_dir()]
         if open_tasks:
-            return f"{len(open_tasks)} of its {len(member.keys)} tasks are not done; finish them with `harness run`"
+            of = number_of(len(member.keys), "task")
+            return f"{len(open_tasks)} of its {of} are not done; finish them with `harness run`"
         try:
             cls = self.manager.predictor(member.predictor)
         except InputError as error:
@@ -282,7 +284,7 @@ class _FoldModels:
 def _checked_words(said: Any, count: int) -> Explanations:
     """Return what ``explain`` gave, if it is one list an image of statements with finite scores or none."""
     if len(said) != count:
-        raise PredictionError(f"it returned {len(said)} lists for {count} images")
+        raise PredictionError(f"it returned {len(said)} lists for {number_of(count, 'image')}")
     words: Explanations = []
     for one in said:
         words.append([])

@@ -22,6 +22,7 @@ from harness.plugin import Context, Images, PluginManager, Predictor, TrainingDa
 from harness.plugin.importing import readable
 from harness.running.inputs import Inputs
 from harness.running.measure import Meter
+from harness.running.memory import refuse_too_large
 from harness.store.finished import require_model_unchanged
 from harness.store.predictions import plain_array
 from harness.store.schema import ALL_ROWS, Member
@@ -181,6 +182,9 @@ def _perform(
             test = _predict_test(task, inputs, predictor, refused)
         return Answer(test=test, costs={"seconds": round(meter.seconds, 6)})
     costs: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+    if inputs.config.task_memory is None:
+        train_rows = len(inputs.folds.training_rows(task.fold)) if task.member.trainable else 0
+        refuse_too_large(task.member, _build(task, inputs, scratch, cache, progress), train_rows)
     all_images = inputs.dataset.lazy_images(inputs.config.workers or 1, refused)
     if task.member.trainable:
         train = _training_data(inputs, all_images, inputs.folds.training_rows(task.fold))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.scoring.distance import EDGES, NAMES, OVERLAPS
 from harness.scoring.groups import FEW, LARGE
 from harness.scoring.tables import Table
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.store.published import DistanceBin, OverlapScore, PublishedBlend, ScoredMember
@@ -77,7 +78,7 @@ def _score(one: DistanceBin | OverlapScore, few: bool = False) -> str:
 
 def _short(value: float) -> str:
     """Write a figure with three decimals and no zero before them: five columns of them shall fit a terminal."""
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.3f}"
+    return f"{value:z.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:z.3f}"
 
 
 def _stands_on_few(one: OverlapScore, bins: Sequence[DistanceBin]) -> bool:
@@ -113,4 +114,4 @@ def _notes(bins: Sequence[DistanceBin], threshold: float) -> list[str]:
 
 def _sampled(bins: Sequence[DistanceBin], rows: int) -> list[str]:
     compared = sum(one.n for one in bins)
-    return [f"{compared} rows of {rows}, drawn by chance, were compared"] if 0 < compared < rows else []
+    return [f"{number_of(compared, 'row')} of {rows}, drawn by chance, were compared"] if 0 < compared < rows else []

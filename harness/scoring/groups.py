@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.wording import number_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -87,8 +89,8 @@ def doubts(rows: Sequence[ScoredMember], texts: TextFacts | None) -> list[str]:
 def counted(groups: int, effective: float | None) -> str:
     """Write a number of groups, and the effective one where it is known and another."""
     if effective is None or round(effective) == groups:
-        return f"{groups} groups"
-    return f"{groups} groups ({effective:.3g} effective)"
+        return number_of(groups, "group")
+    return f"{number_of(groups, 'group')} ({effective:.3g} effective)"
 
 
 WARNING = (

@@ -18,6 +18,7 @@ from harness.scoring.tables import Table, shown, span
 from harness.store.published import DistanceScores, ScoredMember
 from harness.store.run import BLEND
 from harness.store.schema import Member, RepeatFacts, TaskRecord
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,7 +130,7 @@ class Leaderboard:
         """How many rows in how many groups."""
         if not self.rows:
             return "0 rows"
-        return f"{self.rows[0].n} rows in {counted(self.rows[0].groups, self.rows[0].effective_groups)}"
+        return f"{number_of(self.rows[0].n, 'row')} in {counted(self.rows[0].groups, self.rows[0].effective_groups)}"
 
     @property
     def repeat_notes(self) -> list[str]:
@@ -197,7 +198,9 @@ def leaderboard(
         try:
             records = run.records(member)
             if len(records) < len(member.keys):
-                incomplete[name] = f"{len(member.keys) - len(records)} of {len(member.keys)} folds are missing"
+                incomplete[name] = (
+                    f"{len(member.keys) - len(records)} of {number_of(len(member.keys), 'fold')} are missing"
+                )
                 continue
             cosines[name] = row_cosines(run.predictions(member), run.targets)
         except InputError as error:  # files that are not what was written: the others are ranked all the same

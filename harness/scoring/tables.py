@@ -58,7 +58,7 @@ def shown(value: float | None, signed: bool = False) -> str:
     """Write a score with four decimals; what does not exist as a dash."""
     if value is None:
         return "-"
-    return f"{value:+.4f}" if signed else f"{value:.4f}"
+    return f"{value:+z.4f}" if signed else f"{value:z.4f}"
 
 
 def span(low: float | None, high: float | None, signed: bool = False) -> str:

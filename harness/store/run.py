@@ -35,6 +35,7 @@ from harness.store.checksums import checksum, require_unchanged
 from harness.store.finished import read_predictions, read_test_predictions
 from harness.store.rows import PredictionRows, RunRows, read_rows
 from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord, TaskRows
+from harness.store.sharing import last_removed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +66,11 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run has been begun here."""
         return (self.path / "run.json").is_file()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a task is finished here: a run that was interrupted at once has none."""
+        return any(self.path.glob("members/*/fold-*")) or any(self.path.glob("members/*/all-*"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -414,13 +420,18 @@ class RunFolder:
 
 
 def newest_run(root: Path = RUNS_FOLDER) -> RunFolder:
-    """Return the run under ``root`` that was used last. Raises ``InputError`` if there is none."""
+    """Return the run under ``root`` that was used last; one in which nothing is finished only if all are so.
+
+    Raises ``InputError`` if there is none, naming the last one that is known to have been there.
+    """
     runs = all_runs(root)
     if not runs:
+        gone = last_removed(root.resolve())
+        was = "" if gone is None else f" ({root / gone.name}, which was there, is gone)"
         raise InputError(
-            f"there is no run in {root.resolve()}; start one with `harness run`, or name one with --run-dir"
+            f"there is no run in {root.resolve()}{was}; start one with `harness run`, or name one with --run-dir"
         )
-    return runs[0]
+    return next((run for run in runs if run.has_results), runs[0])
 
 
 def all_runs(root: Path = RUNS_FOLDER) -> list[RunFolder]:

@@ -22,15 +22,16 @@ TASKS_VARIABLE = "HARNESS_TASKS"
 
 
 def remember_task(key: str, folder: Path) -> None:
-    """Note that the task of a key lies finished in a folder."""
+    """Note that the task of a key lies finished in a folder. Where the cache takes no more, no other run finds it."""
     path = str(folder.absolute())
     entry = _entries(key) / hashlib.sha256(path.encode()).hexdigest()[:16]
-    if entry.is_file():
-        return
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    half = entry.with_name(f".{entry.name}.{os.getpid()}")
-    half.write_text(path, encoding="utf-8")
-    half.replace(entry)
+    with suppress(OSError):
+        if entry.is_file():
+            return
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        half = entry.with_name(f".{entry.name}.{os.getpid()}")
+        half.write_text(path, encoding="utf-8")
+        half.replace(entry)
 
 
 def find_task(key: str, with_file: str | None = None) -> Path | None:
@@ -58,6 +59,18 @@ def find_task(key: str, with_file: str | None = None) -> Path | None:
         elif not folder.exists():  # its run was removed
             with suppress(OSError):
                 entry.unlink()
+    return found
+
+
+def last_removed(root: Path) -> Path | None:
+    """Return the folder of the run below ``root`` that finished a task last and is no longer there; None if none is."""
+    last, found = 0, None
+    for entry in _entries("").glob("*/*"):
+        with suppress(OSError, UnicodeDecodeError, IndexError):
+            run = Path(entry.read_text(encoding="utf-8")).parents[2]  # above members/NAME/TASK
+            written = entry.stat().st_mtime_ns
+            if run.parent == root and written > last and not run.exists():
+                last, found = written, run
     return found
 
 

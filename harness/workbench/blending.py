@@ -15,6 +15,7 @@ from harness.ensemble.repeats import blend_repeats
 from harness.ensemble.simplex import OPTIMAL
 from harness.errors import InputError
 from harness.scoring.groups import GroupSizes
+from harness.store.places import require_file, why_unwritable
 from harness.submission.write import write_submission
 
 if TYPE_CHECKING:
@@ -170,6 +171,10 @@ def blend_run(
         raise InputError(
             f"--out {out}: the run {run.path} has no test set to write; repeat `harness run` with --test IMAGES"
         )
+    if out is not None:
+        require_file(out, "--out")
+    if reason := why_unwritable(run.path):
+        raise InputError(f"{run.path}: the blend is kept there, and nothing can be written ({reason}); copy the run")
     members = choose_members(run, include, exclude)
     problem, folds = run_problem(run, members), run.folds
     results = [evaluate(problem, blender, folds) for blender in blenders]

@@ -17,6 +17,7 @@ from harness.store.finished import write_task, write_test_predictions
 from harness.store.predictions import unit_rows
 from harness.store.run import BLEND, RunFolder
 from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,12 +102,12 @@ def _matched(given: Vectors, ids: Sequence[str] | None, wanted: Sequence[str], w
     if found is None:
         if len(values) != len(wanted):
             raise InputError(
-                f"{what}: there are {len(values)} rows and {len(wanted)} are needed, in the order of the run; give the "
-                "id of each row (ids=, or a .parquet or .csv file with a column id)"
+                f"{what}: there are {number_of(len(values), 'row')} and {len(wanted)} are needed, in the order of the "
+                "run; give the id of each row (ids=, or a .parquet or .csv file with a column id)"
             )
         found = list(wanted)
     if len(found) != len(values):
-        raise InputError(f"{what}: there are {len(values)} rows and {len(found)} ids")
+        raise InputError(f"{what}: there are {number_of(len(values), 'row')} and {len(found)} ids")
     place = {row_id: i for i, row_id in enumerate(found)}
     if len(place) < len(found):
         twice = next(row_id for i, row_id in enumerate(found) if place[row_id] != i)

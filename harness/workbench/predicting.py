@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.ensemble.blend import combine, weights_of
 from harness.ensemble.learned import learned_blend
+from harness.running.device import require_device
 from harness.running.nearest import nearest_by_fold
 from harness.running.predicting import Predictions, Progress, open_images, predict_images
 from harness.store.run import BLEND, RunFolder
@@ -45,6 +46,7 @@ def predict(
     InputError
         For a file that is no image, a damaged blend, or if no member can be asked.
     """
+    require_device(device)
     _ = run.document  # before the images: without a run they need not be read
     learned_blend(run)  # nor with a damaged blend
     found = predict_images(run, manager, open_images(images), device=device, top=top, progress=progress)

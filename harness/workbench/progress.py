@@ -8,16 +8,45 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from harness.wording import number_of
+
 if TYPE_CHECKING:
     from harness.plugin import RunEvent
 
 
-class RunProgress:
-    """Listens to a run and shows it on stderr."""
+_SOON = 10.0
+"""Seconds that nobody needs to be told of."""
 
-    def __init__(self) -> None:
+
+def duration(seconds: float) -> str:
+    """Write seconds as a person would say them: 45 s, 3 min, 2 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class RunProgress:
+    """Listens to a run and shows it on stderr.
+
+    Parameters
+    ----------
+    level
+        Below 0: show nothing; above 0: show more (each step, why a task failed and where).
+    """
+
+    def __init__(self, level: int = 0) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._level = level
 
         self._console = Console(stderr=True, highlight=False)
         self._live = self._console.is_terminal or self._console.is_jupyter
@@ -26,15 +55,17 @@ class RunProgress:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=not self._live,
+            disable=not self._live or level < 0,
         )
         self._total = 0
         self._done = 0
         self._tasks: Any = None
         self._stage: Any = None
-        self._last_line = 0.0
+        self._last_line = self._began = 0.0
 
     def __enter__(self) -> RunProgress:
         self._bars.start()
@@ -52,7 +83,7 @@ class RunProgress:
             handler(event)
 
     def _on_run_started(self, event: RunEvent) -> None:
-        self._total, self._done = event.details["todo"], 0
+        self._total, self._done, self._began = event.details["todo"], 0, time.monotonic()
         self._line(f"{event.run_dir}: {_in_words(event.details)}")
         if self._tasks is not None:  # of the run before: repeats follow one another
             self._bars.remove_task(self._tasks)
@@ -62,7 +93,7 @@ class RunProgress:
         label, done, total = (event.details[key] for key in ("label", "done", "total"))
         text = f"{event.member} {_fold(event.fold)}: {label}"
         if not self._live:
-            if time.monotonic() - self._last_line > 10.0:
+            if time.monotonic() - self._last_line > (10.0 if self._level <= 0 else 1.0):
                 self._line(f"{text} {done}/{total}")
             return
         if self._stage is None:
@@ -74,21 +105,23 @@ class RunProgress:
         self._advance()
         self._line(
             f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)}: "
-            f"{event.details['score']:.4f} ({seconds:.1f} s)"
+            f"{event.details['score']:z.4f} ({seconds:.1f} s){self._left()}"
         )
 
     def _on_test_predicted(self, event: RunEvent) -> None:
         self._advance()
         self._line(
             f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)}: test set predicted "
-            f"({event.details['seconds']:.1f} s)"
+            f"({event.details['seconds']:.1f} s){self._left()}"
         )
 
     def _on_task_failed(self, event: RunEvent) -> None:
         self._advance()
         # Bad input ends the run, and its message follows as the error; it need not be read twice.
         reason = "" if event.details["input_fault"] else ": " + event.details["reason"].splitlines()[0]
-        self._line(f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)} FAILED{reason}")
+        self._line(f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)} FAILED{reason}{self._left()}")
+        if self._level > 0 and event.details["traceback"]:
+            self._line(event.details["traceback"])
 
     def _advance(self) -> None:
         self._done += 1
@@ -97,7 +130,14 @@ class RunProgress:
             self._bars.remove_task(self._stage)
             self._stage = None
 
+    def _left(self) -> str:
+        """Say about how long the other tasks take, at the pace so far; nothing where that is soon, or a bar says it."""
+        seconds = (time.monotonic() - self._began) / self._done * (self._total - self._done)
+        return "" if self._live or seconds < _SOON else f", about {duration(seconds)} left"
+
     def _line(self, text: str) -> None:
+        if self._level < 0:
+            return
         self._last_line = time.monotonic()
         if self._live:
             self._console.print(text, markup=False)
@@ -168,4 +208,4 @@ def _in_words(details: Mapping[str, Any]) -> str:
     todo, only_test, reused, shared = (details[key] for key in ("todo", "only_test", "reused", "shared"))
     test = f" ({only_test} of them only have the test set to predict)" if only_test else ""
     elsewhere = f"; {shared} were done in other runs" if shared else ""
-    return f"{todo} tasks to do{test}, {reused} already done{elsewhere}"
+    return f"{number_of(todo, 'task')} to do{test}, {reused} already done{elsewhere}"

@@ -14,6 +14,7 @@ from harness.report.published import Written, publish
 from harness.report.reading import Published, published_in
 from harness.report.verify import Verification, check_versions, lacks, matching_run, verify
 from harness.store.run import RUNS_FOLDER, RunFolder, all_runs
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.running.session import Listener
@@ -168,7 +169,7 @@ def _run_again(
     if summary.failed:
         first = summary.failed[0]
         raise TaskFailedError(
-            f"{published.path}: {len(summary.failed)} of {len(plan.todo)} tasks failed; the first: "
+            f"{published.path}: {len(summary.failed)} of {number_of(len(plan.todo), 'task')} failed; the first: "
             f"{first.task.member.name}, fold {first.task.fold}: {first.reason}"
         )
     return plan.run

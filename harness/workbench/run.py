@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.plugin import PluginManager
 from harness.store.run import RunFolder
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,8 +63,8 @@ class Run:
     def __repr__(self) -> str:
         document = self._folder.document
         return (
-            f"<Run {self.path}: {document.dataset.rows} rows of {document.dataset.name}, "
-            f"{document.folds.n_folds} folds, members {', '.join(document.members) or 'none'}>"
+            f"<Run {self.path}: {number_of(document.dataset.rows, 'row')} of {document.dataset.name}, "
+            f"{number_of(document.folds.n_folds, 'fold')}, members {', '.join(document.members) or 'none'}>"
         )
 
     # -- rows ----------------------------------------------------------------------------------
@@ -353,8 +354,8 @@ class Blend:
         return self.result.document(None)
 
     def __repr__(self) -> str:
-        weights = ", ".join(f"{name} {weight:.3f}" for name, weight in self.weights.items())
-        return f"<Blend {self.result.method}: nested {self.nested_score:.4f}, {weights}>"
+        weights = ", ".join(f"{name} {weight:z.3f}" for name, weight in self.weights.items())
+        return f"<Blend {self.result.method}: nested {self.nested_score:z.4f}, {weights}>"
 
     def _repr_html_(self) -> str:
         from harness.workbench.tables import blend_table

@@ -12,7 +12,9 @@ from harness.plugin import PluginManager
 from harness.running.config import resolve_config, switch
 from harness.running.executors import EXECUTORS
 from harness.running.plan import Plan, plan_repeats, plan_run
+from harness.running.readiness import require_disk, require_machine
 from harness.running.session import Summary, carry_out
+from harness.wording import number_of
 from harness.workbench.run import Run
 
 if TYPE_CHECKING:
@@ -96,10 +98,12 @@ def run_predictors(
         For anything wrong with the options, the data or the folder.
     """
     resolved = resolve_config(options, config, name_option)
+    require_machine(resolved, name_option)
     manager = PluginManager([Path(file) for file in resolved.plugin_files], classes=classes)
     with EXECUTORS[resolved.executor]() as executor:
         plan = plan_run(resolved, manager, say, executor.encoder(resolved.encoder))
         repeats = plan_repeats(plan, say)
+        require_disk([plan, *repeats], name_option("run_dir"))
         summary = carry_out(plan, listener, executor, more=bool(repeats))
         if repeats:
             with plan.run.locked():  # nobody shall remove it meanwhile
@@ -119,9 +123,12 @@ def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> Dr
     from harness.running.dry_run import dry_run
 
     resolved = resolve_config(options, config)
+    require_machine(resolved, switch)
     manager = PluginManager([Path(file) for file in resolved.plugin_files])
     plan = plan_run(resolved, manager)
-    return dry_run(plan, plan_repeats(plan))
+    repeats = plan_repeats(plan)
+    require_disk([plan, *repeats])
+    return dry_run(plan, repeats)
 
 
 def _notes(plan: Plan, repeats: Sequence[Plan], summary: Summary, manager: PluginManager) -> list[str]:
@@ -152,17 +159,18 @@ def _notes(plan: Plan, repeats: Sequence[Plan], summary: Summary, manager: Plugi
     if summary.printed:
         folders = sorted({str(file.parents[1]) for file in summary.printed})
         files = ", ".join(f"{folder}/*/output-*.txt" for folder in folders)
-        notes.append(f"{len(summary.printed)} tasks printed something: {files}")
+        notes.append(f"{number_of(len(summary.printed), 'task')} printed something: {files}")
     if summary.failed:
         return notes
     elsewhere = f", {summary.shared} of them from other runs" if summary.shared else ""
     if not (summary.computed or summary.tested):
         done = "lie now" if summary.shared else "were already done"
-        notes.append(f"nothing to do: all {summary.reused} tasks {done} in {path}{elsewhere}")
+        notes.append(f"nothing to do: all {number_of(summary.reused, 'task')} {done} in {path}{elsewhere}")
     else:
         tested = f", {summary.tested} more predicted the test set only" if summary.tested else ""
         notes.append(
-            f"{summary.computed} tasks computed{tested}, {summary.reused} reused{elsewhere}, in {summary.seconds:.1f} s"
+            f"{number_of(summary.computed, 'task')} computed{tested}, {summary.reused} reused{elsewhere}, "
+            f"in {summary.seconds:.1f} s"
         )
     return notes
 
@@ -174,7 +182,7 @@ def _failure(plan: Plan, summary: Summary) -> str:
     tried = summary.computed + summary.tested + len(summary.failed)
     places = f"{plan.run.path}/{'**/' if plan.inputs.config.repeats > 1 else ''}members/*/failed-*.json"
     return (
-        f"{len(summary.failed)} of {tried} tasks failed; the first: {first.task.member.name}, "
+        f"{len(summary.failed)} of {number_of(tried, 'task')} failed; the first: {first.task.member.name}, "
         f"fold {first.task.fold}: {first.reason} (tracebacks: {places}; "
         "the same command tries only these again)"
     )

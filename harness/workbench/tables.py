@@ -14,7 +14,7 @@ def blend_table(result: BlendResult) -> Table:
     """Lay a blend out: a row a member, the heaviest first, and what to expect of it."""
     spread = {name: [weights[name] for weights in result.fold_weights] for name in result.weights}
     rows = [
-        [name, f"{weight:.3f}", f"{min(spread[name]):.3f} … {max(spread[name]):.3f}"]
+        [name, f"{weight:z.3f}", f"{min(spread[name]):z.3f} … {max(spread[name]):z.3f}"]
         for name, weight in sorted(result.weights.items(), key=lambda item: -item[1])
     ]
     nested, gain = result.nested, result.gain

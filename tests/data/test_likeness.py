@@ -173,7 +173,7 @@ def test_it_is_told_in_every_place(tmp_path: Path, harness: Harness, monkeypatch
     command = ("run", "--data", data, "--plugins", "mean,knn", "--folds", 3, "--group-threshold", 0.95)
     ran = harness(*command, "--run-dir", tmp_path / "run")
     assert ran.code == 0, ran.err
-    assert ran.err.count(told) == 1
+    assert ran.out.count(f"‡ {told}") == 1
     assert told in harness(*command, "--run-dir", tmp_path / "run", "--json").err
     facts = RunFolder(tmp_path / "run").document.folds.texts
     assert facts is not None
@@ -182,7 +182,7 @@ def test_it_is_told_in_every_place(tmp_path: Path, harness: Harness, monkeypatch
     shown = harness("leaderboard", "--run-dir", tmp_path / "run")
     lines = [line for line in shown.out.split("score by")[0].splitlines() if line.strip().startswith(("mean", "knn"))]
     assert [("‡" in line) for line in lines] == [True, True]
-    assert f"‡ {told}" in shown.err
+    assert f"‡ {told}" in shown.out
     board = harness("leaderboard", "--run-dir", tmp_path / "run", "--json").json
     assert [row["prompts_alike"] for row in board["rows"]] == [True, True]
     assert board["texts"]["notes"] == [told]

@@ -155,7 +155,7 @@ def test_a_folder_refuses_predictions_on_other_folds(kaggle: Path, tmp_path: Pat
         stream.write("img999,one more prompt\n")
     (kaggle / "images" / "img999.png").write_bytes((kaggle / "images" / "img000.png").read_bytes())
     refused = harness(*command)
-    assert (refused.code, "1 rows were added" in refused.err) == (2, True)
+    assert (refused.code, "1 row was added" in refused.err) == (2, True)
 
 
 def test_two_processes_cannot_work_in_one_folder(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
@@ -198,7 +198,7 @@ def test_tiny_weights_on_other_data_are_said_plainly(kaggle: Path, tmp_path: Pat
     shown = harness("run", "--data", kaggle, *command)
     assert shown.code == 0, shown.err
     assert "ridge *" in shown.out
-    assert shown.err.count("tiny weights: they have only ever seen synthetic scenes") == 1
+    assert shown.out.count("tiny weights: they have only ever seen synthetic scenes") == 1
     document = json.loads((tmp_path / "run" / "run.json").read_text())
     assert {name: spec["out_of_domain"] for name, spec in document["members"].items()} == {"mean": False, "ridge": True}
     rows = {row["plugin"]: row for row in harness("leaderboard", "--run-dir", tmp_path / "run", "--json").json["rows"]}
@@ -210,5 +210,5 @@ def test_tiny_weights_on_scenes_are_at_home(tmp_path: Path, harness: Harness) ->
     command = ("--plugins", "ridge", "--set", "ridge.backbone=tiny", "--run-dir", tmp_path / "run")
     shown = harness("run", "--data", "scenes:30", "--folds", 3, *command)
     assert shown.code == 0, shown.err
-    assert "tiny weights" not in shown.err
+    assert "tiny weights" not in shown.out
     assert "*" not in shown.out

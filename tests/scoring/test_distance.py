@@ -164,7 +164,7 @@ def test_it_is_printed_and_what_cannot_be_told_is_said(tmp_path: Path, harness: 
     shown = harness("leaderboard", "--run-dir", run.path)
     lines = [line.split() for line in shown.out.splitlines() if line.strip().startswith("good")]
     assert len(lines) == 3, "the leaderboard, the bins, the test sets"
-    assert "prompts of cosine 0.7 or more are held out together or purged" in shown.err
+    assert "prompts of cosine 0.7 or more are held out together or purged" in shown.out
     quick = leaderboard(run, by_distance=False)
     assert quick.rows[0].by_distance == []
     assert quick.distance_tables() == []

@@ -54,7 +54,7 @@ def test_the_document_and_the_mark(tmp_path: Path, harness: Harness) -> None:
     assert f"≈ {rows[1]['behind_leader']['mean']:.4f}" in lines["near"]
     assert f"{rows[2]['behind_leader']['mean']:.4f}" in lines["far"]
     assert [name for name in ("best", "near", "far") if "≈" in lines[name]] == ["near"]
-    assert "≈ cannot be told from the first" in shown.err
+    assert "≈ cannot be told from the first" in shown.out
 
 
 def test_one_group_tells_nobody_from_the_leader(tmp_path: Path) -> None:

@@ -147,8 +147,8 @@ def test_the_command_marks_what_was_made_elsewhere(kaggle: Path, tmp_path: Path,
     answer = harness("runs", "import", "mine", tmp_path / "oof.npy")
     assert answer.code == 0, answer.err
     assert "mine †" in answer.out
-    assert "† its predictions were made elsewhere" in answer.err
-    assert "cannot be checked" in answer.err
+    assert "† its predictions were made elsewhere" in answer.out
+    assert "cannot be checked" in answer.out
     board = harness("leaderboard", "--json").json
     assert [(row["plugin"], row["imported"]) for row in board["rows"]] == [("mine", True), ("mean", False)]
     blended = harness("ensemble", "--optimize")

@@ -1,0 +1,64 @@
+"""What all commands have: options of how much they tell, and one line when they are interrupted."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli import render
+from harness.errors import HarnessError
+
+_SHARED = {
+    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")],
+    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Print more of what goes on.")],
+    "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
+}
+
+
+class InterruptError(HarnessError):
+    """Ctrl-C. Exit code 130, as shells have it."""
+
+    exit_code = 130
+
+
+class Commands(typer.Typer):
+    """A tree of commands. Those added with ``command`` take the shared options, too."""
+
+    def command(self, name: str | None = None, **more: Any) -> Callable[[Any], Any]:
+        """Register a function as a command of a name."""
+        register = super().command(name, **more)
+
+        def decorator(function: Any) -> Any:
+            register(_with_shared_options(function, name))
+            return function
+
+        return decorator
+
+
+def _with_shared_options(function: Callable[..., None], name: str | None) -> Callable[..., None]:
+    own = inspect.signature(function)
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **given: Any) -> None:
+        given.pop("debug")  # harness.cli.main looks for it
+        render.set_level(given.pop("quiet"), given.pop("verbose"))
+        try:
+            function(*arguments, **given)
+        except KeyboardInterrupt:
+            goes_on = "; the same command goes on where this stopped" if name == "run" else ""
+            raise InterruptError(f"Interrupted{goes_on}") from None
+
+    hints = typing.get_type_hints(function, include_extras=True)
+    options = [option.replace(annotation=hints[name]) for name, option in own.parameters.items()]
+    shared = [
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        for option, annotation in _SHARED.items()
+    ]
+    command.__signature__ = own.replace(parameters=[*options, *shared])  # type: ignore[attr-defined]
+    command.__annotations__ = {**hints, **_SHARED}
+    return command

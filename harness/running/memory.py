@@ -1,0 +1,51 @@
+"""Whether a task fits into memory, by what its predictor says that it will need."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from harness.errors import InputError
+from harness.process import usable_memory
+
+if TYPE_CHECKING:
+    from harness.plugin import Predictor
+    from harness.store.schema import Member
+
+GIB = 2**30
+
+
+def memory_of(device: str) -> int:
+    """Return the bytes of memory that a task on a torch device can have: the GPU's, or what this process may use."""
+    if device.startswith(("cuda", "xpu")):
+        import torch
+
+        return int(getattr(torch, device.partition(":")[0]).get_device_properties(device).total_memory)
+    return usable_memory()
+
+
+def too_large(member: Member, needed: int | None, device: str) -> str:
+    """Return why a member cannot do its tasks in this machine's memory; empty if it can, or nobody knows."""
+    there = memory_of(device) if needed is not None else 0
+    if needed is None or needed <= there:
+        return ""
+    return (
+        f"'{member.name}' needs about {needed / GIB:.1f} GiB for a task by its own estimate, and there are "
+        f"{there / GIB:.1f} GiB on {device}; lower what its options ask for (`harness plugins info {member.predictor}` "
+        "lists them: batch, size, model), or set --task-memory, the most it may take, to let it try"
+    )
+
+
+def refuse_too_large(member: Member, predictor: Predictor, rows: int) -> None:
+    """Raise ``InputError`` if a predictor says that a task on so many training rows will not fit into memory."""
+    try:
+        needed = predictor.requirements(rows).memory
+        context = predictor.context
+        device = context.requested_device
+        if device == "auto":  # it is no GPU for one that needs no torch
+            device = context.device if "torch" in sys.modules else "cpu"
+        reason = too_large(member, needed, device)
+    except Exception:  # a plugin's estimate that fails takes no task with it
+        return
+    if reason:
+        raise InputError(reason)
