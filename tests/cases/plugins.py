@@ -1,1 +1,140 @@
 """Plugins and models: what must hold of the cases."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cases.case import Ran, expected
+
+
+def scores(run: Path) -> dict[str, float]:
+    """Score of each finished task of a run, by member and fold."""
+    records = [json.loads(path.read_text()) for path in run.glob("members/*/*/record.json")]
+    return {f"{record['predictor']} {record['fold']}": record["score"] for record in records}
+
+
+@expected("30-ep-stale-module")
+def stale_module(ran: Ran) -> None:
+    assert re.search(r"gone +harness-gone 1.0 +broken", ran.out)
+    assert "No module named 'harness_gone_module'" in ran.text
+    assert "2 tasks computed" in ran.err
+
+
+@expected("31-ep-baseexception")
+def base_exception(ran: Ran) -> None:
+    assert re.search(r"panic +harness-panic 1.0 +broken", ran.out)
+    assert "PanicException: called `Option::unwrap()` on a `None`" in ran.text
+    assert ran.out.count("rc=0") == 2
+    assert "rows 40" in ran.text
+
+
+@expected("32-ep-no-metadata")
+def no_metadata(ran: Ran) -> None:
+    assert re.search(r"leftover +harness_leftover 1.0 +ok", ran.out)
+    assert "rc=0" in ran.out
+    assert set(scores(ran.folder / "run")) == {f"{name} {fold}" for name in ("mean", "leftover") for fold in (0, 1)}
+
+
+@expected("34-ep-prints")
+def prints(ran: Ran) -> None:
+    assert ran.out.split() == ["json=0", "json=0"]
+
+
+@expected("35-ep-two-names")
+def two_names(ran: Ran) -> None:
+    assert "predictor name 'twin' is registered twice, by harness-a 1.0 and by harness-b 1.0" in ran.text
+    assert ran.err.count("Error:") == 1
+    assert "2 tasks computed" in ran.err, "with one of them disabled"
+
+
+@expected("37-plugin-global-state")
+def global_state(ran: Ran) -> None:
+    alone, beside = scores(ran.folder / "a"), scores(ran.folder / "b")
+    assert len(alone) == 6
+    assert alone == beside
+    assert set(scores(ran.folder / "c")) == {"clipnet 0", "clipnet 1"}
+
+
+@expected("38-plugin-nan-fold")
+def nan_fold(ran: Ran) -> None:
+    assert "holds NaN or infinity" in ran.text
+    assert "all zeros" in (ran.folder / "run" / "members" / "zero" / "failed-0.json").read_text()
+    assert ran.code == 2, "the blend of all members is refused by name"
+    assert re.search(r"nanny|zero", ran.err.splitlines()[-1])
+    assert "--exclude" in ran.text
+
+
+@expected("39-duplicate-members")
+def duplicate_members(ran: Ran) -> None:
+    assert ran.code == 0
+    assert "nan" not in ran.out.lower().split()
+    assert {"a", "b", "c", "mean", "ridge"} <= set(ran.out.split())
+
+
+@expected("40-grad-disabled-by-plugin")
+def grad_disabled(ran: Ran) -> None:
+    assert "2 tasks computed" in ran.out
+    assert set(scores(ran.folder / "c")) == {"clipnet 0", "clipnet 1"}
+
+
+@expected("51-captioner-2021-format")
+def captioner_of_2021(ran: Ran) -> None:
+    by_member = {
+        name: [
+            json.loads(path.read_text())["score"]
+            for path in sorted(ran.folder.glob(f"run/members/{name}/*/record.json"))
+        ]
+        for name in ("new", "old")
+    }
+    assert by_member["old"]
+    assert by_member["old"] == pytest.approx(by_member["new"], abs=1e-5)
+
+
+@expected("52-clip-2021-format-fp16")
+def clip_of_2021(ran: Ran) -> None:
+    by_member = {
+        name: [
+            json.loads(path.read_text())["score"]
+            for path in sorted(ran.folder.glob(f"run/members/{name}/*/record.json"))
+        ]
+        for name in ("new", "old")
+    }
+    assert len(by_member["old"]) == 2
+    assert by_member["old"] == pytest.approx(by_member["new"], abs=0.02)
+
+
+@expected("53-position-embedding-size")
+def position_embeddings(ran: Ran) -> None:
+    assert set(scores(ran.folder / "run")) == {"clipnet 0", "clipnet 1"}
+    assert "100" in ran.out.splitlines()[-1]
+    assert "multiple" in ran.out.splitlines()[-1]
+
+
+@expected("54-not-a-clip-tower")
+def not_a_clip_tower(ran: Ran) -> None:
+    lines = ran.out.splitlines()
+    assert len(lines) == 9
+    assert all(re.search(r"clipnet\.tower|interrogator\.clip", line) for line in lines), ran.out
+
+
+@expected("55-batch-size-invariance")
+def batch_size_invariance(ran: Ran) -> None:
+    differences = dict(re.findall(r"(\w+) max difference ([\d.e-]+)", ran.out))
+    assert set(differences) == {"interrogator", "vitgpt2", "knn"}
+    assert all(float(value) <= 1e-6 for value in differences.values()), differences
+
+
+@expected("62-lora-batchnorm-reload")
+def lora_and_batchnorm(ran: Ran) -> None:
+    assert "failed" not in ran.out.replace("0 failed", "")
+    assert "passed" in ran.out
+
+
+@expected("63-plugin-file-edited")
+def edited_plugin_file(ran: Ran) -> None:
+    told = re.findall(r"(\d+) tasks? computed, (\d+) reused", ran.out)
+    assert told == [("2", "0"), ("2", "0")], "another file is another predictor"
