@@ -17,6 +17,11 @@ def scores(run: Path) -> dict[str, float]:
     return {f"{record['predictor']} {record['fold']}": record["score"] for record in records}
 
 
+def member_scores(run: Path, member: str) -> list[float]:
+    """Score of each finished task of a member."""
+    return [json.loads(path.read_text())["score"] for path in sorted(run.glob(f"members/{member}/*/record.json"))]
+
+
 @expected("30-ep-stale-module")
 def stale_module(ran: Ran) -> None:
     assert re.search(r"gone +harness-gone 1.0 +broken", ran.out)
@@ -83,26 +88,14 @@ def grad_disabled(ran: Ran) -> None:
 
 @expected("51-captioner-2021-format")
 def captioner_of_2021(ran: Ran) -> None:
-    by_member = {
-        name: [
-            json.loads(path.read_text())["score"]
-            for path in sorted(ran.folder.glob(f"run/members/{name}/*/record.json"))
-        ]
-        for name in ("new", "old")
-    }
+    by_member = {name: member_scores(ran.folder / "run", name) for name in ("new", "old")}
     assert by_member["old"]
     assert by_member["old"] == pytest.approx(by_member["new"], abs=1e-5)
 
 
 @expected("52-clip-2021-format-fp16")
 def clip_of_2021(ran: Ran) -> None:
-    by_member = {
-        name: [
-            json.loads(path.read_text())["score"]
-            for path in sorted(ran.folder.glob(f"run/members/{name}/*/record.json"))
-        ]
-        for name in ("new", "old")
-    }
+    by_member = {name: member_scores(ran.folder / "run", name) for name in ("new", "old")}
     assert len(by_member["old"]) == 2
     assert by_member["old"] == pytest.approx(by_member["new"], abs=0.02)
 
