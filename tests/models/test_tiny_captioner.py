@@ -79,7 +79,7 @@ def test_labels_are_the_tokens_one_end_and_nothing(scenes: tuple[torch.Tensor, l
 
 
 def test_script_with_steps_repeats_itself(tmp_path: Path) -> None:
-    settings = Settings(steps=2, rows=64, batch=16, workers=1, evaluate=16, compile=False, vocabulary=400, layers=1)
+    settings = Settings(steps=2, rows=64, batch=4, workers=1, evaluate=16, compile=False, vocabulary=400, layers=1)
     figures = [train(settings, tmp_path / "images", tmp_path / name) for name in ("a", "b")]
     assert figures[0]["unseen_loss"] == figures[1]["unseen_loss"] < np.log(400)
     names = {path.name for path in (tmp_path / "a").iterdir()}
