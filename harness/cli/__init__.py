@@ -16,6 +16,7 @@ def main() -> None:
     from harness.errors import HarnessError
 
     make_printable()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see harness.process
     try:
         try:
             app()
