@@ -17,6 +17,7 @@ def main() -> None:
     from harness.process.ends import ended_by_signals
 
     make_printable()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see harness.process
     try:
         with ended_by_signals():
             try:

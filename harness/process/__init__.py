@@ -8,6 +8,6 @@ from harness.process.child import Connection
 from harness.process.cores import usable_cores
 from harness.process.group import WorkerGroup
 from harness.process.memory import usable_memory
-from harness.process.parent import End, Limits, WorkerProcess
+from harness.process.parent import MODEST, End, Limits, WorkerProcess
 
-__all__ = ["Connection", "End", "Limits", "WorkerGroup", "WorkerProcess", "usable_cores", "usable_memory"]
+__all__ = ["MODEST", "Connection", "End", "Limits", "WorkerGroup", "WorkerProcess", "usable_cores", "usable_memory"]

@@ -23,6 +23,10 @@ from harness.process.ends import at_the_end
 from harness.process.family import descendants, kill_each, kill_group, resident_bytes
 from harness.process.folders import own_folder
 
+MODEST = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "MALLOC_ARENA_MAX": "2"}
+"""Variables of every worker, unless the user sets them otherwise. Threads of OpenMP that wait for one another keep
+their cores busy, which beside other work makes all of it several times slower; the C library keeps memory apart for
+each thread, and so more of it than is in use."""
 _GRACE = 5.0
 """Seconds that a process which was asked to end, or has closed its connection, may take to do so."""
 _KEPT = 20_000
@@ -62,6 +66,8 @@ class End:
     held: int = 0
     trace: str = ""
     log: str = ""
+    killed: bool = False
+    """Whether something else killed it (SIGKILL): the kernel, say, where memory ran out."""
 
 
 class WorkerProcess:
@@ -109,7 +115,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=directory,
-                env={**os.environ, **environment},
+                env={**MODEST, **os.environ, **environment},
                 pass_fds=() if lifeline is None else (lifeline,),
                 process_group=0 if os.name == "posix" else None,  # a group of its own can be killed as a whole
             )
@@ -185,8 +191,10 @@ class WorkerProcess:
             broke, held = self._broke
             reason = "it took too long" if broke == "seconds" else f"it held {held / 2**30:.2f} GiB of memory"
             return End(reason, broke, held, self._kept("trace")[:_KEPT], self._kept("log")[-_KEPT:])
-        reason = "its process closed its connection" if cut_off else _in_words(self._process.returncode)
-        return End(reason, trace=self._kept("trace")[:_KEPT], log=self._kept("log")[-_KEPT:])
+        code = self._process.returncode
+        reason = "its process closed its connection" if cut_off else _in_words(code)
+        killed = not cut_off and os.name == "posix" and code == -signal.SIGKILL
+        return End(reason, trace=self._kept("trace")[:_KEPT], log=self._kept("log")[-_KEPT:], killed=killed)
 
     def stop(self) -> None:
         """Ask the process to end when it has done what it was sent, and do not wait for it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from harness.data.targets import PromptEncoder
 from harness.plugin.process_state import ProcessState
-from harness.process import usable_cores
+from harness.process import usable_cores, usable_memory
 from harness.running.inputs import Inputs
 from harness.running.isolation import Started, TaskWorkers
 from harness.running.judging import Outcome, answer_place, judge
@@ -27,6 +27,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+_WORKER_BYTES = 2**30
+"""What a worker with torch and a small model takes."""
 
 
 class Executor(Protocol):
@@ -73,7 +75,7 @@ class Serial:
     """In order, in one worker process, which has this one's environment."""
 
     def __init__(self) -> None:
-        self._workers = TaskWorkers()
+        self._workers = TaskWorkers(_few_threads())
 
     def __enter__(self) -> Serial:
         return self
@@ -93,7 +95,29 @@ class Serial:
 
     def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str]]:
         """Return how many processes there are, and the variables that tell each its share of the machine."""
-        return 1, {}
+        return 1, _few_threads()
+
+
+def _few_threads() -> dict[str, str]:
+    """Return variables for no more threads than there are cores, where libraries would see more than they may use."""
+    cores = usable_cores()
+    scheduled = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores >= scheduled:
+        return {}
+    return {name: os.environ.get(name, str(cores)) for name in _THREAD_VARIABLES}
+
+
+def default_jobs(cores: int, free: int) -> int:
+    """Return how many workers a machine has room for: one a core, but none without memory of its own.
+
+    Parameters
+    ----------
+    cores
+        Cores that may be used.
+    free
+        Bytes of memory that are free.
+    """
+    return max(min(cores, free // _WORKER_BYTES), 1)
 
 
 class Parallel(Serial):
@@ -104,9 +128,12 @@ class Parallel(Serial):
     """
 
     def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str]]:
-        """Return a process a core, or as many as ``--jobs`` says."""
+        """Return a process a core, as far as there is memory for them, or as many as ``--jobs`` says."""
+        import psutil
+
         cores = usable_cores()
-        jobs = min(inputs.config.jobs or cores, len(tasks))
+        free = min(int(psutil.virtual_memory().available), usable_memory())
+        jobs = min(inputs.config.jobs or default_jobs(cores, free), len(tasks))
         threads = str(max(cores // jobs, 1))
         return jobs, {name: os.environ.get(name, threads) for name in THREAD_VARIABLES}
 

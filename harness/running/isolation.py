@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,10 +143,14 @@ class _Tasks:
         seconds, memory = inputs.config.task_timeout, inputs.config.task_memory
         self._limits = Limits(seconds, None if memory is None else memory * 2**30)
         self._hired: set[WorkerProcess] = set()
+        self._again: deque[Task] = deque()
+        """Tasks that were killed, to be done once more with no other beside them: memory may have run out."""
+        self._killed: set[tuple[str, int]] = set()
+        """The members and folds of those."""
 
     def outcomes(self) -> Generator[Outcome]:
         try:
-            while self._waiting or self._at_work:
+            while self._waiting or self._at_work or self._again:
                 self._hand_out()
                 worker, reply = self._group.receive()
                 outcome = self._lost(worker, reply) if isinstance(reply, End) else self._heard(worker, reply)
@@ -154,6 +159,7 @@ class _Tasks:
                 if outcome.input_fault:  # an option that its predictor finds wrong on one fold is wrong on all
                     kept = [task for task in self._waiting if task.member.name != outcome.task.member.name]
                     self._waiting = deque(kept)
+                    self._again = deque(t for t in self._again if t.member.name != outcome.task.member.name)
                 yield outcome
         finally:
             for _, _, place in self._at_work.values():
@@ -161,18 +167,40 @@ class _Tasks:
 
     def _hand_out(self) -> None:
         self._hired.intersection_update(self._group.workers)
+        if self._again:
+            if not self._at_work:
+                self._hand_out_alone()
+            return
+        if any(_named(task) in self._killed for task, _, _ in self._at_work.values()):
+            return
         while len(self._hired) < min(self._jobs, len(self._waiting) + len(self._at_work)):
-            worker = self._take()
-            worker.send(self._open)
-            self._hired.add(worker)
+            self._hire()
         for worker in self._group.workers:
             # One that was kept and is not needed may still have the inputs of the run before open.
             if worker in self._hired and worker in self._ready and worker not in self._at_work and self._waiting:
-                task = self._waiting.popleft()
-                place = answer_place(task, self._inputs).absolute()
-                self._at_work[worker] = task, self._started(task), place
-                output = self._inputs.run.output_file(task.member.name, task.fold).absolute()
-                worker.send(DoTask(task, self._plugin(task), place, output), self._limits)
+                self._give(worker, self._waiting.popleft())
+
+    def _hire(self) -> None:
+        worker = self._take()
+        worker.send(self._open)
+        self._hired.add(worker)
+
+    def _hand_out_alone(self) -> None:
+        """Hand out a task that was killed, when there is but one worker, and it is ready."""
+        if not self._hired:
+            self._hire()
+        worker, *others = self._hired
+        for other in others:  # what they hold is memory, too
+            self._group.dismiss(other)
+            self._hired.remove(other)
+        if worker in self._ready:
+            self._give(worker, self._again.popleft())
+
+    def _give(self, worker: WorkerProcess, task: Task) -> None:
+        place = answer_place(task, self._inputs).absolute()
+        self._at_work[worker] = task, self._started(task), place
+        output = self._inputs.run.output_file(task.member.name, task.fold).absolute()
+        worker.send(DoTask(task, self._plugin(task), place, output), self._limits)
 
     def _plugin(self, task: Task) -> str | ClassSource:
         predictor = task.member.predictor
@@ -195,6 +223,8 @@ class _Tasks:
             return Outcome(self._waiting[0], None, None, reply["reason"], reply["trace"], fault, ends_run=True)
         task, _, place = self._at_work.pop(worker)
         outcome = self._judged(task, place, reply)
+        if _named(task) in self._killed:
+            outcome = replace(outcome, again=True)
         if outcome.record is None or reply.get("left") or self._bloated(worker):
             self._group.dismiss(worker)
         elif not self._waiting and not self._keep:
@@ -222,6 +252,12 @@ class _Tasks:
             return None
         task, _, place = self._at_work.pop(worker)
         shutil.rmtree(place, ignore_errors=True)
+        if end.killed and end.broke is None:
+            if _named(task) not in self._killed:
+                self._killed.add(_named(task))
+                self._again.append(task)
+                return None
+            reason = f"{reason}; done again with no other task beside it, it ended so, too"
         return Outcome(task, reason=reason, trace=end.trace)
 
     def _reason(self, end: End) -> str:
@@ -231,6 +267,10 @@ class _Tasks:
         if end.broke == "memory":
             return f"{end.reason}, more than --task-memory {config.task_memory:g} GiB"
         return end.reason
+
+
+def _named(task: Task) -> tuple[str, int]:
+    return task.member.name, task.fold
 
 
 def _readers(inputs: Inputs) -> list[str]:

@@ -33,6 +33,9 @@ class Outcome:
         Whether it failed over what the user gave: an option that the predictor finds wrong, or the data.
     ends_run
         Whether that is the data themselves, so that no other task will fare better.
+    again
+        Whether it was killed at first, as the kernel does where memory runs out, and done again with no other beside
+        it.
     """
 
     task: Task
@@ -42,6 +45,7 @@ class Outcome:
     trace: str = ""
     input_fault: bool = False
     ends_run: bool = False
+    again: bool = False
 
 
 def answer_place(task: Task, inputs: Inputs) -> Path:

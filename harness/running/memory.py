@@ -1,8 +1,11 @@
-"""Whether a task fits into memory, by what its predictor says that it will need."""
+"""Memory: whether a task fits into it, by what its predictor says, and giving it back."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
@@ -13,6 +16,13 @@ if TYPE_CHECKING:
     from harness.store.schema import Member
 
 GIB = 2**30
+
+
+def give_back_memory() -> None:
+    """Let go of what is no longer used, and hand the C library's share of it back to the system where that can be."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library than GNU's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def memory_of(device: str) -> int:

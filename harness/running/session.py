@@ -40,6 +40,8 @@ class Summary:
         How many of those that were done lay in the folders of other runs.
     failed
         Outcomes of the tasks that failed.
+    again
+        Tasks that something killed, and that were done again with no other beside them.
     printed
         Files with what plugins printed; an executor that lets them print keeps none.
     edited
@@ -53,6 +55,7 @@ class Summary:
     reused: int = 0
     shared: int = 0
     failed: list[Outcome] = field(default_factory=list)
+    again: list[Task] = field(default_factory=list)
     printed: list[Path] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -65,6 +68,7 @@ class Summary:
             reused=self.reused + later.reused,
             shared=self.shared + later.shared,
             failed=[*self.failed, *later.failed],
+            again=[*self.again, *later.again],
             printed=[*self.printed, *later.printed],
             edited=list(dict.fromkeys([*self.edited, *later.edited])),
             seconds=self.seconds + later.seconds,
@@ -222,6 +226,8 @@ def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
         summary.printed.append(output)
     else:
         output.unlink(missing_ok=True)
+    if outcome.again:
+        summary.again.append(task)
     if outcome.record is not None:
         failure.unlink(missing_ok=True)
         remember_task(task.key, run.task_folder(task.member.name, task.fold, task.key))

@@ -16,6 +16,7 @@ from harness.plugin.importing import readable
 from harness.plugin.process_state import ProcessState
 from harness.plugin.source import ClassSource
 from harness.running.inputs import reopen_inputs
+from harness.running.memory import give_back_memory
 from harness.running.task import Answer, Task, do_task
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def serve(connection: Connection) -> None:
             case Embed():
                 try:
                     np.save(request.file, PromptEncoder(request.encoder).embed(request.texts), allow_pickle=False)
+                    give_back_memory()  # of the model, which no task needs
                     connection.reply({"kind": "embedded"})
                 except HarnessError as error:
                     connection.reply(_failure(error))
@@ -109,7 +111,10 @@ def serve(connection: Connection) -> None:
                 with connection.printing_to(request.output):
                     answer = _do(request, inputs, progress, connection.folder, brought)
                     left = state.restore(brought).left
-                connection.reply(_written(request.place, answer, left))
+                reply = _written(request.place, answer, left)
+                del answer
+                give_back_memory()
+                connection.reply(reply)
 
 
 def _do(

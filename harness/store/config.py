@@ -72,7 +72,11 @@ class RunConfig(BaseModel):
         description="serial: one task after the other, in a process that may crash; parallel: several side by side; "
         "inline: in the process of this command, for debuggers, with no isolation.",
     )
-    jobs: int | None = Field(None, ge=1, description="Worker processes of parallel. Default: one a core.")
+    jobs: int | None = Field(
+        None,
+        ge=1,
+        description="Worker processes of parallel. Default: one a core, as far as there is a GiB for each.",
+    )
     task_timeout: float | None = Field(
         None, gt=0, description="Seconds a task (a predictor on a fold) may take before it is ended. Default: no limit."
     )

@@ -40,8 +40,7 @@ def require_cache() -> None:
     folder = cache_folder()
     if reason := why_unwritable(folder):
         raise InputError(
-            f"the cache folder {folder} cannot be written ({reason}); "
-            f"set the variable {CACHE_VARIABLE} to a folder that can"
+            f"the cache folder {folder} cannot be written ({reason}); set {CACHE_VARIABLE} to a folder that can"
         )
 
 

@@ -167,14 +167,7 @@ def blend_run(
     """
     blenders = _methods(manager, method or UNIFORM)
     kept = _learned_weights(run) if method is None else None
-    if out is not None and run.document.test is None:
-        raise InputError(
-            f"--out {out}: the run {run.path} has no test set to write; repeat `harness run` with --test IMAGES"
-        )
-    if out is not None:
-        require_file(out, "--out")
-    if reason := why_unwritable(run.path):
-        raise InputError(f"{run.path}: the blend is kept there, and nothing can be written ({reason}); copy the run")
+    _require_places(run, out)
     members = choose_members(run, include, exclude)
     problem, folds = run_problem(run, members), run.folds
     results = [evaluate(problem, blender, folds) for blender in blenders]
@@ -197,6 +190,20 @@ def blend_run(
         blending = replace(blending, contributions=contributions_of(problem, blenders[0], folds, progress=progress))
         _keep(blending)
     return blending
+
+
+def _require_places(run: RunFolder, out: Path | None) -> None:
+    """Refuse what could not be written when the weights are learned."""
+    if out is not None:
+        if run.document.test is None:
+            raise InputError(
+                f"--out {out}: the run {run.path} has no test set to write; repeat `harness run` with --test IMAGES"
+            )
+        require_file(out, "--out")
+    if run.exists and (reason := why_unwritable(run.path)):
+        raise InputError(
+            f"{run.path}: the blend is kept there, and nothing can be written ({reason}); copy the run to where it can"
+        )
 
 
 def _methods(manager: PluginManager, method: str) -> list[Blender]:

@@ -156,6 +156,12 @@ def _notes(plan: Plan, repeats: Sequence[Plan], summary: Summary, manager: Plugi
             f"the code of {', '.join(summary.edited)} was changed since tasks of the same version were computed, and "
             "these were reused: if that changes predictions, raise `version` in the class"
         )
+    if summary.again:
+        which = ", ".join(f"{task.member.name} fold {task.fold}" for task in summary.again)
+        notes.append(
+            f"{which}: killed at first, by the system if memory ran out, and done again with no other task beside it; "
+            "fewer --jobs, or --task-memory, leave more room"
+        )
     if summary.printed:
         folders = sorted({str(file.parents[1]) for file in summary.printed})
         files = ", ".join(f"{folder}/*/output-*.txt" for folder in folders)

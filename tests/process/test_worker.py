@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.process import End, Limits, WorkerGroup
+from harness.process import MODEST, End, Limits, WorkerGroup
 from tests.process import work
 
 pytestmark = pytest.mark.usefixtures("cold")
@@ -265,3 +265,24 @@ def test_where_memory_runs_out_a_worker_goes_before_its_parent(group: WorkerGrou
     group.receive()
     assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text().strip() == "1000"
     assert os.getpgid(worker.pid) == worker.pid
+
+
+# -- what it takes beside other work ---------------------------------------------------------------
+
+
+def test_threads_that_wait_leave_their_cores_to_others(group: WorkerGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [*MODEST, "OF_THE_CALLER"]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    worker = group.start(work.tell_environment, names, environment={"OF_THE_CALLER": "1"})
+    assert group.receive()[1] == {**MODEST, "OF_THE_CALLER": "1"}
+    group.dismiss(worker)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # whoever sets it knows why
+    group.start(work.tell_environment, names)
+    assert group.receive()[1]["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_only_what_something_else_killed_is_called_so(group: WorkerGroup) -> None:
+    assert end_of(group, "kill").killed
+    assert not end_of(group, "hang", Limits(seconds=0.5)).killed, "it broke its limit"
+    assert not end_of(group, "exit").killed

@@ -140,3 +140,7 @@ def parent(mark: Path, trouble: str) -> None:
         mark.with_suffix(".new").write_text("\n".join(map(str, numbers)), encoding="ascii")
         mark.with_suffix(".new").rename(mark)
         group.receive()
+
+
+def tell_environment(connection: Connection, names: list[str]) -> None:
+    connection.reply({name: os.environ.get(name) for name in names})

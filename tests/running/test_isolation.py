@@ -109,6 +109,32 @@ def test_other_ways_to_end(kaggle: Path, tmp_path: Path, harness: Harness) -> No
         written = json.loads((tmp_path / "run" / "members" / fault / "failed-1.json").read_text())
         assert REASONS[fault][0] in written["reason"]
         assert REASONS[fault][1] in written["traceback"]
+    killed = json.loads((tmp_path / "run" / "members" / "kill" / "failed-1.json").read_text())
+    assert "done again with no other task beside it, it ended so, too" in killed["reason"]
+
+
+def test_a_task_that_was_killed_is_done_again_alone(kaggle: Path, in_tmp: Path) -> None:
+    from harness.workbench.running import run_predictors
+
+    once, events = in_tmp / "once", []
+    once.touch()
+    options = {
+        **{"data": str(kaggle), "plugins": "dangerous,mean", "folds": 3, "plugin_files": [str(PLUGIN)]},
+        **{"run_dir": "run", "executor": "parallel", "jobs": 2},
+        "set": {"dangerous": {"fit": "kill", "once": str(once)}},
+    }
+    result = run_predictors(options, listener=events.append)
+    assert result.counts == {"computed": 6, "tested": 0, "reused": 0, "shared": 0, "failed": 0}, result.failure
+    told = [(e.kind, e.member, e.fold) for e in events if e.kind in ("task_started", "task_finished")]
+    starts = [(member, fold) for kind, member, fold in told if kind == "task_started"]
+    (again,) = {task for task in starts if starts.count(task) == 2}
+    assert again[0] == "dangerous"
+    second = [k for k, one in enumerate(told) if one == ("task_started", *again)][1]
+    finished = {(member, fold) for kind, member, fold in told[:second] if kind == "task_finished"}
+    assert {task for task in starts if ("task_started", *task) in told[:second]} - finished == {again}, "none beside it"
+    assert told[second + 1] == ("task_finished", *again), "and none while it was done"
+    (note,) = [text for text in result.notes if "killed at first" in text]
+    assert note.startswith(f"dangerous fold {again[1]}: ")
 
 
 def test_what_a_plugin_started_ends_with_its_task(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
