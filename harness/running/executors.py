@@ -104,7 +104,7 @@ def _few_threads() -> dict[str, str]:
     scheduled = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores >= scheduled:
         return {}
-    return {name: os.environ.get(name, str(cores)) for name in _THREAD_VARIABLES}
+    return {name: os.environ.get(name, str(cores)) for name in THREAD_VARIABLES}
 
 
 def default_jobs(cores: int, free: int) -> int:
