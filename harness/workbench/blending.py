@@ -178,11 +178,10 @@ def blend_run(
             for result, told in zip(results, blend_repeats(run, blenders, results), strict=True)
         ],
         excluded=[name for name in run.members if name not in members],
+        kept="" if kept is None else kept.method,
     )
-    if kept is not None:
-        blending = replace(blending, kept=kept.method)
-        out = out or run.path / "submission-uniform.csv"
     if submit:
+        out = out or run.path / f"submission{'-uniform' if kept else ''}.csv"
         blending = replace(blending, submission=_submit(run, blending.chosen, out))
     if kept is None:
         _keep(blending)
@@ -217,13 +216,12 @@ def _methods(manager: PluginManager, method: str) -> list[Blender]:
     return [first, *(blender for name, blender in manager.blenders.items() if name != DEFAULT)]
 
 
-def _submit(run: RunFolder, result: BlendResult, out: Path | None) -> Path | None:
+def _submit(run: RunFolder, result: BlendResult, out: Path) -> Path | None:
     predictions = blend_test(run, result.weights)
     if predictions is None:
         return None
-    target = out or run.path / "submission.csv"
-    write_submission(target, run.test_ids, predictions)
-    return target
+    write_submission(out, run.test_ids, predictions)
+    return out
 
 
 def _keep(blending: Blending) -> None:
