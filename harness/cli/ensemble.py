@@ -63,7 +63,8 @@ def ensemble(
     from harness.ensemble.blenders import DEFAULT
     from harness.errors import InputError
     from harness.plugin import PluginManager
-    from harness.store.run import RunFolder, newest_run
+    from harness.store.finding import newest_run
+    from harness.store.run import RunFolder
     from harness.workbench.blending import ALL, blend_run
     from harness.workbench.progress import Steps
 

@@ -67,7 +67,8 @@ def leaderboard(
     """
     from harness.cli.render import note, print_distances, print_json, print_leaderboard, print_split_comparison
     from harness.errors import InputError
-    from harness.store.run import RunFolder, newest_run
+    from harness.store.finding import newest_run
+    from harness.store.run import RunFolder
 
     if verify:
         if publish is not None:

@@ -29,7 +29,8 @@ def predict(
     from harness.cli.render import print_json
     from harness.errors import TaskFailedError
     from harness.plugin import PluginManager
-    from harness.store.run import RunFolder, newest_run
+    from harness.store.finding import newest_run
+    from harness.store.run import RunFolder
     from harness.workbench.predicting import predict as predict_images
     from harness.workbench.progress import Status
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.plugin.manager import unknown_name
-from harness.store.run import BLEND, RunFolder, all_runs, newest_run
+from harness.store.finding import all_runs, newest_run
+from harness.store.run import BLEND, RunFolder
 
 LEARN = f"{BLEND}:"
 """What a blending method stands behind."""

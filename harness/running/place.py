@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from harness.data.cache import key_hash
 from harness.errors import InputError
-from harness.store.run import RUNS_FOLDER, RunFolder, all_runs
+from harness.store.finding import all_runs
+from harness.store.run import RUNS_FOLDER, RunFolder
 from harness.store.schema import FoldIdentity
 from harness.wording import number_of
 

@@ -196,18 +196,9 @@ def leaderboard(
     rows, cosines, incomplete = [], {}, {}
     for name, member in document.members.items():
         try:
-            records = run.records(member)
-            if len(records) < len(member.keys):
-                incomplete[name] = (
-                    f"{len(member.keys) - len(records)} of {number_of(len(member.keys), 'fold')} are missing"
-                )
-                continue
-            cosines[name] = row_cosines(run.predictions(member), run.targets)
-        except InputError as error:  # files that are not what was written: the others are ranked all the same
+            records, cosines[name] = _scored(run, member)
+        except InputError as error:  # the others are ranked all the same
             incomplete[name] = str(error)
-            continue
-        if bad := int((~np.isfinite(cosines[name])).sum()):
-            incomplete[name] = f"{bad} of {len(cosines[name])} predictions are missing, all zeros or not finite"
             continue
         rows.append(_row(run, name, member, records, cosines[name], distances))
     if blend is not None:
@@ -227,6 +218,17 @@ def leaderboard(
         None if distances is None or blend is None else distances.scores(blend),
         test=document.test,
     )
+
+
+def _scored(run: RunFolder, member: Member) -> tuple[list[TaskRecord], NDArray[np.float64]]:
+    """Return a member's records, and the cosine of each row; raises ``InputError`` if it cannot be ranked."""
+    records, folds = run.records(member), len(member.keys)
+    if len(records) < folds:
+        raise InputError(f"{folds - len(records)} of {number_of(folds, 'fold')} are missing")
+    cosines = row_cosines(run.predictions(member), run.targets)
+    if bad := int((~np.isfinite(cosines)).sum()):
+        raise InputError(f"{bad} of {len(cosines)} predictions are missing, all zeros or not finite")
+    return records, cosines
 
 
 def _behind(row: LeaderboardRow, gap: NDArray[np.float64], groups: NDArray[np.int64]) -> LeaderboardRow:

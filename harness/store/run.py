@@ -35,7 +35,6 @@ from harness.store.checksums import checksum, require_unchanged
 from harness.store.finished import read_predictions, read_test_predictions
 from harness.store.rows import PredictionRows, RunRows, read_rows
 from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord, TaskRows
-from harness.store.sharing import last_removed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -417,24 +416,3 @@ class RunFolder:
             total = values if total is None else total + values
         assert total is not None, "a member has at least one task"
         return (total / len(files)).astype(np.float32)
-
-
-def newest_run(root: Path = RUNS_FOLDER) -> RunFolder:
-    """Return the run under ``root`` that was used last; one in which nothing is finished only if all are so.
-
-    Raises ``InputError`` if there is none, naming the last one that is known to have been there.
-    """
-    runs = all_runs(root)
-    if not runs:
-        gone = last_removed(root.resolve())
-        was = "" if gone is None else f" ({root / gone.name}, which was there, is gone)"
-        raise InputError(
-            f"there is no run in {root.resolve()}{was}; start one with `harness run`, or name one with --run-dir"
-        )
-    return next((run for run in runs if run.has_results), runs[0])
-
-
-def all_runs(root: Path = RUNS_FOLDER) -> list[RunFolder]:
-    """Return all runs under ``root``, the one used last first."""
-    found = [(path.stat().st_mtime_ns, path.parent) for path in root.glob("*/run.json")]
-    return [RunFolder(path) for _, path in sorted(found, reverse=True)]

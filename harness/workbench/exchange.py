@@ -20,7 +20,8 @@ from harness.errors import InputError
 from harness.store.atomic import new_folder, write_file
 from harness.store.checksums import checksum_of
 from harness.store.document import Document
-from harness.store.run import LOCK, RUNS_FOLDER, RunFolder, all_runs
+from harness.store.finding import all_runs
+from harness.store.run import LOCK, RUNS_FOLDER, RunFolder
 from harness.store.schema import RunDocument
 
 _MANIFEST = "export.json"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError, TaskFailedError
 from harness.plugin import PluginManager, Predictor
 from harness.store.config import RunConfig
-from harness.store.run import RUNS_FOLDER, RunFolder, all_runs, newest_run
+from harness.store.finding import all_runs, newest_run
+from harness.store.run import RUNS_FOLDER, RunFolder
 from harness.workbench.run import Run
 
 if TYPE_CHECKING:

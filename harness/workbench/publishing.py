@@ -13,7 +13,8 @@ from harness.plugin import PluginManager
 from harness.report.published import Written, publish
 from harness.report.reading import Published, published_in
 from harness.report.verify import Verification, check_versions, lacks, matching_run, verify
-from harness.store.run import RUNS_FOLDER, RunFolder, all_runs
+from harness.store.finding import all_runs
+from harness.store.run import RUNS_FOLDER, RunFolder
 from harness.wording import number_of
 
 if TYPE_CHECKING:

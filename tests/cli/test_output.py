@@ -20,7 +20,8 @@ from harness.cli import main, render
 from harness.cli.streams import make_printable, printable
 from harness.cli.system import explain
 from harness.errors import InputError
-from harness.store.run import RunFolder, newest_run
+from harness.store.finding import newest_run
+from harness.store.run import RunFolder
 from harness.wording import number_of
 from harness.workbench.progress import RunProgress, duration
 from tests.conftest import Harness
