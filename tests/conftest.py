@@ -37,6 +37,11 @@ warm.warm_workers()
 REAL_DATA = Path(os.environ.get("HARNESS_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remove the cache, in the process that outlives the workers."""
     import shutil

@@ -78,6 +78,7 @@ def test_describe_shows_the_threshold_table(kaggle: Path, harness: Harness) -> N
     assert (test_set["layout"], test_set["captions"], test_set["thresholds"]) == ("images", 0, [])
 
 
+@pytest.mark.long
 def test_the_whole_way_on_the_embedded_scenes(harness: Harness, cold: None) -> None:
     run = harness("run", "--data", "scenes:24", "--folds", 2, "--json")
     assert run.code == 0, run.err

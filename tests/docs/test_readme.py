@@ -42,6 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_every_command_of_the_readme_works(folder: Path) -> None:
     (script,) = [block for block in blocks("python") if "@hookimpl" in block]
     assert len([line for line in script.splitlines() if line.strip()]) <= 22

@@ -17,6 +17,7 @@ from tests.ensemble.equals import Equals, bias, errors
         ("signed", Equals(6, error_alone=True), 100, 30),
     ],
 )
+@pytest.mark.long
 def test_the_nested_score_is_unbiased_where_the_fitted_one_is_not(
     method: str, population: Equals, n: int, simulations: int
 ) -> None:

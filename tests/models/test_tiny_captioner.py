@@ -78,6 +78,7 @@ def test_labels_are_the_tokens_one_end_and_nothing(scenes: tuple[torch.Tensor, l
         assert len(kept) == LONGEST or tokenizer.decode(kept[:-1]) == prompt
 
 
+@pytest.mark.long
 def test_script_with_steps_repeats_itself(tmp_path: Path) -> None:
     settings = Settings(steps=2, rows=64, batch=4, workers=1, evaluate=16, compile=False, vocabulary=400, layers=1)
     figures = [train(settings, tmp_path / "images", tmp_path / name) for name in ("a", "b")]
