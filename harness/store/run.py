@@ -16,23 +16,22 @@ gram/KEY/                     members.json, agreement.npy, pairs.npy: what all b
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from harness.data.folds import Folds
-from harness.data.nearest import nearest_training
 from harness.errors import InputError
 from harness.store.atomic import write_array, write_file
 from harness.store.checksums import checksum, require_unchanged
 from harness.store.finished import read_predictions, read_test_predictions
+from harness.store.nearest import nearest_of
 from harness.store.rows import PredictionRows, RunRows, read_rows
 from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord, TaskRows
 
@@ -184,27 +183,7 @@ class RunFolder:
 
         NaN where it was not compared (``harness.data.nearest``). Targets and folds never change: it is kept.
         """
-        path = self.path / "nearest.npy"
-        with suppress(OSError, ValueError, EOFError):  # not there yet, or cut short: it is made anew
-            kept = np.load(path)
-            if kept.shape == (len(self.rows.ids),) and path.read_bytes().endswith(self._seal(kept)):
-                return kept  # type: ignore[no-any-return]
-        nearest = nearest_training(self.targets, self.folds)
-
-        def write(stream: IO[bytes]) -> None:
-            np.save(stream, nearest)
-            stream.write(self._seal(nearest))
-
-        with suppress(OSError):  # a folder that can only be read: whoever asks next waits, too
-            write_file(path, write)
-        return nearest
-
-    def _seal(self, values: NDArray[np.float32]) -> bytes:
-        """Hash an array, and with it the files that it was made of."""
-        files = self.document.files
-        sealed = hashlib.blake2b(values.tobytes(), digest_size=16)
-        sealed.update(f"{files.get('targets.npy')}\0{files.get('near.npy')}".encode())
-        return sealed.digest()
+        return nearest_of(self.path, self.targets, self.folds, self.document.files)
 
     # -- members -------------------------------------------------------------------------------
 
