@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import platform
+import time
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,6 +14,7 @@ import typer
 
 from harness.cli import render
 from harness.errors import HarnessError
+from harness.version import __version__
 
 _SHARED = {
     "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")],
@@ -40,6 +43,19 @@ class Commands(typer.Typer):
         return decorator
 
 
+def _told(seconds: float) -> str:
+    """Say what a command took, and what it ran on, as a report of a problem would."""
+    import psutil
+
+    from harness.data.cache import cache_folder
+
+    held = render.memory(psutil.Process().memory_info().rss)
+    return (
+        f"{seconds:.1f} s; this process holds {held}; harness {__version__}, Python {platform.python_version()}, "
+        f"{platform.system()}; cache {cache_folder()}"
+    )
+
+
 def _with_shared_options(function: Callable[..., None], name: str | None) -> Callable[..., None]:
     own = inspect.signature(function)
 
@@ -47,8 +63,11 @@ def _with_shared_options(function: Callable[..., None], name: str | None) -> Cal
     def command(*arguments: Any, **given: Any) -> None:
         given.pop("debug")  # harness.cli.main looks for it
         render.set_level(given.pop("quiet"), given.pop("verbose"))
+        began = time.monotonic()
         try:
             function(*arguments, **given)
+            if render.level() == render.VERBOSE:
+                render.note(_told(time.monotonic() - began))
         except KeyboardInterrupt:
             goes_on = "; the same command goes on where this stopped" if name == "run" else ""
             raise InterruptError(f"Interrupted{goes_on}") from None

@@ -18,7 +18,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
     run_dir: RunDir = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Most statements of each plugin, and of the blend.")] = 5,
-    device: Annotated[str, typer.Option("--device", help="Torch device: auto (default), cpu, cuda, cuda:1 …")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="Torch device: auto (default), cpu, cuda, cuda:1")] = "auto",
     plugin_file: PluginFiles = None,
     json: Json = False,
 ) -> None:

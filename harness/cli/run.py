@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _METAVARS = {
-    "plugins": "NAME,…",
+    "plugins": "NAME,...",
     "set": "PLUGIN.KEY=VALUE",
     "task_timeout": "SECONDS",
     "task_memory": "GIB",

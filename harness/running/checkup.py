@@ -1,15 +1,21 @@
-"""Trying out what a run needs: the encoder and its published values, the device, the cache, the plugins."""
+"""Trying out what a run needs: the encoder and its published values, the device, places to write to, the plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.data.cache import RowTable, cache_folder
 from harness.data.targets import PromptEncoder, weights_folder
 from harness.errors import HarnessError
 from harness.plugin import PluginManager
+from harness.process import usable_cores, usable_memory
+from harness.running.memory import GIB
 from harness.running.provenance import provenance
+from harness.store.places import free_bytes, require_cache, why_unwritable
+from harness.store.run import RUNS_FOLDER
+from harness.wording import number_of
 
 SAMPLE_PROMPT = "hyper realistic photo of very friendly and dystopian crater"
 SAMPLE_VALUE = 0.018848453
@@ -32,6 +38,8 @@ def check_installation(manager: PluginManager) -> list[Check]:
         ("device", _device),
         ("prompt encoder", _encoder),
         ("cache", _cache),
+        ("working folder", _working_folder),
+        ("machine", _machine),
     ]
     checks = [_tried(name, action) for name, action in tries]
     for status in manager.statuses:
@@ -70,7 +78,19 @@ def _encoder() -> str:
     return f"the official weights, {weights_folder('package').parent.name}; the sample's value is right"
 
 
+def _working_folder() -> str:
+    """A folder that is read-only is a place to work in, too."""
+    if reason := why_unwritable(RUNS_FOLDER):
+        return f"{Path.cwd()}: nothing can be written ({reason}), so name the folder of a run with --run-dir"
+    return f"{Path.cwd()}, {free_bytes(RUNS_FOLDER) / GIB:.1f} GiB free for runs"
+
+
+def _machine() -> str:
+    return f"{number_of(usable_cores(), 'core')} and {usable_memory() / GIB:.1f} GiB of memory for this process"
+
+
 def _cache() -> str:
+    require_cache()
     folder = cache_folder()
     RowTable(folder / "rows" / "doctor.sqlite").put([("0", b"", 0.0)])
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

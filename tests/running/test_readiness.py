@@ -192,3 +192,20 @@ def test_the_memory_of_a_container_counts(groups: str, files: dict[str, str], tm
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert usable_memory(tmp_path) == 1000000
+
+
+def test_the_checkup_tells_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.running.checkup import check_installation
+
+    monkeypatch.setattr("harness.running.checkup._encoder", lambda: "tried elsewhere")
+    monkeypatch.chdir("/proc")
+    monkeypatch.setenv("HARNESS_CACHE", "/proc/none")
+    found = {check.name: check for check in check_installation(PluginManager())}
+    assert (found["working folder"].ok, "--run-dir" in found["working folder"].detail) == (True, True)
+    assert (found["cache"].ok, "HARNESS_CACHE" in found["cache"].detail) == (False, True)
+    assert f"{usable_memory() / GIB:.1f} GiB of memory" in found["machine"].detail
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    found = {check.name: check for check in check_installation(PluginManager())}
+    assert "GiB free for runs" in found["working folder"].detail
+    assert found["cache"].ok
