@@ -152,7 +152,10 @@ class Warm:
         self._socket.sendall(request)
         for descriptor in ours:
             os.close(descriptor)
-        self.pid = self._number(None) or 0
+        pid = self._number(None)
+        if pid is None or pid <= 0:  # else its kill would be sent to a whole process group
+            raise RuntimeError("the process that others are forked from has ended; HARNESS_TEST_COLD=1 does without")
+        self.pid = pid
 
     def _number(self, timeout: float | None) -> int | None:
         """Return the next number from over there: first the process's own, at its end its exit code."""
