@@ -56,6 +56,8 @@ READ_LATE = (
 )
 """Beginnings of variables that are read when they are needed. One that differs and is no such may have been read as
 something was imported, and then the process is started cold."""
+SHELL = frozenset({"_", "SHLVL", "OLDPWD", "H", "PY", "SHARED"})
+"""Variables of a shell, and of the shell commands in ``tests/cases``, which change no import."""
 _NUMBER = struct.Struct("<q")
 _HIGH = 500
 """File descriptors from here on are nobody's."""
@@ -87,17 +89,31 @@ def start(
     )  # fmt: skip
 
 
+def prepare() -> None:
+    """Have what processes are forked from started, for commands of a shell: ``python tests/warm.py ARGUMENTS``."""
+    if COLD_VARIABLE not in os.environ:
+        _same_to_imports(os.environ)
+
+
+def _be_the_command() -> int:
+    """Be ``harness``, warm, with this process's streams and arguments."""
+    code = start([sys.executable, "-m", "harness.cli", *sys.argv[1:]]).wait()
+    return code if code >= 0 else 128 - code
+
+
 def _same_to_imports(environment: Mapping[str, str]) -> bool:
     if COLD_VARIABLE in os.environ or not sys.platform.startswith("linux"):
         return False
     if ADDRESS_VARIABLE not in os.environ:
+        if __name__ == "__main__":  # a command starts no server of its own
+            return False
         _servers.append(Server())
     here = json.loads(os.environ.get(f"{ADDRESS_VARIABLE}_ENVIRONMENT", "null"))
     return here is not None and here == _read_early(environment)
 
 
 def _read_early(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith(READ_LATE)}
+    return {name: v for name, v in environment.items() if not name.startswith(READ_LATE) and name not in SHELL}
 
 
 class Warm:
@@ -322,6 +338,11 @@ def _be(request: dict[str, Any], descriptors: list[int], path: list[str]) -> Non
     for descriptor, number in zip(high, request["descriptors"], strict=True):
         os.dup2(descriptor, number)  # and so it is handed down, as `pass_fds` does
         os.close(descriptor)
+    # Made anew: those that were made for other files believe that what they write to can be sought in.
+    told = sys.stdout.encoding
+    sys.stdin = os.fdopen(0, encoding=told, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding=told, errors=sys.stdout.errors, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding=told, errors="backslashreplace", closefd=False)
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -363,3 +384,7 @@ def _run(kind: str, what: str, arguments: list[str]) -> int:
         traceback.print_exc()
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_be_the_command())

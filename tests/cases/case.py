@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import warm
 from tests.conftest import REAL_DATA
 
 CASES = Path(os.environ.get("HARNESS_CASES", REAL_DATA.parent / "cases"))
@@ -57,16 +58,35 @@ def expected(name: str) -> Callable[[Expectation], Expectation]:
     return keep
 
 
+PREPARED: dict[str, Callable[[Path], None]] = {}
+"""By the name of a case: what is to be put into its folder first, where it comes without its weights."""
+
+
+def prepared(name: str) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
+    """Make a function the preparation of a case."""
+
+    def keep(function: Callable[[Path], None]) -> Callable[[Path], None]:
+        PREPARED[name] = function
+        return function
+
+    return keep
+
+
 def run_case(name: str, folder: Path) -> Ran:
     """Run the commands of a case in a copy of its folder, with an empty cache."""
     copy = folder / name
     shutil.copytree(CASES / name, copy)
+    PREPARED.get(name, lambda folder: None)(copy)
+    warm.prepare()
+    # What a command takes is measured of a process of its own.
+    measured = {warm.COLD_VARIABLE: "1"} if "/usr/bin/time" in (copy / "cmd").read_text(encoding="utf-8") else {}
     done = subprocess.run(
         ["bash", "cmd"],
         cwd=copy,
         env={
             **os.environ,
-            "H": f"{sys.executable} -m harness.cli",
+            **measured,
+            "H": f"{sys.executable} {Path(warm.__file__).resolve()}",
             "PY": sys.executable,
             "SHARED": str(CASES.parent.resolve()),
             "HARNESS_CACHE": str(folder / "cache"),

@@ -7,8 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from tests.cases.case import Ran, expected
+import harness.models
+from harness.models.convert import tiny_clip_vision_folder
+from tests.cases.case import Ran, expected, prepared
+
+TINY = Path(harness.models.__file__).parent / "tiny"
 
 
 def scores(run: Path) -> dict[str, float]:
@@ -84,6 +90,19 @@ def duplicate_members(ran: Ran) -> None:
 def grad_disabled(ran: Ran) -> None:
     assert "2 tasks computed" in ran.out
     assert set(scores(ran.folder / "c")) == {"clipnet 0", "clipnet 1"}
+
+
+@prepared("51-captioner-2021-format")
+def captioner_weights(folder: Path) -> None:
+    """The bundled captioner's weights, in the format of that time."""
+    torch.save(load_file(TINY / "captioner" / "model.safetensors"), folder / "cap" / "pytorch_model.bin")
+
+
+@prepared("52-clip-2021-format-fp16")
+def tower_weights(folder: Path) -> None:
+    """The bundled tower's weights, likewise, in half precision."""
+    tensors = load_file(tiny_clip_vision_folder() / "model.safetensors")
+    torch.save({name: tensor.half() for name, tensor in tensors.items()}, folder / "tower" / "pytorch_model.bin")
 
 
 @expected("51-captioner-2021-format")
