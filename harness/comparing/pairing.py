@@ -248,7 +248,7 @@ def _unfinished(run: RunFolder, name: str) -> str:
     """Say how many tasks of a member are not done; nothing if all are."""
     keys = run.members[name].keys
     count = sum(not run.task_folder(name, fold, key).is_dir() for fold, key in keys.items())
-    return f"{count} of its {number_of(len(keys), 'task')} are not done" if count else ""
+    return f"{count} of its {len(keys)} tasks are not done" if count else ""
 
 
 def _refuse_unfinished(run: RunFolder, members: Sequence[str]) -> None:

@@ -188,8 +188,8 @@ class _FoldModels:
             return "its predictions were made elsewhere, and there is no model of it here"
         open_tasks = [f for f, key in member.keys.items() if not self.run.task_folder(member.name, f, key).is_dir()]
         if open_tasks:
-            of = number_of(len(member.keys), "task")
-            return f"{len(open_tasks)} of its {of} are not done; finish them with `harness run`"
+            of = len(member.keys)
+            return f"{len(open_tasks)} of its {of} tasks are not done; finish them with `harness run`"
         try:
             cls = self.manager.predictor(member.predictor)
         except InputError as error:

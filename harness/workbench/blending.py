@@ -126,7 +126,9 @@ class Blending:
             self.excluded,
             None if self.contributions is None else self.contributions.facts(),
         )
-        return [first, *(result.facts(excluded=self.excluded) for result in self.results[1:])]
+        documents = [first, *(result.facts(excluded=self.excluded) for result in self.results[1:])]
+        tasks = task_keys(self.run, list(first.weights))
+        return [document.model_copy(update={"tasks": tasks}) for document in documents]
 
 
 def blend_run(
@@ -225,9 +227,7 @@ def _submit(run: RunFolder, result: BlendResult, out: Path) -> Path | None:
 
 
 def _keep(blending: Blending) -> None:
-    document, run = blending.documents()[0], blending.run
-    told = document.model_copy(update={"tasks": task_keys(run, list(document.weights))})
-    told.write(run.path / "blend.json")
+    blending.documents()[0].write(blending.run.path / "blend.json")
 
 
 def _learned_weights(run: RunFolder) -> BlendDocument | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +17,18 @@ from tests.conftest import PROMPTS, Answer, Harness, make_kaggle, run_harness, s
 IDS = [f"img{i:03d}" for i in range(len(PROMPTS))]
 
 PIXELS_PLUGIN = '''
+from pathlib import Path
+
 import numpy as np
 from harness.plugin import Predictor, PredictorConfig, hookimpl
 
 class Pixels(Predictor):
-    """Decodes every image it is asked about."""
+    """Damages one image, and decodes every one it is asked about."""
     name, version, Config = "pixels", "1", PredictorConfig
     def fit(self, train):
         self.mean = train.targets.mean(axis=0)
+        content = Path("IMAGE").read_bytes()
+        Path("IMAGE").write_bytes(content[: len(content) // 2])
     def predict(self, images):
         shades = [shade for batch in images.batches(lambda image: np.asarray(image).mean(), 4) for shade in batch]
         return (self.mean + 1e-3 * np.array(shades)[:, None] / 255).astype(np.float32)
@@ -269,36 +271,28 @@ def test_prompts_are_asked_for_where_there_are_none(done: Done) -> None:
     assert not (done.root / "t.csv").exists()
 
 
-def test_an_image_that_breaks_only_when_decoded_loses_no_finished_fold(harness: Harness, kaggle: Path) -> None:
-    """A PNG whose checksums are right and whose pixels are not: found when a predictor first decodes it."""
-    _save_png_of_noise(kaggle / "images/img003.png")
+def test_an_image_that_breaks_while_the_run_goes_on_loses_no_finished_fold(harness: Harness, kaggle: Path) -> None:
+    """Found when a predictor first decodes it, and by the command itself when it looks."""
+    image = kaggle / "images/img003.png"
+    sound = image.read_bytes()
     plugin = kaggle.parent / "pixels_plugin.py"
-    plugin.write_text(PIXELS_PLUGIN)
+    plugin.write_text(PIXELS_PLUGIN.replace("IMAGE", str(image)))
     common = ("run", "--data", kaggle, "--folds", 2, "--run-dir", kaggle.parent / "run")
     answer = harness(*common, "--plugins", "mean,pixels", "--plugin-file", plugin)
     assert (answer.code, answer.out) == (2, ""), answer
     assert "Traceback" not in answer.err
     message = answer.err[answer.err.index("Error: ") :]
-    assert f"{kaggle / 'images/img003.png'}: cannot be read as an image: it is damaged" in message
+    assert f"{image}: cannot be read as an image: it is damaged" in message
     assert "replace the file, or remove it and its row" in message
     finished = list((kaggle.parent / "run").glob("members/*/fold-*"))
     assert finished
     board = harness("leaderboard", "--run-dir", kaggle.parent / "run", "--json")
     assert board.code == 0, board.err
+    assert harness(*common, "--plugins", "mean").code == 2, "it is refused before any work from now on"
+    image.write_bytes(sound)
     again = harness(*common, "--plugins", "mean")
     assert again.code == 0, again.err
     assert set(finished) <= set((kaggle.parent / "run").glob("members/*/fold-*"))
-
-
-def _save_png_of_noise(path: Path) -> None:
-    """Write well-formed chunks around compressed data that is none."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
-    noise = np.random.default_rng(0).bytes(500)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", noise) + chunk(b"IEND", b""))
 
 
 # -- submissions ---------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_members_are_left_out_by_name(tmp_path: Path, harness: Harness) -> None:
     one = harness("ensemble", "--run-dir", run.path, "--include", "knn")
     assert one.code == 0, one.err
     assert "there is nothing to blend: 'knn' is the only member" in one.err
-    with (run.path / "submission.csv").open(newline="") as stream:
+    with (run.path / "submission-uniform.csv").open(newline="") as stream:
         values = np.array([float(row["val"]) for row in csv.DictReader(stream)]).reshape(80, 384)
     alone = run.predictions(run.members["knn"]).astype(np.float64)
     assert np.allclose(values, alone / np.linalg.norm(alone, axis=1, keepdims=True), atol=1e-6)
