@@ -88,5 +88,5 @@ def test_a_run_computes_it_once_and_again_where_the_file_is_damaged(
     np.testing.assert_array_equal(np.load(path), first)
     path.write_bytes(path.read_bytes()[:-9])
     np.testing.assert_array_equal(RunFolder(run.path).nearest, first)
-    monkeypatch.setattr("harness.store.run.nearest_training", lambda *_: pytest.fail("it lies in the folder"))
+    monkeypatch.setattr("harness.store.nearest.nearest_training", lambda *_: pytest.fail("it lies in the folder"))
     np.testing.assert_array_equal(RunFolder(run.path).nearest, first)
