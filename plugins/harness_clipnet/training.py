@@ -83,7 +83,7 @@ def start_network(
     Raises
     ------
     InputError
-        If the tower cannot be had, the plan asks for too many layers, or images are smaller than a patch.
+        If the tower cannot be had, the plan asks for too many layers, or images are no whole number of patches wide.
     """
     folder = fetch_model(config.tower, tiny="clip", option="clipnet.tower")
     tower = load_tower(folder, config.tower)
@@ -93,6 +93,13 @@ def start_network(
         raise InputError(
             f"clipnet.image_size={preprocessing.size}: the patches of tower {config.tower} are {shape.patch_size} "
             f"pixels wide; give at least that"
+        )
+    if config.image_size and (over := config.image_size % shape.patch_size):
+        low = config.image_size - over
+        raise InputError(
+            f"clipnet.image_size={config.image_size} is no multiple of a patch: the patches of tower {config.tower} "
+            f"are {shape.patch_size} pixels wide, and {over} pixels of each side would not be seen; give {low} or "
+            f"{low + shape.patch_size}"
         )
     digest = weights_hash(tower)
     head = build_head(shape.hidden_size, config.head_width, config.head_dropout)

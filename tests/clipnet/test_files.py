@@ -172,6 +172,8 @@ def test_other_image_sizes_interpolate_the_position_embedding(tower: Path, tmp_p
     coarse = save_vision_tower(tmp_path / "coarse", patch_size=16)
     with pytest.raises(InputError, match=r"clipnet\.image_size=12: the patches of tower .* are 16 pixels wide"):
         build(coarse, tmp_path, image_size=12).fit(rows(8, 0))
+    with pytest.raises(InputError, match=r"clipnet\.image_size=40 is no multiple of a patch: .* give 32 or 48"):
+        build(coarse, tmp_path, image_size=40).fit(rows(8, 0))
 
 
 @pytest.mark.parametrize("size", [(40, 40), (64, 40), (31, 77), (32, 32), (20, 24)])
