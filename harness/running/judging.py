@@ -69,7 +69,7 @@ def judge(task: Task, inputs: Inputs, place: Path, answer: Answer) -> Outcome:
         return Outcome(task, _written(task, inputs, place, answer))
     except (PredictionError, OSError, ValueError, TypeError) as error:
         kind = "" if isinstance(error, PredictionError) else f"{type(error).__name__}: "
-        return Outcome(task, reason=f"{kind}{error}")
+        return Outcome(task, reason=f"{kind}{error}", trace=traceback.format_exc())
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
