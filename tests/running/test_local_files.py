@@ -57,12 +57,6 @@ def harness_register_predictors(register):
 )
 
 
-def settled(*paths: Path) -> None:
-    """Let files look as if they had been written a while ago."""
-    for path in paths:
-        os.utime(path, ns=(time.time_ns() - 10**11, time.time_ns() - 10**11))
-
-
 def predictions(folder: Path, name: str) -> np.ndarray:
     run = RunFolder(folder)
     return run.predictions(run.members[name])
