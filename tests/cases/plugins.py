@@ -95,6 +95,13 @@ def grad_disabled(ran: Ran) -> None:
     assert set(scores(ran.folder / "c")) == {"clipnet 0", "clipnet 1"}
 
 
+@expected("50-openclip-quickgelu")
+def quick_gelu(ran: Ran) -> None:
+    plain, quick = (member_scores(ran.folder / "run", name) for name in ("knn", "q"))
+    assert len(plain) == 2
+    assert plain == pytest.approx(quick, abs=1e-6), "whatever the spelling of the model"
+
+
 @prepared("51-captioner-2021-format")
 def captioner_weights(folder: Path) -> None:
     """The bundled captioner's weights, in the format of that time."""
@@ -146,6 +153,18 @@ def batch_size_invariance(ran: Ran) -> None:
     differences = dict(re.findall(r"(\w+) max difference ([\d.e-]+)", ran.out))
     assert set(differences) == {"interrogator", "vitgpt2", "knn"}
     assert all(float(value) <= 1e-6 for value in differences.values()), differences
+
+
+@expected("59-phrases-file")
+def phrases_file(ran: Ran) -> None:
+    assert "2 tasks computed" in ran.out
+    for file, reason in {
+        "latin.txt": "cannot be read as UTF-8 text",
+        "empty.txt": "holds no phrase",
+        "none.txt": "No such file or directory",
+    }.items():
+        assert re.search(rf"interrogator\.phrases: {file} .*{reason}", ran.out), file
+    assert "caption" in ran.out
 
 
 @expected("62-lora-batchnorm-reload")
