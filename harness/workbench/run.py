@@ -351,7 +351,9 @@ class Blend:
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document of ``harness ensemble``."""
-        return self.result.document(None)
+        from harness.ensemble.learned import task_keys
+
+        return {**self.result.document(None), "tasks": task_keys(self.run.folder, list(self.weights))}
 
     def __repr__(self) -> str:
         weights = ", ".join(f"{name} {weight:z.3f}" for name, weight in self.weights.items())
