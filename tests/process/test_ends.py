@@ -16,11 +16,12 @@ import pytest
 from harness.process.folders import own_folder
 
 COMMAND = """
-import hashlib, sys
+import hashlib, signal, sys
 from harness.process import WorkerGroup
 from harness.process.ends import Interrupted, ended_by_signals
 from tests.process.work import wait_for_ever
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is begun with it ignored
 try:
     with ended_by_signals(), WorkerGroup() as group:
         worker = group.start(wait_for_ever)

@@ -94,7 +94,7 @@ def test_its_surroundings_are_those_that_were_asked_for(group: WorkerGroup, tmp_
         "variable": "hello",
         "path": [str(Path(entry).resolve()) for entry in sys.path],
         "arguments": [],
-        "folder": ["log", "trace"],
+        "folder": ["held", "log", "trace"],
     }
 
 
