@@ -50,6 +50,7 @@ def print_text(text: str = "") -> None:
 def note(text: str) -> None:
     """Print a line on stderr, unless the user wants it quiet."""
     if level() > QUIET:
+        sys.stdout.flush()  # where both go to one file, a table and its legend stand before what is noted of them
         sys.stderr.write(text + "\n")
 
 
@@ -119,7 +120,7 @@ def _least_width(columns: Sequence[str], rows: list[list[str]], left: Sequence[s
     """Return the cells that a table takes at least: columns on the left fold, but not into shreds."""
     from rich.cells import cell_len
 
-    total = 3 * len(columns) + 1  # a frame of one cell at either end, and three between two columns
+    total = 3 * len(columns) - 1  # a cell at either end, and three between two columns
     for k, column in enumerate(columns):
         widest = max(map(cell_len, [column, *(row[k] for row in rows)]))
         total += min(widest, _FOLDED) if column in left else widest

@@ -78,8 +78,8 @@ def test_a_narrow_terminal_goes_without_spare_columns(
         assert width < 6 or "…" not in plain, "nothing that is shown is cut"
         return plain.split("\n")[1].split()
 
-    # " first   1.000   2.000 " is 23 cells wide, and its frame two.
-    assert shown(25) == ["name", "one", "two"]
-    assert shown(23) == ["name", "one"]
+    # " first   1.000   2.000 " is 23 cells wide.
+    assert shown(23) == ["name", "one", "two"]
+    assert shown(22) == ["name", "one"]
     assert shown(14) == ["name"]
     assert shown(3)[0][0] == "n"
