@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from harness.data.arrays import save_array
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class DiskCache:
             value = np.asarray(compute())
             half = path.with_suffix(f".{os.getpid()}.tmp")
             with half.open("wb") as stream:
-                np.save(stream, value, allow_pickle=False)
+                save_array(stream, value)
             half.replace(path)
         return value
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.arrays import save_array
 from harness.errors import InputError
 from harness.plugin import BlendProblem
 from harness.store.atomic import new_folder
@@ -59,8 +60,8 @@ def keep_problem(run: RunFolder, members: Mapping[str, Member], problem: BlendPr
         shutil.rmtree(entry)
     if not entry.is_dir():
         with new_folder(entry) as half:
-            np.save(half / "agreement.npy", problem.agreement, allow_pickle=False)
-            np.save(half / "pairs.npy", problem.pairs, allow_pickle=False)
+            save_array(half / "agreement.npy", problem.agreement)
+            save_array(half / "pairs.npy", problem.pairs)
             document.model_copy(update={"files": checksums(half)}).write(half / "members.json")
     for other in _entries(run):
         if other != entry and _says_less(_read(other), identities):

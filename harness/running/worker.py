@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.arrays import save_array
 from harness.data.targets import PromptEncoder
 from harness.errors import HarnessError, InputError
 from harness.plugin.importing import readable
@@ -93,11 +94,14 @@ def serve(connection: Connection) -> None:
         match request:
             case Embed():
                 try:
-                    np.save(request.file, PromptEncoder(request.encoder).embed(request.texts), allow_pickle=False)
+                    vectors = PromptEncoder(request.encoder).embed(request.texts)
+                    save_array(request.file, vectors)
                     give_back_memory()  # of the model, which no task needs
                     connection.reply({"kind": "embedded"})
                 except HarnessError as error:
                     connection.reply(_failure(error))
+                except OSError as error:
+                    connection.reply(_failure(HarnessError(_unwritten(request.file.parent, error))))
             case OpenInputs():
                 try:
                     inputs = reopen_inputs(request.run_dir, request.config, request.readers)
@@ -133,6 +137,13 @@ def _do(
     return do_task(request.task, inputs, request.place, progress, folder)
 
 
+def _unwritten(folder: Path, error: OSError) -> str:
+    return (
+        f"the embedded prompts cannot be written to {folder} ({error.strerror or error}); free some space, or set "
+        "TMPDIR to a folder on another disk"
+    )
+
+
 def _failure(error: HarnessError) -> dict[str, object]:
     return {
         "kind": "failed",
@@ -147,7 +158,7 @@ def _written(place: Path, answer: Answer, left: list[str]) -> dict[str, object]:
     try:
         for name, array in (("predictions", answer.predictions), ("test", answer.test)):
             if array is not None:
-                np.save(place / f"{name}.npy", array, allow_pickle=False)
+                save_array(place / f"{name}.npy", array)
     except OSError as error:  # a full disk
         answer = Answer(reason=f"its predictions cannot be written: {error}", trace=traceback.format_exc())
     told = {"costs": answer.costs, "reason": answer.reason, "trace": answer.trace}

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
+from harness.data.arrays import save_array
 
 try:
     import fcntl
@@ -41,8 +41,10 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         half.replace(path)
-    except BaseException:
+    except BaseException as error:
         half.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # that of a write that failed says no name
         raise
     _sync_folder(path.parent)
 
@@ -55,7 +57,7 @@ def write_json(path: Path, document: Any) -> None:
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write a ``.npy`` file."""
-    write_file(path, lambda stream: np.save(stream, array, allow_pickle=False))
+    write_file(path, lambda stream: save_array(stream, array))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.arrays import save_array
 from harness.errors import InputError
 from harness.store.atomic import write_array
 from harness.store.checksums import checksum, checksums, require_unchanged
@@ -35,7 +36,7 @@ def write_task(folder: Path, predictions: NDArray[np.float32], ids: Sequence[str
     TaskRecord
         With the checksum of each file.
     """
-    np.save(folder / "predictions.npy", predictions, allow_pickle=False)
+    save_array(folder / "predictions.npy", predictions)
     TaskRows(ids=list(ids)).write(folder / "ids.json")
     record = record.model_copy(update={"files": checksums(folder)})
     record.write(folder / "record.json")

@@ -140,6 +140,15 @@ def test_a_pipe_cuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(cell in out.text for cell in cells)
 
 
+def test_a_legend_stays_with_its_table_where_all_goes_to_one_file(tmp_path: Path) -> None:
+    import subprocess
+
+    code = "from harness.cli.render import *; print_table('', ['a'], [['1']], legend=['legend']); note('noted')"
+    with (tmp_path / "log").open("w") as log:
+        subprocess.run([sys.executable, "-c", code], stdout=log, stderr=subprocess.STDOUT, check=True)
+    assert (tmp_path / "log").read_text().splitlines()[-2:] == ["legend", "noted"]
+
+
 # -- ends ----------------------------------------------------------------------------------------
 
 

@@ -55,9 +55,8 @@ def test_what_is_done_is_counted_and_the_run_is_left_alone(kaggle: Path, tmp_pat
 
 
 def test_the_reference_setting_is_planned_without_its_weights(kaggle: Path, harness: Harness) -> None:
-    answer = harness(
-        "run", "--data", kaggle, "--plugins", "clipnet,ridge", "--preset", "reference", "--dry-run", "--json"
-    )
+    command = ("run", "--data", kaggle, "--plugins", "clipnet,ridge", "--preset", "reference", "--dry-run", "--json")
+    answer = harness(*command, "--task-memory", 1000)
     assert answer.code == 0, answer.err
     clipnet, ridge = answer.json["members"]
     assert clipnet["models"] == ["openai/clip-vit-large-patch14-336"]
@@ -67,6 +66,12 @@ def test_the_reference_setting_is_planned_without_its_weights(kaggle: Path, harn
     assert ridge["models"] == ["open_clip:ViT-L-14-quickgelu/openai"]
     assert ridge["parameters"]["total"] > 4e8
     assert answer.err.strip() == ""
+    needed = max(member["memory_bytes"] for member in (clipnet, ridge))
+    there = answer.json["memory_there_bytes"]
+    refused = harness(*command)
+    assert refused.code == (2 if needed > there else 0)
+    assert ("by its own estimate" in refused.err) == (needed > there)
+    assert len(refused.json["too_large"]) == sum(member["memory_bytes"] > there for member in (clipnet, ridge))
 
 
 def test_what_cannot_be_told_is_a_question_mark(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
