@@ -244,16 +244,9 @@ def _scores(run: RunFolder, name: str, find_blender: Callable[[str], Blender], n
     return cosines
 
 
-def _unfinished(run: RunFolder, name: str) -> str:
-    """Say how many tasks of a member are not done; nothing if all are."""
-    keys = run.members[name].keys
-    count = sum(not run.task_folder(name, fold, key).is_dir() for fold, key in keys.items())
-    return f"{count} of its {len(keys)} tasks are not done" if count else ""
-
-
 def _refuse_unfinished(run: RunFolder, members: Sequence[str]) -> None:
     for name in members:
-        if reason := _unfinished(run, name):
+        if reason := run.unfinished(run.members[name]):
             raise IncompleteError(
                 f"{run.path}: member '{name}' does not have a prediction for every row, for {reason}; give the command "
                 "of the run again, which does only what is missing"
@@ -296,7 +289,7 @@ def _learned_scores(
         blender = find_blender(name.removeprefix(LEARN))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    unfinished = {member: reason for member in run.members if (reason := _unfinished(run, member))}
+    unfinished = {member: reason for member in run.members if (reason := run.unfinished(run.members[member]))}
     members = [member for member in run.members if member not in unfinished]
     if not members:
         raise IncompleteError(f"{run.path}: no member is complete; give the command of the run again")

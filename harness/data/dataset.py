@@ -98,6 +98,12 @@ class Dataset:
         names = ("ids", "images", "texts", "wheres", "groups", "sources", "parents", "pictures")
         return replace(self, **{name: column(getattr(self, name)) for name in names})
 
+    def with_digests(self, digests: Sequence[str]) -> Dataset:
+        """Return the data set with the digests of its images known, so that none is read for them."""
+        copy = replace(self)
+        copy.__dict__["digests"] = list(digests)  # where the cached property keeps them
+        return copy
+
     def lazy_images(self, workers: int = 1, refused: list[tuple[str, BaseException]] | None = None) -> LazyImages:
         """Return the images as the lazy sequence that predictors see; ``refused`` takes those that cannot be read."""
         return LazyImages(self.images, self.digests, workers, refused)

@@ -59,8 +59,32 @@ def _formats() -> list[str]:
     return [name for name in _FORMATS if name in PIL.Image.OPEN]
 
 
+class EncodedImage:
+    """An image of which the encoded bytes can be had."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        raise NotImplementedError
+
+    def _read(self) -> bytes:
+        raise NotImplementedError
+
+    def digest(self) -> str:
+        """BLAKE2b of its bytes. Raises ``InputError`` if they are not a whole image's."""
+        data = self._read()
+        check_whole(data, self.name)
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+    def open(self) -> Image:
+        """Decode to RGB. Raises ``InputError`` naming it if it cannot be decoded whole."""
+        return decode(self._read(), self.name)
+
+
 @dataclass(frozen=True, slots=True)
-class ImageFile:
+class ImageFile(EncodedImage):
     """One image file."""
 
     path: Path
@@ -69,16 +93,6 @@ class ImageFile:
     def name(self) -> str:
         """The path, for messages."""
         return str(self.path)
-
-    def digest(self) -> str:
-        """BLAKE2b of the file's bytes. Raises ``InputError`` if the bytes are not an image's."""
-        data = self._read()
-        check_whole(data, self.name)
-        return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-    def open(self) -> Image:
-        """Decode to RGB. Raises ``InputError`` naming the file if it cannot be decoded whole."""
-        return decode(self._read(), self.name)
 
     def _read(self) -> bytes:
         try:

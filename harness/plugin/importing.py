@@ -92,11 +92,16 @@ def _entry_points_text(distribution: metadata.Distribution) -> str:
 
 
 def readable(error: BaseException) -> str:
-    """Return what an exception says, as text that any file can hold: a message may hold half a surrogate pair."""
+    """Return what an exception says, as text that any file can hold."""
     try:
         text = str(error)
     except Exception:  # its own __str__ raised
         text = "it does not say what went wrong"
+    return storable(text)
+
+
+def storable(text: str) -> str:
+    """Return a text that any file can hold: half a surrogate pair, which is no character, is spelt out."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

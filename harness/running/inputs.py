@@ -80,4 +80,7 @@ def reopen_inputs(run_dir: str, config_json: str, readers: Sequence[str]) -> Inp
     if sorted(dataset.ids) != sorted(run.rows.ids):
         raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
     test = open_dataset(config.test, manager.readers) if config.test else None
-    return Inputs(config, manager, run, in_stored_order(dataset, run), test, run.folds, run.targets)
+    dataset = in_stored_order(dataset, run)
+    if run.rows.pictures is not None:  # as the command found them when it made the plan
+        dataset = dataset.with_digests(run.rows.pictures)
+    return Inputs(config, manager, run, dataset, test, run.folds, run.targets)

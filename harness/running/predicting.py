@@ -186,10 +186,8 @@ class _FoldModels:
         """Return why a member cannot be asked, or nothing."""
         if member.imported:
             return "its predictions were made elsewhere, and there is no model of it here"
-        open_tasks = [f for f, key in member.keys.items() if not self.run.task_folder(member.name, f, key).is_dir()]
-        if open_tasks:
-            of = len(member.keys)
-            return f"{len(open_tasks)} of its {of} tasks are not done; finish them with `harness run`"
+        if reason := self.run.unfinished(member):
+            return f"{reason}; finish them with `harness run`"
         try:
             cls = self.manager.predictor(member.predictor)
         except InputError as error:

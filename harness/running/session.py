@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -179,14 +179,17 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
     for task in plan.reused:
         record = run.record(task.member, task.fold)
         tell("task_reused", task, **({} if record is None else record.document()))
+    finished = list(plan.reused)
     if plan.todo:
         with closing(executor.outcomes(plan.todo, inputs, started, more)) as outcomes:
             for outcome in outcomes:
                 _note(outcome, run, summary)
                 _tell_outcome(outcome, tell)
+                if outcome.record is not None:
+                    finished.append(outcome.task)
                 if outcome.ends_run:
                     break
-        for outcome in _spoilt(plan, summary):
+        for outcome in _spoilt(run, finished):
             _note(outcome, run, summary)
             _tell_outcome(outcome, tell)
     summary.seconds = time.perf_counter() - began
@@ -238,13 +241,11 @@ def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
         summary.failed.append(outcome)
 
 
-def _spoilt(plan: Plan, summary: Summary) -> Iterator[Outcome]:
+def _spoilt(run: RunFolder, finished: Sequence[Task]) -> Iterator[Outcome]:
     """Take away the tasks whose files are no longer what they left, since something that took part wrote into them."""
-    failed = {(outcome.task.member.name, outcome.task.fold) for outcome in summary.failed}
-    for task in (*plan.reused, *plan.todo):
-        folder = plan.run.task_folder(task.member.name, task.fold, task.key)
-        done = (task.member.name, task.fold) not in failed and (folder.exists() or task not in plan.todo)
-        if done and not is_whole(folder, task.key):
+    for task in finished:
+        folder = run.task_folder(task.member.name, task.fold, task.key)
+        if not is_whole(folder, task.key):
             shutil.rmtree(folder, ignore_errors=True)
             reason = (
                 "its files are not what it left: a plugin that took part, or another program, changed or removed them"

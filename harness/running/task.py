@@ -19,7 +19,7 @@ import numpy as np
 from harness.data.cache import DiskCache, key_hash
 from harness.errors import HarnessError, InputError
 from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData
-from harness.plugin.importing import readable
+from harness.plugin.importing import readable, storable
 from harness.running.inputs import Inputs
 from harness.running.measure import Meter
 from harness.running.memory import refuse_too_large
@@ -137,7 +137,7 @@ def do_task(
         reason = readable(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {readable(error)}"
         return Answer(
             reason=reason,
-            trace=traceback.format_exc().encode("utf-8", "backslashreplace").decode(),
+            trace=storable(traceback.format_exc()),
             input_fault=isinstance(error, InputError),
             refused=next((name for name, fault in refused if fault in _causes(error)), ""),
         )
@@ -157,7 +157,7 @@ def _careful(progress: Callable[[str, int, int], None]) -> Callable[[str, int, i
 
     def tell(label: Any, done: Any, total: Any) -> None:
         try:
-            progress(str(label).encode("utf-8", "backslashreplace").decode(), int(done), int(total))
+            progress(storable(str(label)), int(done), int(total))
         except (TypeError, ValueError, OverflowError):  # NaN of NaN, say: no news
             return
 

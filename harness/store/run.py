@@ -309,7 +309,12 @@ class RunFolder:
         told = {"predictor", "version", "config", "files", "code", "imported"}
         if mine is None or mine.model_dump(include=told) != member.model_dump(include=told):
             return False
-        return all(self.task_folder(mine.name, fold, key).is_dir() for fold, key in mine.keys.items())
+        return not self.unfinished(mine)
+
+    def unfinished(self, member: Member) -> str:
+        """Say how many tasks of a member are not done; nothing if all are."""
+        count = sum(not self.task_folder(member.name, fold, key).is_dir() for fold, key in member.keys.items())
+        return f"{count} of its {len(member.keys)} tasks are not done" if count else ""
 
     # -- test set ------------------------------------------------------------------------------
 
@@ -389,9 +394,5 @@ class RunFolder:
         Those of repeats are fold models, too. Raises as ``test_files`` does.
         """
         files = self.test_files(member, fingerprint)
-        total: NDArray[np.float64] | None = None
-        for path in files:
-            values = read_test_predictions(path).astype(np.float64)
-            total = values if total is None else total + values
-        assert total is not None, "a member has at least one task"
-        return (total / len(files)).astype(np.float32)
+        total = sum(read_test_predictions(path).astype(np.float64) for path in files)
+        return np.asarray(total / len(files), dtype=np.float32)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,8 @@ class Blending:
         The file that was written; None if none was.
     contributions
         What each member brought to the first; None if that was not asked for.
+    left_out
+        Members that are not finished, and why: nobody named them, and the blend goes without.
     kept
         The method of weights that were learned before and stay the run's blend, in place of these; else empty.
     """
@@ -56,6 +58,7 @@ class Blending:
     excluded: list[str]
     submission: Path | None = None
     contributions: Contributions | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
     kept: str = ""
 
     @property
@@ -72,6 +75,10 @@ class Blending:
                 f"equal weights, this once: the weights learned before ({self.kept}) stay the blend of "
                 f"{self.run.path}; `harness ensemble --optimize` learns them anew and writes their submission"
             )
+        notes += [
+            f"the blend goes without '{name}': {reason}; the command of the run, given again, does what is missing"
+            for name, reason in self.left_out.items()
+        ]
         if len(self.chosen.weights) == 1:
             notes.append(f"there is nothing to blend: '{next(iter(self.chosen.weights))}' is the only member")
         members = self.run.members
@@ -151,7 +158,7 @@ def blend_run(
         Name of a blending method; ``all``: every one, of which the weights of ``simplex`` are kept. None: all members
         weigh the same, and weights that were learned before stay the run's blend.
     include, exclude
-        Only these members; not these. None: all.
+        Only these members; not these. None: all that are finished.
     submit
         Whether to write the submission, where the run has a test set.
     out
@@ -170,7 +177,9 @@ def blend_run(
     blenders = _methods(manager, method or UNIFORM)
     kept = _learned_weights(run) if method is None else None
     _require_places(run, out)
-    members = choose_members(run, include, exclude)
+    chosen = choose_members(run, include, exclude)
+    left_out = {name: reason for name in chosen if include is None and (reason := run.unfinished(run.members[name]))}
+    members = [name for name in chosen if name not in left_out] or chosen  # which are then refused by name
     problem, folds = run_problem(run, members), run.folds
     results = [evaluate(problem, blender, folds) for blender in blenders]
     blending = Blending(
@@ -179,7 +188,8 @@ def blend_run(
             replace(result, repeats=told)
             for result, told in zip(results, blend_repeats(run, blenders, results), strict=True)
         ],
-        excluded=[name for name in run.members if name not in members],
+        excluded=[name for name in run.members if name not in chosen],
+        left_out=left_out,
         kept="" if kept is None else kept.method,
     )
     if submit:

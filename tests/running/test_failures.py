@@ -70,7 +70,11 @@ def test_a_faulty_plugin_loses_its_tasks_and_no_other(
     trace = json.loads((run_dir / "members" / "faulty" / "failed-0.json").read_text())
     assert reason in trace["reason"]
     assert "Traceback" in trace["traceback"]
-    refused = harness("ensemble", "--optimize", "--run-dir", run_dir)
+    without = harness("ensemble", "--optimize", "--run-dir", run_dir, "--json")
+    assert without.code == 0, without.err
+    assert (without.json["weights"], without.json["excluded"]) == ({"mean": 1.0}, [])
+    assert "the blend goes without 'faulty': 5 of its 5 tasks are not done" in without.err
+    refused = harness("ensemble", "--optimize", "--include", "faulty,mean", "--run-dir", run_dir)
     assert refused.code == 2
     assert "'faulty' has no prediction" in refused.err
     mended = harness(*command, "--json")

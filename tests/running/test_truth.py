@@ -108,6 +108,12 @@ def test_tasks_that_another_removed_are_told_and_done_again(kaggle: Path, tmp_pa
     assert done.code == 1
     assert "2 of " in done.err
     assert "mean, fold 0: its files are not what it left" in done.err
+    # The same of what was done in this very run: fold 0 is finished when fold 1 begins.
+    anew = harness(
+        *command(kaggle, tmp_path / "new", ("delete-others",)), env={"HARNESS_TASKS": str(tmp_path / "none")}
+    )
+    assert anew.code == 1
+    assert "mean, fold 0: its files are not what it left" in anew.err
     again = harness(*plain)
     assert (again.json["computed"], again.json["reused"]) == (2, 0)
     assert {row["plugin"]: row["score"] for row in again.json["rows"]}["mean"] == first.json["rows"][0]["score"]

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from harness.data.images import check_whole, decode
+from harness.data.images import EncodedImage
 from harness.data.layouts.carried import prompt_of_parameters, text_in
 from harness.data.layouts.files import is_named_image
 from harness.errors import InputError
 from harness.plugin import Row
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 _LOOKED_AT = 20
 _MOST_TEXT = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivedImage:
+class ArchivedImage(EncodedImage):
     """One image in a tar file that is not compressed: where its bytes lie, so that none before it is read."""
 
     archive: Path
@@ -36,16 +31,6 @@ class ArchivedImage:
     def name(self) -> str:
         """The path and the member, for messages."""
         return f"{self.archive}: {self.member}"
-
-    def digest(self) -> str:
-        """BLAKE2b of the image's bytes. Raises ``InputError`` if they are not an image's."""
-        data = self._read()
-        check_whole(data, self.name)
-        return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-    def open(self) -> Image:
-        """Decode to RGB. Raises ``InputError`` naming the file if it cannot be decoded whole."""
-        return decode(self._read(), self.name)
 
     def _read(self) -> bytes:
         try:
