@@ -56,32 +56,37 @@ def found_points() -> list[FoundPoint]:
 def _points() -> Iterator[FoundPoint]:
     seen: set[str] = set()
     for distribution in metadata.distributions():
-        name, version = _identity(distribution)
-        canonical = re.sub(r"[-_.]+", "-", name).lower()
+        canonical = re.sub(r"[-_.]+", "-", _folder_parts(distribution)[0]).lower()
         if canonical in seen:  # of two of one name the first on sys.path is the one that is imported
             continue
         seen.add(canonical)
-        try:
-            points = list(distribution.entry_points.select(group=ENTRY_POINT_GROUP))
-        except Exception as error:  # configparser's, or whatever reading the file raises
-            if ENTRY_POINT_GROUP in _entry_points_text(distribution):
-                yield FoundPoint(name, version, name, None, f"its entry_points.txt cannot be read: {error}")
+        if ENTRY_POINT_GROUP not in _entry_points_text(distribution):
             continue
-        for point in points:
-            yield FoundPoint(point.name, version, name, point)
+        name, version = _identity(distribution)  # parses all of its metadata, which takes long for hundreds
+        try:
+            for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
+                yield FoundPoint(point.name, version, name, point)
+        except Exception as error:  # the parser's
+            yield FoundPoint(name, version, name, None, f"its entry_points.txt cannot be read: {error}")
 
 
 def _identity(distribution: metadata.Distribution) -> tuple[str, str]:
     """Return name and version of a distribution, from the name of its folder where it has no metadata."""
     try:
-        told, version = distribution.metadata["Name"], distribution.metadata["Version"]
+        fields = distribution.metadata  # parsed whenever it is asked for
+        told, version = fields["Name"], fields["Version"]
     except Exception:  # no file, or one that no parser takes
         told, version = None, None
     if told:
         return str(told), str(version or "")
+    return _folder_parts(distribution)
+
+
+def _folder_parts(distribution: metadata.Distribution) -> tuple[str, str]:
+    """Return name and version as the name of a distribution's folder spells them."""
     folder = Path(str(getattr(distribution, "_path", "unknown"))).name
-    parts = re.sub(r"\.(dist|egg)-info$", "", folder).split("-")
-    return parts[0] or "unknown", parts[1] if len(parts) > 1 else ""
+    name, _, version = re.sub(r"\.(dist|egg)-info$", "", folder).partition("-")
+    return name or "unknown", version
 
 
 def _entry_points_text(distribution: metadata.Distribution) -> str:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -34,7 +35,7 @@ _MODULES = (
 _CLASSES = {"torch": ("Tensor",), "torch.nn": ("Module",), "pathlib": ("Path",)}
 """Classes of these modules whose methods are watched, beside those of ``_LIBRARIES``."""
 _SCALARS = (bool, int, float, str, type(None))
-_OWN_THREADS = ("harness-", "TMonitor", "Tmonitor", "pydevd")
+_OWN_THREADS = ("harness-", "TMonitor", "pydevd")
 """Threads that are there by right: ours, and those with which libraries watch themselves."""
 _MISSING: Any = object()
 
@@ -61,7 +62,11 @@ def _set_environment(before: Mapping[str, str]) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0o077)  # there is no way to only look
+    with suppress(OSError):  # Linux tells it
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o077)  # elsewhere it can only be seen by setting it
     os.umask(mask)
     return mask
 
@@ -118,6 +123,9 @@ def _torch_setting(name: str, get: str, set_: str, pristine: Any) -> _Setting:
     return _Setting(f"torch's {name}", lambda: function(get)(), lambda value: function(set_)(value), "torch", pristine)
 
 
+_CUDNN = {"enabled": True, "benchmark": False, "deterministic": False, "allow_tf32": True}
+
+
 def _set_tracing(before: tuple[Any, Any]) -> None:
     sys.settrace(before[0])
     sys.setprofile(before[1])
@@ -152,6 +160,7 @@ _SETTINGS: tuple[_Setting, ...] = (
         "deterministic algorithms", "are_deterministic_algorithms_enabled", "use_deterministic_algorithms", False
     ),
     _torch_setting("anomaly detection", "is_anomaly_enabled", "autograd.set_detect_anomaly", False),
+    *(_attribute("torch.backends.cudnn", name, pristine) for name, pristine in _CUDNN.items()),
     _torch_setting("threads", "get_num_threads", "set_num_threads", _MISSING),
     _Setting(
         "torch's default device",

@@ -72,7 +72,9 @@ def _watch(signals: socket.socket) -> None:
     """Wait for the first signal that ends the process, and end it if it does not end by itself."""
     with signals:
         while told := signals.recv(1):
-            if told[0] in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", -1)):
+            # A debugger meets Ctrl-C by a handler of its own, and goes on.
+            met = told[0] == signal.SIGINT and signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+            if not met and told[0] in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", -1)):
                 threading.Event().wait(GRACE)
                 for action in list(_at_the_end.values()):
                     with suppress(Exception):

@@ -19,15 +19,18 @@ def own_folder() -> FileLock:
     A process that is killed leaves its folders, but not their locks.
     """
     _clear_left()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    lock = FileLock(folder / _HELD, thread_local=False)
-    lock.acquire()
-    return lock
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        lock = FileLock(folder / _HELD, thread_local=False)
+        lock.acquire()
+        if folder.is_dir():  # else another command took it for one that was left, just before it was held
+            return lock
+        lock.release()
 
 
 def _clear_left() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if not (folder / _HELD).is_file():  # just made, or of an earlier version
-            continue
-        with suppress(OSError, Timeout), FileLock(folder / _HELD, timeout=0):
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError, Timeout):  # another user's, or held
+            if (folder / _HELD).is_file():  # else it was just made, or by an earlier version
+                with FileLock(folder / _HELD, timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)

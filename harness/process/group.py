@@ -85,6 +85,7 @@ class WorkerGroup:
             self._look_at_limits()  # also where replies come without a pause
             with suppress(Empty):
                 worker, reply = self._replies.get(timeout=_EVERY)
+                worker.taken += reply is not None
                 if worker in self.workers:  # else it was dismissed, and nothing it says matters
                     return worker, self._ended(worker) if reply is None else reply
         raise ValueError("there is no process to wait for")

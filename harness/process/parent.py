@@ -101,6 +101,7 @@ class WorkerProcess:
         self.folder = Path(self._hold.lock_file).parent
         """Of the process's own: ``log``, ``trace``, and what it keeps there."""
         self._limits, self._began = limits, time.monotonic()
+        self.taken, self._came, self._last = 0, 0, 0.0  # replies that were read, and came; when the last one did
         self._broke: tuple[Literal["seconds", "memory"], int] | None = None
         self._asked_to_end = False
         lifeline: int | None = None
@@ -159,7 +160,9 @@ class WorkerProcess:
 
     def _broken_limit(self) -> tuple[Literal["seconds", "memory"], int] | None:
         seconds, memory = self._limits.seconds, self._limits.memory
-        if seconds is not None and time.monotonic() - self._began > seconds:
+        # What came in time and was not read yet may be its last word: then its parent is late, not the process.
+        until = self._last if self._came > self.taken else time.monotonic()
+        if seconds is not None and until - self._began > seconds:
             return "seconds", 0
         if memory is not None and (held := self.memory) > memory:
             return "memory", held
@@ -241,7 +244,9 @@ class WorkerProcess:
         assert self._process.stdout is not None
         with self._process.stdout as stream, suppress(json.JSONDecodeError):  # cut off in the middle of a line
             for line in stream:
-                replies.put((self, json.loads(line)))
+                reply = json.loads(line)
+                self._came, self._last = self._came + 1, time.monotonic()
+                replies.put((self, reply))
         replies.put((self, None))
 
     def _kept(self, name: str) -> str:

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEMPORARY_SUFFIX = ".tmp"
+_ABANDONED = 86_400.0
+"""Seconds without a change after which something temporary is nobody's, where there are no locks to tell."""
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -96,10 +99,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 def clear_leftovers(folder: Path, pattern: str = "**/.*") -> None:
     """Remove the temporary files and folders below ``folder`` that a killed process left; not those in the making."""
     for leftover in sorted(folder.glob(f"{pattern}{TEMPORARY_SUFFIX}")):
-        with suppress(OSError):  # another process took it away, or may not be disturbed
+        with suppress(OSError):  # another process holds it, or took it away
             handle = os.open(leftover, os.O_RDONLY)
             try:
-                _hold(handle)
+                try:
+                    _hold(handle)
+                except BlockingIOError:
+                    raise
+                except OSError:  # a file system without locks, as NFS may be for what is open to be read
+                    if time.time() - leftover.stat().st_mtime < _ABANDONED:
+                        continue
                 if leftover.is_dir():
                     shutil.rmtree(leftover)
                 else:

@@ -65,7 +65,8 @@ class Document(Part):
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: it is not JSON ({error}); {cls.MEND}") from error
-        if isinstance(content, dict) and cls.SEALED and content.pop("checksum", None) not in (None, cls.seal(content)):
+        told = content.pop("checksum", None) if isinstance(content, dict) and cls.SEALED else None
+        if told is not None and told != cls.seal(content):
             raise InputError(f"{path}: it is not what was written there (its checksum is another); {cls.MEND}")
         return cls.parse(content, str(path))
 

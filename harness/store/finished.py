@@ -77,6 +77,15 @@ def is_whole(folder: Path, key: str) -> bool:
     return True
 
 
+def has_model(folder: Path) -> bool:
+    """Whether what a predictor saved in a finished task's folder lies there unchanged."""
+    try:
+        require_model_unchanged(folder)
+    except InputError:
+        return False
+    return True
+
+
 def require_model_unchanged(folder: Path) -> None:
     """Raise ``InputError`` if what a predictor saved in a finished task's folder is not what lies there now."""
     files = TaskRecord.read(folder / "record.json").files
@@ -89,7 +98,7 @@ def require_model_unchanged(folder: Path) -> None:
 
 
 def read_test_predictions(path: Path) -> NDArray[np.float32]:
-    """Read a fold model's predictions of a test set, shape (m, 384), if they are those that it left.
+    """Return a fold model's predictions of a test set, shape (m, 384), memory-mapped, if they are those that it left.
 
     Raises ``InputError`` if they are not, or cannot be read.
     """
@@ -97,11 +106,11 @@ def read_test_predictions(path: Path) -> NDArray[np.float32]:
         try:
             told = TestRecord.read(path.with_suffix(".json"))
         except FileNotFoundError:  # of a version that wrote none
-            return np.load(path)  # type: ignore[no-any-return]
+            return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
         if f"test-{told.fingerprint}.npy" != path.name or not path.parent.name.endswith(told.key):
             raise InputError(f"{path}: they are those of another task; {TestRecord.MEND}")
         require_unchanged(path, told.checksum_npy, TestRecord.MEND)
-        return np.load(path)  # type: ignore[no-any-return]
+        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: they cannot be read ({error}); {TestRecord.MEND}") from error
 

@@ -14,8 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.data.cache import cache_folder
+from harness.errors import InputError
 from harness.store.atomic import new_folder
-from harness.store.finished import is_whole
+from harness.store.finished import is_whole, read_test_predictions
 
 TASKS_VARIABLE = "HARNESS_TASKS"
 """Names another folder for the list of finished tasks than ``tasks/`` in the cache."""
@@ -75,11 +76,14 @@ def last_removed(root: Path) -> Path | None:
 
 
 def take_task(source: Path, target: Path) -> None:
-    """Let a finished task lie in another run's folder, too. What is there already stays."""
+    """Let a finished task lie in another run's folder, too. What is there already stays, if it is whole."""
     if target.is_dir():
-        for path in sorted(source.glob("test-*")):
-            if not (target / path.name).exists():
-                link_file(path, target / path.name)
+        for path in sorted(source.glob("test-*.npy")):
+            if not _can_be_read(target / path.name):
+                for part in (path, path.with_suffix(".json")):
+                    (target / part.name).unlink(missing_ok=True)
+                    if part.exists():  # earlier versions wrote no .json
+                        link_file(part, target / part.name)
         return
     with new_folder(target) as half:
         for path in sorted(source.rglob("*")):
@@ -89,6 +93,14 @@ def take_task(source: Path, target: Path) -> None:
             else:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 link_file(path, place)
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        read_test_predictions(path)
+    except InputError:
+        return False
+    return True
 
 
 def link_file(source: Path, target: Path) -> None:

@@ -61,6 +61,38 @@ def test_it_ends_soon_with_all_it_started(what: str, number: signal.Signals, tmp
     assert not Path(folder).exists()
 
 
+def test_a_debugger_that_meets_ctrl_c_goes_on(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, time\n"
+        "from harness.process import ends\n"
+        "ends.GRACE = 0.2\n"
+        "with ends.ended_by_signals():\n"
+        "    signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(1)\n"
+        "print('goes on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "goes on\n"), done.stderr
+
+
+def test_anothers_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, that is: even to look into it is forbidden."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    theirs = tmp_path / "harness-worker-theirs"
+    theirs.mkdir()
+    is_file = Path.is_file
+
+    def guarded(path: Path) -> bool:
+        if path.parent == theirs:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", guarded)
+    own_folder().release()
+    assert theirs.is_dir()
+
+
 def test_folders_that_nobody_holds_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     held = own_folder()

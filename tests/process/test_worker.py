@@ -134,6 +134,16 @@ def test_a_worker_that_ends_says_how(trouble: str, reason: str, trace: str, grou
         assert "RuntimeError: on purpose" in end.log
 
 
+def test_a_reply_in_time_is_no_broken_limit_however_late_it_is_read(group: WorkerGroup) -> None:
+    worker = group.start(work.echo)
+    assert group.receive() == (worker, "")
+    worker.send("done", Limits(seconds=0.8))
+    time.sleep(1.2)  # the parent has other things to do
+    assert group.receive() == (worker, "done")
+    worker.send("and again", Limits(seconds=30))
+    assert group.receive() == (worker, "and again"), "it lives"
+
+
 @pytest.mark.parametrize(("trouble", "frame"), [("hang", "hang"), ("lock", "hang_with_the_lock")])
 def test_a_worker_that_takes_too_long_is_ended(trouble: str, frame: str, group: WorkerGroup) -> None:
     end = end_of(group, trouble, Limits(seconds=1))
