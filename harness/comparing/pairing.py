@@ -245,8 +245,9 @@ def _scores(run: RunFolder, name: str, find_blender: Callable[[str], Blender], n
 
 
 def _refuse_unfinished(run: RunFolder, members: Sequence[str]) -> None:
+    known = run.members
     for name in members:
-        if reason := run.unfinished(run.members[name]):
+        if reason := run.unfinished(known[name]):
             raise IncompleteError(
                 f"{run.path}: member '{name}' does not have a prediction for every row, for {reason}; give the command "
                 "of the run again, which does only what is missing"
@@ -289,8 +290,9 @@ def _learned_scores(
         blender = find_blender(name.removeprefix(LEARN))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    unfinished = {member: reason for member in run.members if (reason := run.unfinished(run.members[member]))}
-    members = [member for member in run.members if member not in unfinished]
+    known = run.members
+    unfinished = {member: reason for member in known if (reason := run.unfinished(known[member]))}
+    members = [member for member in known if member not in unfinished]
     if not members:
         raise IncompleteError(f"{run.path}: no member is complete; give the command of the run again")
     scores = nested_rows(run_problem(run, members), blender, run.folds)

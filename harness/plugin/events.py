@@ -36,10 +36,10 @@ class RunEvent:
         ``only_test`` (of them), ``reused`` and ``shared`` (done in other runs), numbers of tasks.
         ``task_finished`` and ``task_reused``: the fields of ``record.json`` (none if a
         reused task's record is gone). ``test_predicted``, of a task that was done but for the test set: ``seconds``.
-        ``task_failed``: ``reason``, ``traceback``, and ``input_fault``, true if what the user gave was wrong: the
-        data, and then the run stops, or an option of this predictor. ``progress``: ``label``, ``done``, ``total``.
-        ``run_finished``: ``computed``, ``tested`` (of which only the test set was predicted), ``reused`` and
-        ``failed``, numbers of tasks.
+        ``task_failed``: ``reason``, ``traceback``, ``input_fault``, true if what the user gave was wrong (the data,
+        or an option of this predictor), and ``ends_run``, true if that is the data. ``progress``: ``label``, ``done``,
+        ``total``. ``run_finished``: ``computed``, ``tested`` (of which only the test set was predicted), ``reused``,
+        ``failed`` and ``not_tried``, numbers of tasks.
     """
 
     kind: EventKind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +11,7 @@ from harness.data.targets import PromptEncoder
 from harness.plugin.process_state import ProcessState
 from harness.process import usable_cores, usable_memory
 from harness.running.inputs import Inputs
-from harness.running.isolation import Started, TaskWorkers
+from harness.running.isolation import Started, TaskWorkers, still_wanted
 from harness.running.judging import Outcome, answer_place, judge
 from harness.running.task import Task, do_task
 
@@ -64,11 +65,20 @@ class Inline:
         self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
     ) -> Generator[Outcome]:
         """Yield the outcome of each task."""
-        for task in tasks:
+        waiting = list(tasks)
+        while waiting:
+            task = waiting.pop(0)
             progress, place, state = started(task), answer_place(task, inputs).absolute(), ProcessState()
-            answer = do_task(task, inputs, place, progress)
-            state.restore()
-            yield judge(task, inputs, place, answer)
+            try:
+                answer = do_task(task, inputs, place, progress)
+            except BaseException:  # Ctrl-C
+                shutil.rmtree(place, ignore_errors=True)
+                raise
+            finally:
+                state.restore()
+            outcome = judge(task, inputs, place, answer)
+            waiting = still_wanted(waiting, outcome)
+            yield outcome
 
 
 class Serial:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,13 +156,13 @@ class _Tasks:
                 outcome = self._lost(worker, reply) if isinstance(reply, End) else self._heard(worker, reply)
                 if outcome is None:
                     continue
-                if outcome.input_fault:  # an option that its predictor finds wrong on one fold is wrong on all
-                    kept = [task for task in self._waiting if task.member.name != outcome.task.member.name]
-                    self._waiting = deque(kept)
-                    self._again = deque(t for t in self._again if t.member.name != outcome.task.member.name)
+                self._waiting = deque(still_wanted(self._waiting, outcome))
+                self._again = deque(still_wanted(self._again, outcome))
                 yield outcome
         finally:
-            for _, _, place in self._at_work.values():
+            for worker, (_, _, place) in self._at_work.items():
+                if worker in self._group.workers:
+                    self._group.dismiss(worker)  # or it would go on writing there
                 shutil.rmtree(place, ignore_errors=True)
 
     def _hand_out(self) -> None:
@@ -189,10 +189,10 @@ class _Tasks:
         """Hand out a task that was killed, when there is but one worker, and it is ready."""
         if not self._hired:
             self._hire()
-        worker, *others = self._hired
-        for other in others:  # what they hold is memory, too
+        worker = next(iter(self._hired))
+        for other in [other for other in self._group.workers if other is not worker]:  # what they hold is memory, too
             self._group.dismiss(other)
-            self._hired.remove(other)
+        self._hired = {worker}
         if worker in self._ready:
             self._give(worker, self._again.popleft())
 
@@ -219,8 +219,8 @@ class _Tasks:
         worker.lift_limits()
         if worker not in self._at_work:  # it cannot even open the inputs, and so no task can be done
             self._group.dismiss(worker)
-            fault = bool(reply["input_fault"])
-            return Outcome(self._waiting[0], None, None, reply["reason"], reply["trace"], fault, ends_run=True)
+            open_tasks = [*self._waiting, *self._again, *(task for task, _, _ in self._at_work.values())]
+            return Outcome(open_tasks[0], reason=reply["reason"], trace=reply["trace"], input_fault=True, ends_run=True)
         task, _, place = self._at_work.pop(worker)
         outcome = self._judged(task, place, reply)
         if _named(task) in self._killed:
@@ -267,6 +267,11 @@ class _Tasks:
         if end.broke == "memory":
             return f"{end.reason}, more than --task-memory {config.task_memory:g} GiB"
         return end.reason
+
+
+def still_wanted(tasks: Iterable[Task], outcome: Outcome) -> list[Task]:
+    """Return the tasks that are worth trying after another: an option found wrong on one fold is wrong on all."""
+    return [task for task in tasks if not outcome.input_fault or task.member.name != outcome.task.member.name]
 
 
 def _named(task: Task) -> tuple[str, int]:

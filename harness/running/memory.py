@@ -21,8 +21,9 @@ GIB = 2**30
 def give_back_memory() -> None:
     """Let go of what is no longer used, and hand the C library's share of it back to the system where that can be."""
     gc.collect()
-    with suppress(OSError, AttributeError):  # another C library than GNU's
-        ctypes.CDLL(None).malloc_trim(0)
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library than GNU's
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def memory_of(device: str) -> int:
@@ -50,12 +51,10 @@ def refuse_too_large(member: Member, predictor: Predictor, rows: int) -> None:
     """Raise ``InputError`` if a predictor says that a task on so many training rows will not fit into memory."""
     try:
         needed = predictor.requirements(rows).memory
-        context = predictor.context
-        device = context.requested_device
-        if device == "auto":  # it is no GPU for one that needs no torch
-            device = context.device if "torch" in sys.modules else "cpu"
-        reason = too_large(member, needed, device)
     except Exception:  # a plugin's estimate that fails takes no task with it
         return
-    if reason:
+    device = predictor.context.requested_device
+    if device == "auto":  # it is no GPU for one that needs no torch
+        device = predictor.context.device if "torch" in sys.modules else "cpu"
+    if reason := too_large(member, needed, device):
         raise InputError(reason)

@@ -30,7 +30,7 @@ from harness.running.members import choose_members
 from harness.running.place import find_run, fold_identity, refuse_other_folds, request_hash
 from harness.running.task import Task, task_key
 from harness.store.config import RunConfig
-from harness.store.finished import is_whole, read_test_predictions
+from harness.store.finished import has_model, is_whole, read_test_predictions
 from harness.store.run import RunFolder
 from harness.store.schema import (
     ALL_ROWS,
@@ -91,6 +91,17 @@ class Plan:
     def shared(self) -> list[Task]:
         """The tasks that lie finished in the folders of other runs, and are taken from there."""
         return [task for task in (*self.reused, *self.todo) if task.found is not None]
+
+    @property
+    def damaged(self) -> list[Task]:
+        """Tasks that lie in this run's folder and are of no use: not what they left, or without a whole model."""
+        found = []
+        for task in (*self.shared, *self.todo):
+            folder = self.run.task_folder(task.member.name, task.fold, task.key)
+            anew = task.found is None and not task.only_test
+            if folder.exists() and (anew or not is_whole(folder, task.key)):
+                found.append(task)
+        return found
 
     def refreshed(self) -> Plan:
         """Return the plan with the tasks looked for again: another command may have done some meanwhile."""
@@ -296,28 +307,27 @@ def _split_tasks(run: RunFolder, members: list[Member], test: Dataset | None) ->
             key = member.keys[fold]
             place = run.task_folder(member.name, fold, key)
             found = None
-            if place.is_dir() and not is_whole(place, key):  # damaged: done anew, or taken from where it is whole
-                place = place.with_name(f"{place.name}.damaged")
-            if not _is_whole(place, test):
+            done = is_whole(place, key)
+            tested = done and _has_tested(place, test)
+            if not tested:
                 other = find_task(key, None if test is None else _test_name(test))
-                if other is not None and (not place.is_dir() or _is_whole(other, test)):
-                    found = place = other
-            if not place.is_dir():
-                todo.append(Task(member, fold))
-            elif not _is_whole(place, test):
+                if other is not None and (not done or _has_tested(other, test)):
+                    found, done, tested = other, True, _has_tested(other, test)
+            if tested:
+                reused.append(Task(member, fold, found=found))
+            elif done and has_model(found or place):
                 todo.append(Task(member, fold, only_test=True, found=found))
             else:
-                reused.append(Task(member, fold, found=found))
+                todo.append(Task(member, fold))
     return todo, reused
 
 
-def _is_whole(task_folder: Path, test: Dataset | None) -> bool:
-    """Whether a task lies finished in a folder, the test set included."""
-    if not task_folder.is_dir() or test is None:
-        return task_folder.is_dir()
-    path = task_folder / _test_name(test)
+def _has_tested(task_folder: Path, test: Dataset | None) -> bool:
+    """Whether what lies in a finished task's folder predicts the test set, if there is one."""
+    if test is None:
+        return True
     try:
-        return len(read_test_predictions(path)) == len(test)
+        return len(read_test_predictions(task_folder / _test_name(test))) == len(test)
     except InputError:  # not there yet, or not what was written: predicted again
         return False
 

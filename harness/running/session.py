@@ -40,6 +40,8 @@ class Summary:
         How many of those that were done lay in the folders of other runs.
     failed
         Outcomes of the tasks that failed.
+    not_tried
+        How many were not tried, after another of their member failed over an option, or the data were found wrong.
     again
         Tasks that something killed, and that were done again with no other beside them.
     printed
@@ -55,6 +57,7 @@ class Summary:
     reused: int = 0
     shared: int = 0
     failed: list[Outcome] = field(default_factory=list)
+    not_tried: int = 0
     again: list[Task] = field(default_factory=list)
     printed: list[Path] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
@@ -68,6 +71,7 @@ class Summary:
             reused=self.reused + later.reused,
             shared=self.shared + later.shared,
             failed=[*self.failed, *later.failed],
+            not_tried=self.not_tried + later.not_tried,
             again=[*self.again, *later.again],
             printed=[*self.printed, *later.printed],
             edited=list(dict.fromkeys([*self.edited, *later.edited])),
@@ -113,10 +117,8 @@ def _begin(plan: Plan) -> None:
     dataset, test = inputs.dataset, inputs.test
     if run.exists:
         refuse_other_folds(run, FoldIdentity(**plan.facts.model_dump()), dataset)
-    for task in (*plan.shared, *plan.todo):
-        folder = run.task_folder(task.member.name, task.fold, task.key)
-        if folder.exists() and not is_whole(folder, task.key):  # damaged: it makes place for the same, done anew
-            shutil.rmtree(folder, ignore_errors=True)
+    for task in plan.damaged:  # they make place for the same, done anew or taken from elsewhere
+        shutil.rmtree(run.task_folder(task.member.name, task.fold, task.key), ignore_errors=True)
     for task in plan.shared:
         assert task.found is not None
         take_task(task.found, run.task_folder(task.member.name, task.fold, task.key))
@@ -179,17 +181,19 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
     for task in plan.reused:
         record = run.record(task.member, task.fold)
         tell("task_reused", task, **({} if record is None else record.document()))
-    finished = list(plan.reused)
     if plan.todo:
+        ended: list[Outcome] = []
         with closing(executor.outcomes(plan.todo, inputs, started, more)) as outcomes:
             for outcome in outcomes:
+                ended.append(outcome)
                 _note(outcome, run, summary)
                 _tell_outcome(outcome, tell)
-                if outcome.record is not None:
-                    finished.append(outcome.task)
                 if outcome.ends_run:
                     break
-        for outcome in _spoilt(run, finished):
+        summary.not_tried = len(plan.todo) - len(ended)
+        for outcome in _spoilt(run, [*plan.reused, *(done.task for done in ended if done.record is not None)]):
+            summary.reused -= outcome.task in plan.reused
+            _count(outcome.task, summary, -(outcome.task not in plan.reused))
             _note(outcome, run, summary)
             _tell_outcome(outcome, tell)
     summary.seconds = time.perf_counter() - began
@@ -199,6 +203,7 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
         tested=summary.tested,
         reused=summary.reused,
         failed=len(summary.failed),
+        not_tried=summary.not_tried,
     )
     for outcome in summary.failed:
         if outcome.ends_run:
@@ -214,6 +219,7 @@ def _tell_outcome(outcome: Outcome, tell: Callable[..., None]) -> None:
             reason=outcome.reason,
             traceback=outcome.trace,
             input_fault=outcome.input_fault,
+            ends_run=outcome.ends_run,
         )
     elif outcome.task.only_test:
         tell("test_predicted", outcome.task, seconds=outcome.seconds or 0.0)
@@ -234,11 +240,17 @@ def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
     if outcome.record is not None:
         failure.unlink(missing_ok=True)
         remember_task(task.key, run.task_folder(task.member.name, task.fold, task.key))
-        summary.tested += task.only_test
-        summary.computed += not task.only_test
+        _count(task, summary, 1)
     else:
         TaskFailure(reason=outcome.reason, traceback=outcome.trace).write(failure)
         summary.failed.append(outcome)
+
+
+def _count(task: Task, summary: Summary, by: int) -> None:
+    if task.only_test:
+        summary.tested += by
+    else:
+        summary.computed += by
 
 
 def _spoilt(run: RunFolder, finished: Sequence[Task]) -> Iterator[Outcome]:

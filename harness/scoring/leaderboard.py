@@ -200,10 +200,11 @@ def leaderboard(
         except InputError as error:  # the others are ranked all the same
             incomplete[name] = str(error)
             continue
-        rows.append(_row(run, name, member, records, cosines[name], distances))
+        own = _own_fields(run, member, records, len(cosines[name]))
+        rows.append(_row(run, name, member.version, cosines[name], distances, **own))
     if blend is not None:
         cosines[BLEND] = blend
-        rows.append(_blend_row(run, method, blend, distances))
+        rows.append(_row(run, BLEND, method, blend, distances, blend=True))
     rows.sort(key=lambda row: (-row.score, row.plugin))
     rows = rows[:1] + [_behind(row, cosines[rows[0].plugin] - cosines[row.plugin], run.rows.group) for row in rows[1:]]
     return Leaderboard(
@@ -238,20 +239,16 @@ def _behind(row: LeaderboardRow, gap: NDArray[np.float64], groups: NDArray[np.in
 
 
 def _row(
-    run: RunFolder,
-    name: str,
-    member: Member,
-    records: list[TaskRecord],
-    cosines: NDArray[np.float64],
-    distances: Distances | None,
+    run: RunFolder, name: str, version: str, cosines: NDArray[np.float64], distances: Distances | None, **more: Any
 ) -> LeaderboardRow:
+    """Score rows; ``more`` are the fields that only a member has, or only a blend."""
     interval, sizes = group_interval(cosines, run.rows.group), GroupSizes.of(run.rows.group)
     texts = run.document.folds.texts
     by_distance = DistanceScores() if distances is None else distances.scores(cosines)
-    seconds = sum(record.predict_seconds_cold for record in records)
+    costs = {"fit_seconds": 0.0, "images_per_second": 0.0, "trainable_parameters": 0, "total_parameters": 0}
     return LeaderboardRow(
         plugin=name,
-        version=member.version,
+        version=version,
         score=interval.mean,
         ci_low=interval.low,
         ci_high=interval.high,
@@ -259,26 +256,26 @@ def _row(
         groups=sizes.groups,
         effective_groups=round(sizes.effective, 3),
         largest_group=round(sizes.largest, 6),
-        fit_seconds=round(sum(record.fit_seconds_cold or 0.0 for record in records) / len(records), 3),
-        images_per_second=0.0 if member.imported else round(len(cosines) / max(seconds, 1e-6), 2),
-        trainable_parameters=records[0].trainable_parameters,
-        total_parameters=records[0].total_parameters,
-        out_of_domain=member.out_of_domain,
         prompts_alike=texts is not None and texts.alike,
         slices=slice_means(cosines, run.rows.sources),
-        imported=member.imported,
-        repeats=None if name == BLEND else _repeats(run, name),
         by_distance=by_distance.by_distance,
         by_overlap=by_distance.by_overlap,
+        **costs | more,
     )
 
 
-def _blend_row(
-    run: RunFolder, method: str, cosines: NDArray[np.float64], distances: Distances | None
-) -> LeaderboardRow:
-    member = Member(name=BLEND, predictor=BLEND, version=method, distribution="", trainable=False, config={}, keys={})
-    row = _row(run, BLEND, member, [TaskRecord(predict_seconds_cold=0.0)], cosines, distances)
-    return row.model_copy(update={"blend": True, "images_per_second": 0.0})
+def _own_fields(run: RunFolder, member: Member, records: list[TaskRecord], rows: int) -> dict[str, Any]:
+    """Return what a member's row says of its costs, where it comes from, and what repeats told."""
+    seconds = sum(record.predict_seconds_cold for record in records)
+    return {
+        "fit_seconds": round(sum(record.fit_seconds_cold or 0.0 for record in records) / len(records), 3),
+        "images_per_second": 0.0 if member.imported else round(rows / max(seconds, 1e-6), 2),
+        "trainable_parameters": records[0].trainable_parameters,
+        "total_parameters": records[0].total_parameters,
+        "out_of_domain": member.out_of_domain,
+        "imported": member.imported,
+        "repeats": _repeats(run, member.name),
+    }
 
 
 def _repeats(run: RunFolder, name: str) -> RepeatFacts | None:

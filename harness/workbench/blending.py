@@ -178,27 +178,22 @@ def blend_run(
     kept = _learned_weights(run) if method is None else None
     _require_places(run, out)
     chosen = choose_members(run, include, exclude)
-    left_out = {name: reason for name in chosen if include is None and (reason := run.unfinished(run.members[name]))}
+    known = run.members
+    left_out = {name: reason for name in chosen if include is None and (reason := run.unfinished(known[name]))}
     members = [name for name in chosen if name not in left_out] or chosen  # which are then refused by name
-    problem, folds = run_problem(run, members), run.folds
-    results = [evaluate(problem, blender, folds) for blender in blenders]
-    blending = Blending(
-        run,
-        [
-            replace(result, repeats=told)
-            for result, told in zip(results, blend_repeats(run, blenders, results), strict=True)
-        ],
-        excluded=[name for name in run.members if name not in chosen],
-        left_out=left_out,
-        kept="" if kept is None else kept.method,
-    )
+    problem = run_problem(run, members)
+    results = [evaluate(problem, blender, run.folds) for blender in blenders]
+    told = blend_repeats(run, blenders, results)
+    results = [replace(result, repeats=repeats) for result, repeats in zip(results, told, strict=True)]
+    excluded = [name for name in known if name not in chosen]
+    blending = Blending(run, results, excluded, left_out=left_out, kept="" if kept is None else kept.method)
     if submit:
         out = out or run.path / f"submission{'-uniform' if kept else ''}.csv"
         blending = replace(blending, submission=_submit(run, blending.chosen, out))
     if kept is None:
         _keep(blending)
     if contributions:  # The blend is kept before this, as its submission is: this may take minutes.
-        blending = replace(blending, contributions=contributions_of(problem, blenders[0], folds, progress=progress))
+        blending = replace(blending, contributions=contributions_of(problem, blenders[0], run.folds, progress=progress))
         _keep(blending)
     return blending
 

@@ -117,8 +117,8 @@ class RunProgress:
 
     def _on_task_failed(self, event: RunEvent) -> None:
         self._advance()
-        # Bad input ends the run, and its message follows as the error; it need not be read twice.
-        reason = "" if event.details["input_fault"] else ": " + event.details["reason"].splitlines()[0]
+        # Bad data end the run, and the message follows as the error; it need not be read twice.
+        reason = "" if event.details["ends_run"] else ": " + event.details["reason"].splitlines()[0]
         self._line(f"[{self._done}/{self._total}] {event.member} {_fold(event.fold)} FAILED{reason}{self._left()}")
         if self._level > 0 and event.details["traceback"]:
             self._line(event.details["traceback"])

@@ -111,7 +111,7 @@ def run_predictors(
                     more = number < len(repeats)
                     summary = summary.with_more(carry_out(repeat, listener, executor, more=more))
     run = Run(plan.run, manager)
-    fault = all(outcome.input_fault for outcome in summary.failed)
+    fault = bool(summary.failed) and all(outcome.input_fault for outcome in summary.failed)
     return RunResult(run, summary, _notes(plan, repeats, summary, manager), _failure(plan, summary), fault)
 
 
@@ -186,9 +186,10 @@ def _failure(plan: Plan, summary: Summary) -> str:
         return ""
     first = summary.failed[0]
     tried = summary.computed + summary.tested + len(summary.failed)
+    left = f", and {summary.not_tried} more of the same members were not tried" if summary.not_tried else ""
     places = f"{plan.run.path}/{'**/' if plan.inputs.config.repeats > 1 else ''}members/*/failed-*.json"
     return (
-        f"{len(summary.failed)} of {number_of(tried, 'task')} failed; the first: {first.task.member.name}, "
+        f"{len(summary.failed)} of {number_of(tried, 'task')} failed{left}; the first: {first.task.member.name}, "
         f"fold {first.task.fold}: {first.reason} (tracebacks: {places}; "
         "the same command tries only these again)"
     )

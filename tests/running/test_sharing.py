@@ -121,6 +121,32 @@ def test_where_there_are_no_links_files_are_copied(
         assert (folder / "predictions.npy").samefile(found / "predictions.npy") is same
 
 
+def test_what_is_damaged_here_is_taken_from_where_it_is_whole(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    command = ("run", "--data", kaggle, "--folds", 2, "--plugins", "mean", "--json")
+    tested = (*command, "--test", kaggle / "images")
+    for name in ("one", "two"):
+        assert harness(*tested, "--run-dir", tmp_path / name).code == 0
+    one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
+    member, fingerprint = two.members["mean"], two.document.test.fingerprint
+    file = two.test_file("mean", 0, member.keys[0], fingerprint)
+    file.unlink()  # a link: the other run's stays
+    file.write_bytes(b"damaged")
+    assert counts(harness(*tested, "--run-dir", tmp_path / "two")) == (0, 0, 2, 1)
+    assert np.array_equal(two.test_predictions(member, fingerprint), one.test_predictions(member, fingerprint))
+
+
+def test_a_damaged_model_is_made_anew_where_it_is_needed(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    command = ("run", "--data", kaggle, "--folds", 2, "--plugins", "mean", "--run-dir", tmp_path / "run", "--json")
+    assert harness(*command).code == 0
+    model = next((tmp_path / "run").glob("members/mean/fold-0-*/model/*"))
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    model.chmod(0o644)
+    model.write_bytes(bytes(content))
+    assert counts(harness(*command)) == (0, 0, 2, 0), "nobody needs it"
+    assert counts(harness(*command, "--test", kaggle / "images")) == (1, 1, 0, 0)
+
+
 def test_a_list_that_names_what_is_gone_or_damaged_is_no_trouble(
     kaggle: Path, tmp_path: Path, harness: Harness
 ) -> None:
