@@ -6,12 +6,11 @@ import os
 import sys
 import traceback
 
-_INTERRUPTED = 130
-
 
 def main() -> None:
     """Run the ``harness`` command, turning exceptions into one clear message and an exit code."""
     from harness.cli.app import app
+    from harness.cli.commands import InterruptError
     from harness.cli.streams import make_printable
     from harness.errors import HarnessError
     from harness.process.ends import ended_by_signals
@@ -25,9 +24,9 @@ def main() -> None:
             finally:
                 sys.stdout.flush()  # here, where a disk that is full is still an error like any other
     except HarnessError as error:
-        _end(str(error), error.exit_code, "" if error.exit_code == _INTERRUPTED else "Error: ")
-    except KeyboardInterrupt:
-        _end("Interrupted", _INTERRUPTED, "")
+        _end(str(error), error.exit_code, "" if isinstance(error, InterruptError) else "Error: ")
+    except KeyboardInterrupt as error:  # before or behind a command
+        _end("Interrupted", InterruptError("", error).exit_code, "")
     except MemoryError:
         _end("there is not enough memory; end other programs, or take less data, a smaller batch or a smaller model", 1)
     except OSError as error:

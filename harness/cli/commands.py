@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import platform
+import signal
 import time
 import typing
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import typer
 
 from harness.cli import render
 from harness.errors import HarnessError
+from harness.process.ends import Interrupted
 from harness.version import __version__
 
 _SHARED = {
@@ -24,9 +26,11 @@ _SHARED = {
 
 
 class InterruptError(HarnessError):
-    """Ctrl-C. Exit code 130, as shells have it."""
+    """Ctrl-C or another signal that ends: exit code 128 and its number, as shells have it."""
 
-    exit_code = 130
+    def __init__(self, message: str, error: KeyboardInterrupt) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT)
 
 
 class Commands(typer.Typer):
@@ -68,9 +72,9 @@ def _with_shared_options(function: Callable[..., None], name: str | None) -> Cal
             function(*arguments, **given)
             if render.level() == render.VERBOSE:
                 render.note(_told(time.monotonic() - began))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             goes_on = "; the same command goes on where this stopped" if name == "run" else ""
-            raise InterruptError(f"Interrupted{goes_on}") from None
+            raise InterruptError(f"Interrupted{goes_on}", error) from None
 
     hints = typing.get_type_hints(function, include_extras=True)
     options = [option.replace(annotation=hints[name]) for name, option in own.parameters.items()]

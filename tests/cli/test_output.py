@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.cli import main, render
 from harness.cli.streams import make_printable, printable
 from harness.cli.system import explain
 from harness.errors import InputError
+from harness.process.ends import Interrupted
 from harness.store.finding import newest_run
 from harness.store.run import RunFolder
 from harness.wording import number_of
@@ -222,6 +224,17 @@ def test_ctrl_c_leaves_one_line(name: str, words: str, command: Command, monkeyp
     code, out, err = command(*arguments)
     assert (code, out, err.count("\n")) == (130, "", 1)
     assert err.startswith(words)
+
+
+def test_other_signals_have_the_exit_code_that_shells_give_them(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminate(*arguments: object, **more: object) -> None:
+        raise Interrupted(signal.SIGTERM)  # the signal itself would end the process of the tests, too
+
+    monkeypatch.setattr("harness.submission.truth.read_truth", terminate)
+    code, out, err = command("score", "a", "--truth", "b")
+    assert (code, out, err) == (128 + signal.SIGTERM, "", "Interrupted\n")
 
 
 # -- options of all commands ---------------------------------------------------------------------
