@@ -78,6 +78,8 @@ class Lifetime:
     state_changed
         What of the process's state was another afterwards; told of a second lifetime only, as libraries that are
         imported in the first have settings of their own.
+    settled
+        That state once it was taken back, for the second lifetime to begin from.
     """
 
     train: TrainingData
@@ -91,6 +93,7 @@ class Lifetime:
     changed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     state_changed: list[str] = field(default_factory=list)
+    settled: ProcessState = field(default_factory=ProcessState)
 
     def raise_errors_of(self, *methods: str) -> None:
         """Raise what the first of these methods raised, if any did."""
@@ -200,7 +203,7 @@ class Subject:
         """What a predictor does from constructor to reloading, and what files are changed meanwhile."""
         lifetime = Lifetime(self.data.training(), self.new_folder("model"))
         around = [Path.cwd(), self.data.folder]
-        before = {folder: listing(folder) for folder in around}
+        before, state = {folder: listing(folder) for folder in around}, ProcessState()
         self._use(lifetime)
         with self.observer.observe(lifetime.calls, "requirements"):
             fresh = self.build()
@@ -210,11 +213,14 @@ class Subject:
             odd = [name for name in before[folder].keys() | after.keys() if before[folder].get(name) != after.get(name)]
             lifetime.changed += sorted(str(folder / name) for name in odd)
         lifetime.left = sorted(listing(self.work / "tmp"))
+        self._taken_back(state)  # or what is set to one value each time would never be seen to change
+        lifetime.settled = ProcessState()
         return lifetime
 
     @cached_property
     def second_lifetime(self) -> Lifetime:
         """The same of a second predictor: all that is imported when it is first used has been imported by now."""
+        self._taken_back(self.lifetime.settled)  # other checks have used the predictor meanwhile
         lifetime, state = Lifetime(self.data.training(), self.new_folder("model")), ProcessState()
         self._use(lifetime)
         lifetime.state_changed = self._taken_back(state)

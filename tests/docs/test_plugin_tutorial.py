@@ -67,7 +67,7 @@ def test_a_stranger_reaches_the_leaderboard_in_under_ten_commands(environment: E
     assert re.search(r"^ sunset +harness-sunset 0\.1\.0 +ok +sunset", listing, flags=re.MULTILINE)
     board = environment.run("python", "-m", "harness.cli", "leaderboard", "--json", cwd=tmp_path).json
     scores = {row["plugin"]: row["score"] for row in board["rows"]}
-    assert scores.keys() == {"sunset", "mean", "ridge"}
+    assert scores.keys() == {"sunset", "mean", "ridge", "blend"}
     assert scores["sunset"] > scores["mean"]  # it learns something
     assert [path.name for path in (tmp_path / "dist").iterdir()] == ["harness_sunset-0.1.0-py3-none-any.whl"]
 

@@ -121,7 +121,10 @@ def test_an_exported_run_is_blended_to_the_same_figures_on_another_machine(sessi
     taken = run_harness("runs", "import", tmp_path / "away.zip", "--json", cwd=tmp_path, env=there)
     assert taken.code == 0, taken.err
     timed = {"fit_seconds", "images_per_second"}
-    for row, again in zip(session.first.json["rows"], taken.json["rows"], strict=True):
+    blended = [row for row in taken.json["rows"] if row["blend"]]
+    assert [row["score"] for row in blended] == [here["nested_score"]], "its weights came along"
+    members = [row for row in taken.json["rows"] if not row["blend"]]
+    for row, again in zip(session.first.json["rows"], members, strict=True):
         assert {k: v for k, v in row.items() if k not in timed} == {k: v for k, v in again.items() if k not in timed}
     blend = run_harness("ensemble", "--optimize", "--json", cwd=tmp_path, env=there).json
     for key in ("weights", "fold_weights", "score", "nested_score", "nested_ci", "gain", "best_single"):
