@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.file_memory import FileMemory, stamp
 from harness.data.images import ImageFile, LazyImages
+from harness.data.kinds import exists, is_file
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -166,7 +168,9 @@ def _check_row(row: Row, where: str, seen: Mapping[str, Row]) -> None:
         )
     if not row.id.strip():
         raise InputError(f"{where}: the id is empty; give every row an id")
-    if isinstance(row.image, Path) and not row.image.is_file():
+    if isinstance(row.image, Path) and not is_file(row.image):
+        if exists(row.image.parent) and not os.access(row.image.parent, os.X_OK):
+            raise InputError(f"{where}: the folder of {row.image} cannot be read; change its permissions")
         raise InputError(f"{where}: there is no image {row.image}; add the file or remove the row")
     if any(not text.strip() for text in row.texts):
         raise InputError(f"{where}: the prompt of '{row.id}' is empty; write it or remove the row and its image")

@@ -78,6 +78,22 @@ _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 _JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file that can be looked at; not where the name is longer than any, or its folder is closed."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything that can be looked at, as `is_file` tells it of files."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def unread_kind(head: bytes) -> str:
     """Say what an image is, by its first bytes, that Pillow could not identify, and what to do; nothing if unknown."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
