@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import threading
 import warnings
 from collections import deque
@@ -41,7 +40,6 @@ _FORMATS = [
 """Pillow's names of the formats that are read: pictures, and no documents that a program would have to draw."""
 _TAKEN_OUT = frozenset({"PNG", "JPEG", "WEBP", "TIFF"})
 """Formats whose orientation `bare` tells, or Pillow applies itself."""
-_SILENT = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 @cache
@@ -114,7 +112,7 @@ def check_whole(data: bytes, name: str) -> None:
     import PIL.Image
 
     pixels, _ = bare(data)
-    with _reasons(name, data):
+    with PILLOW, _reasons(name, data):
         image = _decoded(pixels, name)
         if image.format == "PNG":
             with PIL.Image.open(io.BytesIO(pixels)) as again:
@@ -133,7 +131,7 @@ def decode(data: bytes, name: str) -> Image:
         Naming the file, if it is not an image, is cut off, or has more pixels than may be.
     """
     pixels, orientation = bare(data)
-    with _reasons(name, data):
+    with PILLOW, _reasons(name, data):
         return to_rgb(_turned(_decoded(pixels, name), orientation))
 
 
@@ -147,7 +145,6 @@ def _decoded(data: bytes, name: str) -> Image:
     import PIL.Image
 
     limit = most_pixels()
-    _prepare_pillow(limit)
     if size := named_size(data):
         _check_size(size, limit, name)
     with PIL.Image.open(io.BytesIO(data), formats=_formats()) as image:
@@ -157,15 +154,53 @@ def _decoded(data: bytes, name: str) -> Image:
         return image
 
 
-def _prepare_pillow(limit: int) -> None:
-    """Set what Pillow reads of its modules' own variables, each time: any other code may have set it since."""
-    import PIL.Image
-    import PIL.ImageFile
+class _PillowSettings:
+    """What Pillow reads of its modules' own variables, set while images are decoded, and then as it was before.
 
-    PIL.Image.MAX_IMAGE_PIXELS = limit / 2  # type: ignore[assignment]  # it refuses twice as many, also in frames
-    PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False
-    if warnings.filters[:1] != [_SILENT]:
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata and of what is refused anyway
+    They belong to the whole process, which may be a user's own. Threads decode side by side: the first that comes in
+    remembers what was set, and the last that goes out sets it back.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+        if hasattr(os, "register_at_fork"):  # no thread of the parent's goes out in a child
+            os.register_at_fork(after_in_child=self._start)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: tuple[Any, ...] = ()
+
+    def __enter__(self) -> None:
+        import PIL.Image
+        import PIL.ImageFile
+
+        limit = most_pixels()
+        with self._lock:
+            if self._inside == 0:
+                quiet = warnings.catch_warnings()
+                quiet.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata and of what is refused anyway
+                self._before = (PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES, quiet)
+            self._inside += 1
+            # Each time: any other code may have set them since.
+            PIL.Image.MAX_IMAGE_PIXELS = limit / 2  # type: ignore[assignment]  # it refuses twice as many, and frames
+            PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def __exit__(self, *error: object) -> None:
+        import PIL.Image
+        import PIL.ImageFile
+
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES, quiet = self._before
+                quiet.__exit__(None, None, None)
+                self._before = ()
+
+
+PILLOW = _PillowSettings()
+"""Entered wherever images are decoded; around many of them it spares each the work."""
 
 
 def most_pixels() -> int:

@@ -8,7 +8,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ def read_submission(path: Path, expected: Sequence[str] | None = None, *, strict
         found = _in_any_order(names, single)
     if found is not None:
         ids, vectors = found
-        _check_images(path, ids, expected)
+        _check_images(path, ids, expected, names)
         _check_not_zero(path, ids, vectors)
         return Submission(path, ids, vectors)
     _explain(path, names.to_pylist(), values, single, expected)
@@ -295,7 +295,7 @@ def _explain(
                 f"{path}: the row '{image}_{missing[0]}' is missing ({count} of image '{image}'); "
                 f"every image needs rows 0 to {_DIM - 1}"
             )
-    _check_images(path, list(dimensions), expected)
+    _check_images(path, list(dimensions), expected, names)
     for i, (image, dimension) in enumerate(parts):  # only where it was asked for
         if dimension != i % _DIM or parts[i - dimension] != (image, 0):
             raise InputError(
@@ -337,13 +337,14 @@ def _checked_rows(
     return parts
 
 
-def _check_images(path: Path, ids: Sequence[str], expected: Sequence[str] | None) -> None:
+def _check_images(path: Path, ids: Sequence[str], expected: Sequence[str] | None, names: Iterable[Any]) -> None:
+    """Refuse what is not the truth's images; ``names`` are those of the rows, as they stand in the file."""
     if expected is None:
         return
     known = set(expected)
-    for number, image in enumerate(ids):
+    for image in ids:
         if image not in known:
-            line = number * _DIM + _FIRST_LINE
+            line = next(i for i, name in enumerate(names, start=_FIRST_LINE) if str(name).rpartition("_")[0] == image)
             raise InputError(f"{path} line {line}: the image '{image}' is unknown: the truth has no such id")
     given = set(ids)
     missing = [image for image in expected if image not in given]

@@ -6,6 +6,8 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,27 @@ def test_a_truncated_file_is_refused_whatever_others_have_set_in_pillow(monkeypa
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
     shown(encoded("JPEG"))
     assert "it is damaged" in refusal(encoded("JPEG")[:1000])
+
+
+def test_what_others_have_set_in_pillow_is_as_it_was_whoever_decodes_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
+    good, bad = encoded("PNG"), encoded("JPEG")[:1000]
+
+    def look(number: int) -> bool:
+        with suppress(InputError):
+            check_whole(bad if number % 3 else good, "a")
+        return number % 3 == 0 or "it is damaged" in refusal(bad)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(look, range(60)))
+        assert list(warnings.filters) == before
+    assert (PIL.ImageFile.LOAD_TRUNCATED_IMAGES, PIL.Image.MAX_IMAGE_PIXELS) == (True, 10)
 
 
 # -- what is remembered ----------------------------------------------------------------------------

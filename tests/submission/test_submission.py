@@ -323,6 +323,15 @@ def test_an_unknown_image_is_named_by_line(tmp_path: Path) -> None:
     assert "'x' is unknown" in message
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_an_unknown_image_is_named_by_its_line_in_any_order_of_rows(tmp_path: Path, seed: int) -> None:
+    header, *rows = written(tmp_path / "s.csv").read_text().splitlines(keepends=True)
+    random.Random(seed).shuffle(rows)
+    (tmp_path / "s.csv").write_text(header + "".join(rows))
+    line = next(i for i, row in enumerate(rows, start=2) if row.startswith("a_1_"))
+    assert f"line {line}: the image 'a_1' is unknown" in refusal(tmp_path / "s.csv", ["b", "c-2"])
+
+
 def test_a_missing_image_is_named_with_the_rows_it_needs(tmp_path: Path) -> None:
     message = refusal(written(tmp_path / "s.csv", ["a", "b"]), ["a", "m_1", "b", "n"])
     assert "'m_1' is missing (2 of 4)" in message
