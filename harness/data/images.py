@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import io
 import os
 import threading
@@ -26,6 +27,7 @@ from harness.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from harness.data.file_memory import Place
     from harness.plugin import ImageSource
 
 PIXELS_VARIABLE = "HARNESS_MAX_PIXELS"
@@ -67,6 +69,11 @@ class EncodedImage:
         """What it is called in messages."""
         raise NotImplementedError
 
+    @property
+    def place(self) -> Place | None:
+        """Where its bytes lie, so that what was found of them can be remembered; None if in no file."""
+        return None
+
     def _read(self) -> bytes:
         raise NotImplementedError
 
@@ -92,6 +99,11 @@ class ImageFile(EncodedImage):
         """The path, for messages."""
         return str(self.path)
 
+    @property
+    def place(self) -> Path:
+        """The file."""
+        return self.path
+
     def _read(self) -> bytes:
         try:
             return self.path.read_bytes()
@@ -99,6 +111,18 @@ class ImageFile(EncodedImage):
             raise InputError(
                 f"{self.path}: cannot be read ({error.strerror}); restore the file or drop its row"
             ) from error
+
+
+_CHECK = 2
+"""To be raised when `check_whole` refuses what it took before, or the other way round."""
+
+
+def what_checks() -> str:
+    """Return what decides whether an image is taken: this check, the limit, and the decoders that are installed."""
+    import PIL
+
+    heif = importlib.metadata.version("pillow-heif") if "HEIF" in _formats() else "none"
+    return f"check {_CHECK}, {most_pixels()} pixels, Pillow {PIL.__version__}, pillow-heif {heif}"
 
 
 def check_whole(data: bytes, name: str) -> None:

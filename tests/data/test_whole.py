@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
+import tarfile
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +26,7 @@ from PIL import ImageCms, PngImagePlugin
 
 from harness.data.dataset import image_digests
 from harness.data.images import ImageFile, check_whole, decode
+from harness.data.layouts.shards import ArchivedImage
 from harness.data.modes import grey_of_numbers
 from harness.errors import InputError
 from tests.campaigns.headers import campaign
@@ -171,6 +175,65 @@ def test_only_whole_files_are_remembered(tmp_path: Path, monkeypatch: pytest.Mon
     for _ in range(2):
         with pytest.raises(InputError, match=r"a\.jpg: .*damaged"):
             image_digests([file])
+
+
+@pytest.fixture
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of images whose bytes were read, with a memory for which what was written a moment ago has settled."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("harness.data.file_memory.time.time_ns", lambda: int((time.time() + 10) * 1e9))
+    names: list[str] = []
+
+    def counted(name: str, real: Any) -> Any:
+        return lambda image: names.append(Path(name.format(image)).name) or real(image)
+
+    monkeypatch.setattr(ImageFile, "_read", counted("{0.path}", ImageFile._read))
+    monkeypatch.setattr(ArchivedImage, "_read", counted("{0.member}", ArchivedImage._read))
+    return names
+
+
+def test_a_whole_file_is_remembered_under_the_limit_and_the_decoders_it_was_checked_with(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ImageFile(tmp_path / "a.jpg")
+    file.path.write_bytes(encoded("JPEG"))
+    first = image_digests([file, file])
+    assert image_digests([file]) == first[:1]
+    assert reads == ["a.jpg"]
+    monkeypatch.setattr(PIL, "__version__", "99.0")
+    image_digests([file])
+    assert reads == ["a.jpg"] * 2
+    monkeypatch.setenv("HARNESS_MAX_PIXELS", "3071")
+    with pytest.raises(InputError, match="HARNESS_MAX_PIXELS=3072"):
+        image_digests([file])
+    monkeypatch.setenv("HARNESS_MAX_PIXELS", "many")
+    with pytest.raises(InputError, match="HARNESS_MAX_PIXELS=many"):
+        image_digests([file])
+
+
+def test_images_in_a_shard_are_remembered_until_it_is_written(tmp_path: Path, reads: list[str]) -> None:
+    one, two = encoded("PNG"), encoded("JPEG")
+
+    def shard(*contents: bytes) -> list[ArchivedImage]:
+        with tarfile.open(tmp_path / "0.tar", "w") as archive:
+            for name, content in zip(("a.img", "b.img"), contents, strict=True):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        with tarfile.open(tmp_path / "0.tar") as archive:
+            return [ArchivedImage(tmp_path / "0.tar", m.name, m.offset_data, m.size) for m in archive]
+
+    images = shard(one, two)
+    expected = [hashlib.blake2b(content, digest_size=16).hexdigest() for content in (one, two)]
+    assert [image_digests(images), image_digests(images)] == [expected] * 2
+    assert sorted(reads) == ["a.img", "b.img"]
+    assert image_digests(shard(two, one)) == expected[::-1]
+    assert sorted(reads) == ["a.img", "a.img", "b.img", "b.img"]
+
+
+def test_an_image_that_is_gone_is_named(tmp_path: Path, reads: list[str]) -> None:
+    with pytest.raises(InputError, match=r"gone\.png: cannot be read"):
+        image_digests([ImageFile(tmp_path / "gone.png")])
 
 
 # -- numbers as pixels -----------------------------------------------------------------------------

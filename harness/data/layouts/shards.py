@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.data.file_memory import Part
 from harness.data.images import EncodedImage
 from harness.data.kinds import is_file
 from harness.data.layouts.carried import prompt_of_parameters, text_in
@@ -32,6 +33,11 @@ class ArchivedImage(EncodedImage):
     def name(self) -> str:
         """The path and the member, for messages."""
         return f"{self.archive}: {self.member}"
+
+    @property
+    def place(self) -> Part:
+        """Its bytes in the archive."""
+        return Part(self.archive, self.offset, self.size)
 
     def _read(self) -> bytes:
         try:
