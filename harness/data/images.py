@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.containers import bare, named_size
-from harness.data.kinds import looks_like_image, unread_kind
+from harness.data.kinds import FORMATS, looks_like_image, unread_kind
 from harness.data.modes import to_rgb
 from harness.data.whole import what_is_missing
 from harness.errors import InputError
@@ -33,13 +33,6 @@ if TYPE_CHECKING:
 PIXELS_VARIABLE = "HARNESS_MAX_PIXELS"
 """Names how many pixels an image may have."""
 _MOST_PIXELS = 89_478_485
-# fmt: off
-_FORMATS = [
-    "PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "TGA",
-    "ICO", "ICNS", "PCX", "DDS", "PSD", "SGI", "XBM", "XPM",
-]
-# fmt: on
-"""Pillow's names of the formats that are read: pictures, and no documents that a program would have to draw."""
 _TAKEN_OUT = frozenset({"PNG", "JPEG", "WEBP", "TIFF"})
 """Formats whose orientation `bare` tells, or Pillow applies itself."""
 
@@ -56,7 +49,7 @@ def _formats() -> list[str]:
     else:
         pillow_heif.register_heif_opener()
     PIL.Image.init()
-    return [name for name in _FORMATS if name in PIL.Image.OPEN]
+    return [name for name in FORMATS if name in PIL.Image.OPEN]
 
 
 class EncodedImage:
