@@ -166,7 +166,8 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
     return names[0]
 
 
-def _compressed(path: Path) -> bool:
+def is_compressed(path: Path) -> bool:
+    """Whether a file begins as ``.gz`` and ``.zip`` do."""
     with path.open("rb") as stream:
         return stream.read(4).startswith((b"\x1f\x8b", b"PK\3\4"))
 
@@ -184,7 +185,7 @@ def _check_header(path: Path, strict: bool) -> None:
         raise InputError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; the first line must be {','.join(HEADER)}")
-    if strict and _compressed(path):
+    if strict and is_compressed(path):
         raise InputError(f"{path}: it is compressed; the competition takes the file as it is, so unpack it")
     header = _header(path)
     others = [field for field in header if field not in HEADER]
@@ -270,7 +271,7 @@ def _explain_text(path: Path, header: Sequence[str], strict: bool) -> None:
             if blank and strict:
                 raise InputError(blank)
     except UnicodeDecodeError as error:
-        if _compressed(path):
+        if is_compressed(path):
             raise InputError(f"{path}: the file in it is not UTF-8 text; save it as UTF-8") from error
         raise not_utf8(path) from error
 

@@ -480,6 +480,23 @@ def test_a_table_of_prompts_that_is_wrong_is_named_by_row(tmp_path: Path, conten
     assert [p for p in [str(tmp_path / "truth.csv"), *parts] if p not in str(caught.value)] == [], str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["truth.csv.gz", "truth.zip", "truth.csv"])
+def test_a_compressed_truth_is_a_submission_or_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    def pack(content: bytes) -> str:
+        if name.endswith("zip"):
+            with zipfile.ZipFile(tmp_path / name, "w") as archive:
+                archive.writestr("truth.csv", content)
+        else:
+            (tmp_path / name).write_bytes(gzip.compress(content))
+        return str(tmp_path / name)
+
+    assert read_truth(pack(written(tmp_path / "s.csv").read_bytes()), PromptEncoder(), READERS)[0] == IDS
+    spec = pack(b"imgId,prompt\na,an ant\n")
+    with pytest.raises(InputError, match="unpack it") as caught:
+        read_truth(spec, PromptEncoder(), READERS)
+    assert spec in str(caught.value)
+
+
 def test_truth_without_prompts_is_refused(tmp_path: Path) -> None:
     folder = make_kaggle(tmp_path / "data", ["an ant"]) / "images"
     with pytest.raises(InputError, match="has no prompts"):
