@@ -24,6 +24,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import ImageCms, PngImagePlugin
 
+from harness.data import containers, whole
 from harness.data.dataset import image_digests
 from harness.data.images import ImageFile, check_whole, decode
 from harness.data.layouts.shards import ArchivedImage
@@ -31,6 +32,7 @@ from harness.data.modes import grey_of_numbers
 from harness.errors import InputError
 from tests.campaigns.headers import campaign
 
+quick = settings(max_examples=60, deadline=None)
 NOISE = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 PICTURE = PIL.Image.fromarray(NOISE)
 
@@ -379,6 +381,47 @@ def test_an_orientation_that_makes_no_sense_turns_nothing(value: int) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = value
     assert shown(encoded("PNG", exif=exif)).shape == NOISE.shape
+
+
+def leads_on(data: bytes, at: int) -> bool:
+    """Whether segments lead from a place to a scan, by asking each anew."""
+    if at + 4 > len(data) or data[at] != 0xFF or not 0xC0 <= data[at + 1] <= 0xFE:
+        return False
+    return data[at + 1] == 0xDA or leads_on(data, at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big")))
+
+
+@quick
+@given(st.lists(st.sampled_from([b"\xff", b"\xe0", b"\xda", b"\xc4", b"\0", b"\2", b"\5"]), max_size=60))
+def test_what_is_kept_of_a_jpegs_segments_is_what_asking_anew_gives(parts: list[bytes]) -> None:
+    data, leads = b"".join(parts), {}  # type: ignore[var-annotated]
+    assert [containers._leads_on(data, at, leads) for at in range(len(data))] == [
+        leads_on(data, at) for at in range(len(data))
+    ]
+
+
+class Counted(bytes):
+    """Bytes that count how often one of them, or some, are looked at."""
+
+    looks = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        self.looks += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize(
+    "crafted",
+    [
+        b"\xff\xe0\0\2" * 2000,
+        b"\xff\xe0\0\2" * 2000 + b"\xff\xda\0\2",
+        (b"\xff\xda\0\2\xff\xe0\0\5" + b"\xff\xc4\0\2" * 3) * 400,
+    ],
+)
+def test_no_jpeg_takes_more_than_linear_time(crafted: bytes) -> None:
+    data = Counted(b"\xff\xd8\xff" + crafted)
+    containers.bare(data)
+    list(whole._scans(data))
+    assert 0 < data.looks < 30 * len(data)
 
 
 def test_a_wrong_length_of_a_jpegs_metadata_does_not_hide_the_picture() -> None:
