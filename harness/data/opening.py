@@ -10,6 +10,7 @@ from typing import Literal
 
 from harness.data.dataset import Dataset, build_dataset
 from harness.data.kinds import exists
+from harness.data.once import looked_up_once
 from harness.errors import DataNotFoundError, InputError
 from harness.plugin.reader import DatasetReader
 from harness.plugin.reader import Readers as Readers
@@ -39,9 +40,10 @@ def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Da
     """
     location = _located(spec)
     try:
-        for reader in readers.values():
-            if reader.matches(location):
-                return _select_captions(_read(spec, location, reader), captions)
+        with looked_up_once():
+            for reader in readers.values():
+                if reader.matches(location):
+                    return _select_captions(_read(spec, location, reader), captions)
     except OSError as error:
         raise InputError(
             f"{error.filename or location}: cannot be read ({error.strerror or error}); change its permissions or "

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from harness.data.layouts.files import NamedImages
 from harness.errors import InputError
@@ -167,6 +169,34 @@ def test_coco_names_and_karpathys_are_found_as_any_tables_are(tmp_path: Path) ->
     for name, layout in (("coco", "coco"), ("flat", "karpathy"), ("deep", "karpathy")):
         data = opened(tmp_path / name)
         assert (data.layout, [Path(i.name).name for i in data.images]) == (layout, ["x.png"])
+
+
+@pytest.mark.parametrize(
+    "table", ["", "metadata.csv", "metadata.jsonl", "metadata.parquet", "x.csv", "x.jsonl", "x.json", "x.parquet"]
+)
+def test_folders_are_walked_and_tables_read_once_an_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    two(tmp_path / "images")
+    names, prompts = ["images/a.png", "images/b.png"], ["an ant", "a bee"]
+    columns = {"file_name": names, "prompt": prompts}
+    entries = [json.dumps({"file_name": n, "prompt": p}) for n, p in zip(names, prompts, strict=True)]
+    if table.endswith(".csv"):
+        (tmp_path / table).write_text("file_name,prompt\n" + "images/a.png,an ant\nimages/b.png,a bee\n")
+    elif table.endswith(".parquet"):
+        parquet.write_table(pa.table(columns), tmp_path / table)
+    elif table:
+        (tmp_path / table).write_text("\n".join(entries) if table.endswith("l") else f"[{','.join(entries)}]")
+    walked, read = [], []
+    walk, read_bytes, file = os.walk, Path.read_bytes, parquet.ParquetFile
+    monkeypatch.setattr(os, "walk", lambda *args, **options: walked.append(str(args[0])) or walk(*args, **options))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
+    monkeypatch.setattr(parquet, "ParquetFile", lambda path: read.append(path.name) or file(path))
+    for times in (1, 2):  # nothing is kept for the next
+        assert len(opened(tmp_path)) == 2
+        # The reader of plain folders looks for a first image, too.
+        assert walked.count(str(tmp_path)) == times * (1 if table else 2)
+        assert [name for name in read if name == table] == [table] * (times if table else 0)
 
 
 def test_a_relative_path_below_the_folder_costs_no_walk(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from harness.data.kinds import IMAGE_SUFFIXES, is_file, is_image
+from harness.data.once import once
 from harness.errors import InputError
 
 _LEFTOVERS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir"})
@@ -48,6 +49,7 @@ class FoundImages:
         return told
 
 
+@once
 def find_images(folder: Path) -> FoundImages:
     """Look for images below a folder, in linked folders too; hidden files and leftovers are passed over."""
     found = FoundImages()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.data.once import once
 from harness.errors import InputError
 
 csv.field_size_limit(1 << 24)  # prompts can be long; the default of 128 KiB is for spreadsheets
@@ -93,10 +94,8 @@ def read_table(path: Path) -> Table:
         raise InputError(f"{path}: there is no such file")
     if suffix == ".parquet":
         return _read_parquet(path)
-    if suffix in (".jsonl", ".ndjson"):
-        return _of_objects(path, read_jsonl(path, []))
-    if suffix == ".json":
-        return _of_objects(path, _json_rows(path))
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        return _read_objects(path)
     return _read_separated(path)
 
 
@@ -200,6 +199,7 @@ def _fields(line: str, separator: str) -> list[str]:
         return []
 
 
+@once
 def _text(path: Path) -> str:
     """Return a text file's content: UTF-8, or UTF-16 where its first bytes say so."""
     try:
@@ -276,6 +276,11 @@ def _json_rows(path: Path) -> Iterator[Placed]:
         raise InputError(f"{path}: it is neither a list of objects nor a map from images to their prompts")
 
 
+@once
+def _read_objects(path: Path) -> Table:
+    return _of_objects(path, _json_rows(path) if path.suffix.lower() == ".json" else read_jsonl(path, []))
+
+
 def _of_objects(path: Path, rows: Iterable[Placed]) -> Table:
     kept = [(where, {plain(key): value for key, value in row.items()}) for where, row in rows]
     return Table(path, list(dict.fromkeys(key for _, row in kept for key in row)), kept)
@@ -284,6 +289,7 @@ def _of_objects(path: Path, rows: Iterable[Placed]) -> Table:
 # -- parquet -----------------------------------------------------------------------------------------
 
 
+@once
 def _read_parquet(path: Path) -> Table:
     import pyarrow as pa
     from pyarrow import parquet

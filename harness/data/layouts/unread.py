@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.data.kinds import is_file
 from harness.data.layouts.files import is_named_image, passed_over
+from harness.data.once import once
 from harness.errors import InputError
 from harness.plugin import DatasetReader, Row
 
@@ -35,6 +36,7 @@ class SplitsReader:
         """Whether subfolders have prompts of their own, or are named as splits, and no image lies beside them."""
         return bool(self._splits(location))
 
+    @once
     def _splits(self, location: Path) -> dict[Path, str]:
         if not location.is_dir():
             return {}
