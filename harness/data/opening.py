@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from dataclasses import replace
@@ -17,6 +18,8 @@ from harness.plugin.reader import Readers as Readers
 
 REAL_DATA_VARIABLE = "HARNESS_REAL_DATA"
 """Names a folder of data sets, which can then be given by their names in it: ``--data drawbench``."""
+_OF_THE_PATH = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+"""What the system refuses because of what was named, and not of its own state."""
 Captions = Literal["mean", "first", "all"]
 
 
@@ -45,6 +48,8 @@ def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Da
                 if reader.matches(location):
                     return _select_captions(_read(spec, location, reader), captions)
     except OSError as error:
+        if error.errno not in _OF_THE_PATH:
+            raise
         raise InputError(
             f"{error.filename or location}: cannot be read ({error.strerror or error}); change its permissions or "
             "its name, or name other data"

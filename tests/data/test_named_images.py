@@ -99,6 +99,8 @@ def test_a_closed_folder_beside_others_is_left_out_with_the_reason(
     assert list(data.ids) == ["b"]
     says(" ".join(data.notes), "closed", "Permission denied")
     says(refusal(tmp_path / "closed"), "closed", "Permission denied", "change its permissions")
+    monkeypatch.setattr(os, "access", lambda path, mode: not closed(path))
+    says(refusal(rows(tmp_path, "closed/x.png")), "metadata.jsonl line 1", "cannot be read", "permissions")
 
 
 # -- nothing outside of the folder -----------------------------------------------------------------
