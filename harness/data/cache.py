@@ -6,6 +6,7 @@ rows at the same time, each addition is atomic, and a kill loses at most the row
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -30,7 +31,18 @@ if TYPE_CHECKING:
 
 CACHE_VARIABLE = "HARNESS_CACHE"
 _CHUNK = 256  # images computed between two additions: what a kill can lose
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_MENDS = {
+    sqlite3.SQLITE_CORRUPT: "delete that file",
+    sqlite3.SQLITE_NOTADB: "delete that file",
+    sqlite3.SQLITE_FULL: "free some space",
+    sqlite3.SQLITE_READONLY: "make it and its folder writable",
+    sqlite3.SQLITE_CANTOPEN: "make it and its folder writable",
+    sqlite3.SQLITE_PERM: "make it and its folder writable",
+    sqlite3.SQLITE_BUSY: "wait until the other command that writes to it has ended",
+    sqlite3.SQLITE_LOCKED: "wait until the other command that writes to it has ended",
+    sqlite3.SQLITE_IOERR: "see whether its disk is full or fails",
+}
+"""What to do about SQLite's primary result codes; the others are faults of a program."""
 _SQL_VARIABLES = 900  # SQLite builds before 3.32 allow 999 in one statement
 
 
@@ -74,10 +86,7 @@ class RowTable:
                     " (digest TEXT PRIMARY KEY, value BLOB NOT NULL, seconds REAL NOT NULL) WITHOUT ROWID"
                 )
         except OSError as error:
-            raise InputError(
-                f"the cache folder {path.parent} cannot be written ({error.strerror}); "
-                f"set {CACHE_VARIABLE} to a folder that can"
-            ) from error
+            raise _not_written(path.parent, error) from error
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -87,8 +96,7 @@ class RowTable:
                 with db:
                     yield db
         except sqlite3.DatabaseError as error:
-            damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-            mend = "delete that file" if damaged else "free some space"
+            mend = _MENDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "delete that file")
             raise InputError(
                 f"the cache {self.path} cannot be used ({error}); {mend}, or set {CACHE_VARIABLE} to another folder"
             ) from error
@@ -156,17 +164,21 @@ class DiskCache:
     def value(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the array stored under ``key``, computing and storing it if it is new."""
         path = self.folder / "values" / f"{_label(key)}-{self._hash(key)}.npy"
-        with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged: it is made
-            return np.asarray(np.load(path, allow_pickle=False))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            with suppress(OSError, ValueError, EOFError):  # by another process meanwhile
-                return np.asarray(np.load(path, allow_pickle=False))
+        if (known := _stored(path)) is not None:
+            return known
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path.with_suffix(".lock"))
+            lock.acquire()
+        except OSError as error:
+            raise _not_written(path.parent, error) from error
+        try:
+            if (known := _stored(path)) is not None:  # by another process meanwhile
+                return known
             value = np.asarray(compute())
-            half = path.with_suffix(f".{os.getpid()}.tmp")
-            with half.open("wb") as stream:
-                save_array(stream, value)
-            half.replace(path)
+            _store(path, value)
+        finally:
+            lock.release()
         return value
 
     def rows(
@@ -233,6 +245,43 @@ class DiskCache:
                 finally:
                     lock.release()
             waiting, timeout = busy, -1  # second round: wait for whoever computes these
+
+
+def _not_written(folder: Path, error: OSError) -> InputError:
+    mend = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+    return InputError(
+        f"the cache folder {folder} cannot be written ({error.strerror or error}); {mend}set {CACHE_VARIABLE} to a "
+        "folder that can"
+    )
+
+
+def _stored(path: Path) -> NDArray[Any] | None:
+    """Return an array that was stored, or None where there is none, or a damaged one."""
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (FileNotFoundError, NotADirectoryError, ValueError, EOFError):
+        return None
+    except OSError as error:
+        if error.errno is None:  # numpy's own, of what does not begin as its files do
+            return None
+        raise InputError(
+            f"the cache {path} cannot be read ({error.strerror}); change its permissions, delete it, or set "
+            f"{CACHE_VARIABLE} to another folder"
+        ) from error
+
+
+def _store(path: Path, value: NDArray[Any]) -> None:
+    """Write an array whole or not at all."""
+    half = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with half.open("wb") as stream:
+            save_array(stream, value)
+        half.replace(path)
+    except OSError as error:
+        raise _not_written(path.parent, error) from error
+    finally:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
 
 
 def _forms(file: str) -> set[str]:

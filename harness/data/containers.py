@@ -87,13 +87,23 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 # -- JPEG ------------------------------------------------------------------------------------------
 
 
-def jpeg_segments(data: bytes, start: int = 2) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes, start: int = 2, leads: dict[int, bool] | None = None) -> Iterator[tuple[int, int, int]]:
     """Yield marker, start and end of each segment before the first scan, and of that scan's header.
 
     The length of a segment that is metadata is not trusted where it leads to no marker: the next marker is searched
     for instead, so that one wrong length does not hide the picture.
+
+    Parameters
+    ----------
+    data
+        A JPEG file.
+    start
+        Where to begin.
+    leads
+        Places of which it is known whether segments lead on from them to a scan. Who walks one file several times hands
+        over the same, so that no place is asked about twice and the time is linear in the file's length.
     """
-    at = start
+    at, leads = start, {} if leads is None else leads
     while at + 4 <= len(data):
         if data[at] != 0xFF or data[at + 1] in (0x00, 0xFF):
             at += 1
@@ -103,8 +113,8 @@ def jpeg_segments(data: bytes, start: int = 2) -> Iterator[tuple[int, int, int]]
             at += 2
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if (0xE0 <= marker <= 0xEF or marker == 0xFE) and not _leads_on(data, end):
-            at = next((i for i in _markers(data, at + 2) if _leads_on(data, i)), len(data))
+        if (0xE0 <= marker <= 0xEF or marker == 0xFE) and not _leads_on(data, end, leads):
+            at = next((i for i in _markers(data, at + 2) if _leads_on(data, i, leads)), len(data))
             continue
         yield marker, at, end
         if marker == 0xDA:
@@ -119,15 +129,19 @@ def _markers(data: bytes, start: int) -> Iterator[int]:
         at = data.find(b"\xff", at + 1)
 
 
-def _leads_on(data: bytes, at: int) -> bool:
-    """Whether segments stand one after the other from here to the first scan."""
-    for _ in range(1000):
+def _leads_on(data: bytes, at: int, leads: dict[int, bool]) -> bool:
+    """Whether segments stand one after the other from here to the first scan; of all that it passes this is kept."""
+    passed = []
+    while at not in leads:
+        passed.append(at)
         if at + 4 > len(data) or data[at] != 0xFF or not 0xC0 <= data[at + 1] <= 0xFE:
-            return False
-        if data[at + 1] == 0xDA:
-            return True
-        at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
-    return False
+            leads[at] = False
+        elif data[at + 1] == 0xDA:
+            leads[at] = True
+        else:
+            at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    leads.update(dict.fromkeys(passed, leads[at]))
+    return leads[at]
 
 
 def _bare_jpeg(data: bytes) -> tuple[bytes, int]:
@@ -155,7 +169,11 @@ def _bare_jpeg(data: bytes) -> tuple[bytes, int]:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start of the content and its end of each chunk, as far as the file has them whole."""
+    """Yield name, start of the content and its end of each chunk.
+
+    A chunk of pixels, colours or the end is told of as its length says, also where that goes beyond the end of the
+    file. One of metadata that does so, or leads to no other chunk, is passed over to the next that is not metadata.
+    """
     at = len(PNG_MAGIC)
     while at + 12 <= len(data):
         size, name = struct.unpack_from(">I4s", data, at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.file_memory import FileMemory, stamp
-from harness.data.images import ImageFile, LazyImages
+from harness.data.file_memory import FileMemory, Place, stamps_of
+from harness.data.images import PILLOW, EncodedImage, ImageFile, LazyImages, what_checks
+from harness.data.kinds import exists, is_file
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -166,7 +168,9 @@ def _check_row(row: Row, where: str, seen: Mapping[str, Row]) -> None:
         )
     if not row.id.strip():
         raise InputError(f"{where}: the id is empty; give every row an id")
-    if isinstance(row.image, Path) and not row.image.is_file():
+    if isinstance(row.image, Path) and not is_file(row.image):
+        if exists(row.image.parent) and not os.access(row.image.parent, os.X_OK):
+            raise InputError(f"{where}: the folder of {row.image} cannot be read; change its permissions")
         raise InputError(f"{where}: there is no image {row.image}; add the file or remove the row")
     if any(not text.strip() for text in row.texts):
         raise InputError(f"{where}: the prompt of '{row.id}' is empty; write it or remove the row and its image")
@@ -199,18 +203,27 @@ def _check_all_or_none(rows: Sequence[Row], location: Path) -> None:
 
 
 def image_digests(images: Sequence[ImageSource]) -> list[str]:
-    """Return the content hash of each image, remembering those of files that were not written since."""
-    files = [image for image in images if isinstance(image, ImageFile)]
-    if not files:
-        return [image.digest() for image in images]
-    memory = FileMemory("whole-images")
-    known = memory.recall([image.path for image in files])
-    new = [image for image in files if image.path not in known]
-    with ThreadPoolExecutor(4) as pool:
-        for start in range(0, len(new), 4096):
-            part = [image.path for image in new[start : start + 4096]]
-            stamps = {path: stamp(path) for path in part}  # before it is read: what is written meanwhile is seen
-            digests = dict(zip(part, pool.map(ImageFile.digest, map(ImageFile, part)), strict=True))
-            memory.keep(digests, stamps)
-            known.update(digests)
-    return [known[i.path] if isinstance(i, ImageFile) else i.digest() for i in images]
+    """Return the content hash of each image, remembering those that lie in files that were not written since.
+
+    What is remembered holds for the limit and the decoders it was checked with.
+    """
+    places = [image.place if isinstance(image, EncodedImage) else None for image in images]
+    kept = {place: image for image, place in zip(images, places, strict=True) if place is not None}
+    known: dict[Place, str] = {}
+    with PILLOW, ThreadPoolExecutor(4) as pool:
+        if kept:
+            memory = FileMemory("whole-images", under=what_checks())
+            known = memory.recall(kept)
+            new = [place for place in kept if place not in known]
+            for start in range(0, len(new), 4096):
+                part = new[start : start + 4096]
+                stamps = stamps_of(part)  # before they are read: what is written meanwhile is seen
+                digests = dict(zip(part, pool.map(_digest, [kept[place] for place in part]), strict=True))
+                memory.keep(digests, stamps)
+                known.update(digests)
+        others = pool.map(_digest, [image for image, place in zip(images, places, strict=True) if place is None])
+        return [next(others) if place is None else known[place] for place in places]
+
+
+def _digest(image: ImageSource) -> str:
+    return image.digest()

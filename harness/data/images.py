@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import io
 import os
-import re
 import threading
 import warnings
 from collections import deque
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.containers import bare, named_size
-from harness.data.kinds import looks_like_image, unread_kind
+from harness.data.kinds import FORMATS, looks_like_image, unread_kind
 from harness.data.modes import to_rgb
 from harness.data.whole import what_is_missing
 from harness.errors import InputError
@@ -27,21 +27,14 @@ from harness.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from harness.data.file_memory import Place
     from harness.plugin import ImageSource
 
 PIXELS_VARIABLE = "HARNESS_MAX_PIXELS"
 """Names how many pixels an image may have."""
 _MOST_PIXELS = 89_478_485
-# fmt: off
-_FORMATS = [
-    "PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "TGA",
-    "ICO", "ICNS", "PCX", "DDS", "PSD", "SGI", "XBM", "XPM",
-]
-# fmt: on
-"""Pillow's names of the formats that are read: pictures, and no documents that a program would have to draw."""
 _TAKEN_OUT = frozenset({"PNG", "JPEG", "WEBP", "TIFF"})
 """Formats whose orientation `bare` tells, or Pillow applies itself."""
-_SILENT = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 @cache
@@ -56,7 +49,7 @@ def _formats() -> list[str]:
     else:
         pillow_heif.register_heif_opener()
     PIL.Image.init()
-    return [name for name in _FORMATS if name in PIL.Image.OPEN]
+    return [name for name in FORMATS if name in PIL.Image.OPEN]
 
 
 class EncodedImage:
@@ -68,6 +61,11 @@ class EncodedImage:
     def name(self) -> str:
         """What it is called in messages."""
         raise NotImplementedError
+
+    @property
+    def place(self) -> Place | None:
+        """Where its bytes lie, so that what was found of them can be remembered; None if in no file."""
+        return None
 
     def _read(self) -> bytes:
         raise NotImplementedError
@@ -94,6 +92,11 @@ class ImageFile(EncodedImage):
         """The path, for messages."""
         return str(self.path)
 
+    @property
+    def place(self) -> Path:
+        """The file."""
+        return self.path
+
     def _read(self) -> bytes:
         try:
             return self.path.read_bytes()
@@ -101,6 +104,18 @@ class ImageFile(EncodedImage):
             raise InputError(
                 f"{self.path}: cannot be read ({error.strerror}); restore the file or drop its row"
             ) from error
+
+
+_CHECK = 2
+"""To be raised when `check_whole` refuses what it took before, or the other way round."""
+
+
+def what_checks() -> str:
+    """Return what decides whether an image is taken: this check, the limit, and the decoders that are installed."""
+    import PIL
+
+    heif = importlib.metadata.version("pillow-heif") if "HEIF" in _formats() else "none"
+    return f"check {_CHECK}, {most_pixels()} pixels, Pillow {PIL.__version__}, pillow-heif {heif}"
 
 
 def check_whole(data: bytes, name: str) -> None:
@@ -114,7 +129,7 @@ def check_whole(data: bytes, name: str) -> None:
     import PIL.Image
 
     pixels, _ = bare(data)
-    with _reasons(name, data):
+    with PILLOW, _reasons(name, data):
         image = _decoded(pixels, name)
         if image.format == "PNG":
             with PIL.Image.open(io.BytesIO(pixels)) as again:
@@ -133,7 +148,7 @@ def decode(data: bytes, name: str) -> Image:
         Naming the file, if it is not an image, is cut off, or has more pixels than may be.
     """
     pixels, orientation = bare(data)
-    with _reasons(name, data):
+    with PILLOW, _reasons(name, data):
         return to_rgb(_turned(_decoded(pixels, name), orientation))
 
 
@@ -147,7 +162,6 @@ def _decoded(data: bytes, name: str) -> Image:
     import PIL.Image
 
     limit = most_pixels()
-    _prepare_pillow(limit)
     if size := named_size(data):
         _check_size(size, limit, name)
     with PIL.Image.open(io.BytesIO(data), formats=_formats()) as image:
@@ -157,15 +171,53 @@ def _decoded(data: bytes, name: str) -> Image:
         return image
 
 
-def _prepare_pillow(limit: int) -> None:
-    """Set what Pillow reads of its modules' own variables, each time: any other code may have set it since."""
-    import PIL.Image
-    import PIL.ImageFile
+class _PillowSettings:
+    """What Pillow reads of its modules' own variables, set while images are decoded, and then as it was before.
 
-    PIL.Image.MAX_IMAGE_PIXELS = limit / 2  # type: ignore[assignment]  # it refuses twice as many, also in frames
-    PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False
-    if warnings.filters[:1] != [_SILENT]:
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata and of what is refused anyway
+    They belong to the whole process, which may be a user's own. Threads decode side by side: the first that comes in
+    remembers what was set, and the last that goes out sets it back.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+        if hasattr(os, "register_at_fork"):  # no thread of the parent's goes out in a child
+            os.register_at_fork(after_in_child=self._start)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: tuple[Any, ...] = ()
+
+    def __enter__(self) -> None:
+        import PIL.Image
+        import PIL.ImageFile
+
+        limit = most_pixels()
+        with self._lock:
+            if self._inside == 0:
+                quiet = warnings.catch_warnings()
+                quiet.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata and of what is refused anyway
+                self._before = (PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES, quiet)
+            self._inside += 1
+            # Each time: any other code may have set them since.
+            PIL.Image.MAX_IMAGE_PIXELS = limit / 2  # type: ignore[assignment]  # it refuses twice as many, and frames
+            PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+    def __exit__(self, *error: object) -> None:
+        import PIL.Image
+        import PIL.ImageFile
+
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES, quiet = self._before
+                quiet.__exit__(None, None, None)
+                self._before = ()
+
+
+PILLOW = _PillowSettings()
+"""Entered wherever images are decoded; around many of them it spares each the work."""
 
 
 def most_pixels() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from dataclasses import replace
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 from harness.data.dataset import Dataset, build_dataset
+from harness.data.kinds import exists
+from harness.data.once import looked_up_once
 from harness.errors import DataNotFoundError, InputError
+from harness.plugin.reader import DatasetReader
 from harness.plugin.reader import Readers as Readers
 
 REAL_DATA_VARIABLE = "HARNESS_REAL_DATA"
 """Names a folder of data sets, which can then be given by their names in it: ``--data drawbench``."""
+_OF_THE_PATH = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+"""What the system refuses because of what was named, and not of its own state."""
 Captions = Literal["mean", "first", "all"]
 
 
@@ -36,34 +42,47 @@ def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Da
         If nothing is there (``DataNotFoundError``), no layout matches (with what was looked for), or a row is wrong.
     """
     location = _located(spec)
-    for reader in readers.values():
-        test_spec = getattr(reader, "test_spec", None)
-        if reader.matches(location):
-            dataset = build_dataset(
-                _short_name(location),
-                reader.name,
-                location,
-                reader.read(location),
-                recommended_threshold=reader.recommended_threshold,
-                synthetic=bool(getattr(reader, "synthetic", False)),
-                test_spec=test_spec(spec) if test_spec is not None else None,
-            )
-            notes = getattr(reader, "notes", None)
-            dataset = replace(dataset, notes=tuple(notes(location)) if notes is not None else ())
-            return _select_captions(dataset, captions)
+    try:
+        with looked_up_once():
+            for reader in readers.values():
+                if reader.matches(location):
+                    return _select_captions(_read(spec, location, reader), captions)
+    except OSError as error:
+        if error.errno not in _OF_THE_PATH:
+            raise
+        raise InputError(
+            f"{error.filename or location}: cannot be read ({error.strerror or error}); change its permissions or "
+            "its name, or name other data"
+        ) from error
     looked_for = "".join(f"\n  - {reader.looks_for}" for reader in readers.values())
-    if not location.exists():
+    if not exists(location):
         raise DataNotFoundError(
             f"{spec}: there is no such folder, file or data set, nor one of that name in the folder that "
             f"{REAL_DATA_VARIABLE} names; a data set is one of:{looked_for}"
         )
-    hint = f" (a file was named; did you mean its folder, {location.parent}?)" if location.is_file() else ""
+    hint = "; add images, or name another folder"
+    if location.is_file():
+        hint = f" (a file was named; did you mean its folder, {location.parent}?)"
     raise InputError(f"{spec}: no data set was recognised there{hint}; looked for:{looked_for}")
+
+
+def _read(spec: str, location: Path, reader: DatasetReader) -> Dataset:
+    test_spec, notes = getattr(reader, "test_spec", None), getattr(reader, "notes", None)
+    dataset = build_dataset(
+        _short_name(location),
+        reader.name,
+        location,
+        reader.read(location),
+        recommended_threshold=reader.recommended_threshold,
+        synthetic=bool(getattr(reader, "synthetic", False)),
+        test_spec=test_spec(spec) if test_spec is not None else None,
+    )
+    return replace(dataset, notes=tuple(notes(location)) if notes is not None else ())
 
 
 def _located(spec: str) -> Path:
     location, root = Path(spec), os.environ.get(REAL_DATA_VARIABLE)
-    if root and not location.exists() and (Path(root) / location).exists():
+    if root and not exists(location) and exists(Path(root) / location):
         return Path(root) / location
     return location
 

@@ -87,8 +87,9 @@ def _last_pixel(image: Image) -> tuple[int, ...]:
 def _scans(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield where the header of each scan starts, where it ends, and where the scan's data end."""
     start = 2
+    leads: dict[int, bool] = {}
     while True:
-        header = next(((at, end) for marker, at, end in jpeg_segments(data, start) if marker == 0xDA), None)
+        header = next(((at, end) for marker, at, end in jpeg_segments(data, start, leads) if marker == 0xDA), None)
         if header is None:
             return
         stop = _data_end(data, header[1])

@@ -8,7 +8,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ def read_submission(path: Path, expected: Sequence[str] | None = None, *, strict
         found = _in_any_order(names, single)
     if found is not None:
         ids, vectors = found
-        _check_images(path, ids, expected)
+        _check_images(path, ids, expected, names)
         _check_not_zero(path, ids, vectors)
         return Submission(path, ids, vectors)
     _explain(path, names.to_pylist(), values, single, expected)
@@ -166,7 +166,8 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
     return names[0]
 
 
-def _compressed(path: Path) -> bool:
+def is_compressed(path: Path) -> bool:
+    """Whether a file begins as ``.gz`` and ``.zip`` do."""
     with path.open("rb") as stream:
         return stream.read(4).startswith((b"\x1f\x8b", b"PK\3\4"))
 
@@ -184,7 +185,7 @@ def _check_header(path: Path, strict: bool) -> None:
         raise InputError(f"{path}: there is no such file")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; the first line must be {','.join(HEADER)}")
-    if strict and _compressed(path):
+    if strict and is_compressed(path):
         raise InputError(f"{path}: it is compressed; the competition takes the file as it is, so unpack it")
     header = _header(path)
     others = [field for field in header if field not in HEADER]
@@ -270,7 +271,7 @@ def _explain_text(path: Path, header: Sequence[str], strict: bool) -> None:
             if blank and strict:
                 raise InputError(blank)
     except UnicodeDecodeError as error:
-        if _compressed(path):
+        if is_compressed(path):
             raise InputError(f"{path}: the file in it is not UTF-8 text; save it as UTF-8") from error
         raise not_utf8(path) from error
 
@@ -295,7 +296,7 @@ def _explain(
                 f"{path}: the row '{image}_{missing[0]}' is missing ({count} of image '{image}'); "
                 f"every image needs rows 0 to {_DIM - 1}"
             )
-    _check_images(path, list(dimensions), expected)
+    _check_images(path, list(dimensions), expected, names)
     for i, (image, dimension) in enumerate(parts):  # only where it was asked for
         if dimension != i % _DIM or parts[i - dimension] != (image, 0):
             raise InputError(
@@ -337,13 +338,14 @@ def _checked_rows(
     return parts
 
 
-def _check_images(path: Path, ids: Sequence[str], expected: Sequence[str] | None) -> None:
+def _check_images(path: Path, ids: Sequence[str], expected: Sequence[str] | None, names: Iterable[Any]) -> None:
+    """Refuse what is not the truth's images; ``names`` are those of the rows, as they stand in the file."""
     if expected is None:
         return
     known = set(expected)
-    for number, image in enumerate(ids):
+    for image in ids:
         if image not in known:
-            line = number * _DIM + _FIRST_LINE
+            line = next(i for i, name in enumerate(names, start=_FIRST_LINE) if str(name).rpartition("_")[0] == image)
             raise InputError(f"{path} line {line}: the image '{image}' is unknown: the truth has no such id")
     given = set(ids)
     missing = [image for image in expected if image not in given]

@@ -9,7 +9,7 @@ from harness.data.layouts.tables import read_csv
 from harness.data.opening import Readers, open_dataset
 from harness.data.targets import PromptEncoder, row_targets
 from harness.errors import InputError
-from harness.submission.read import SUFFIXES, is_submission, read_submission
+from harness.submission.read import SUFFIXES, is_compressed, is_submission, read_submission
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,8 @@ def read_truth(spec: str, encoder: PromptEncoder, readers: Readers) -> tuple[lis
     Parameters
     ----------
     spec
-        A CSV file with ``imgId,prompt``, a submission file of true embeddings, or any data set with prompts.
+        A CSV file with ``imgId,prompt``, a submission file of true embeddings (compressed or not), or any data set with
+        prompts.
     encoder
         Embeds prompts.
     readers
@@ -38,6 +39,11 @@ def read_truth(spec: str, encoder: PromptEncoder, readers: Readers) -> tuple[lis
         if is_submission(path):
             truth = read_submission(path)
             return truth.ids, truth.vectors
+        if is_compressed(path):
+            raise InputError(
+                f"--truth {spec}: what is compressed here is no submission; a table of prompts, or a data set, is read "
+                "unpacked, so unpack it"
+            )
         ids, texts = _read_prompts(path)
     else:
         dataset = open_dataset(spec, readers)

@@ -16,7 +16,10 @@ def without_ends(image: Image) -> Image:
 
     What models see is mostly the shorter side resized to their size, and the middle cropped out. Of 1 x 20 000 pixels
     the first step makes 224 x 4 480 000, 22 GB for some libraries, and the second drops nearly all of it. What is cut
-    here lies far outside of that middle, so that the result is the same: as much is cut from one end as from the other.
+    here lies far outside of that middle, as much from one end as from the other. Where the length is a whole multiple
+    of the width and an even number of pixels is cut, the result is the same. Elsewhere the resized length is rounded to
+    whole pixels, of the whole image otherwise than of what is left of it, and the result may be shifted by about one
+    of its pixels.
 
     Parameters
     ----------

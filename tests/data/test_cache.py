@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -114,3 +118,69 @@ def test_a_file_that_is_no_cache_is_refused_with_the_mend(tmp_path: Path) -> Non
     path.write_bytes(b"this is not a database" * 100)
     with pytest.raises(InputError, match="delete that file, or set HARNESS_CACHE"):
         RowTable(path)
+
+
+def table(path: Path) -> RowTable:
+    rows = RowTable(path)
+    rows.put([("a", b"1", 0.0)])
+    return rows
+
+
+def test_a_cache_that_is_full_is_told_from_one_that_is_closed_or_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With SQLite's own answers: a limit of pages, a lock that is held, a database opened for reading, a folder."""
+    rows = table(tmp_path / "rows.sqlite")
+    connect = sqlite3.connect
+
+    def message(pragma: str = "", **options: Any) -> str:
+        def limited(path: Path, timeout: float) -> sqlite3.Connection:
+            db = connect(path, timeout=0, **options)
+            db.execute(pragma)
+            return db
+
+        with monkeypatch.context() as patched, pytest.raises(InputError, match="HARNESS_CACHE") as caught:
+            patched.setattr(sqlite3, "connect", limited)
+            rows.put([("b", bytes(100_000), 0.0)])
+        return str(caught.value)
+
+    assert "free some space" in message("PRAGMA max_page_count=3")
+    assert "make it and its folder writable" in message("PRAGMA query_only=1")
+    with sqlite3.connect(rows.path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert "wait until the other command" in message()
+        other.rollback()
+    other.close()
+    (tmp_path / "folder.sqlite").mkdir()
+    with pytest.raises(InputError, match="make it and its folder writable"):
+        table(tmp_path / "folder.sqlite")
+
+
+def test_a_value_that_cannot_be_written_leaves_nothing_half_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(stream: Any, value: Any) -> NoReturn:
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.data.cache.save_array", full)
+        with pytest.raises(InputError, match="free some space, or set HARNESS_CACHE"):
+            DiskCache(tmp_path).value(["k"], lambda: np.ones(2))
+    assert [path.suffix for path in (tmp_path / "values").iterdir()] == [".lock"]
+    assert DiskCache(tmp_path).value(["k"], lambda: np.ones(2)).tolist() == [1, 1]
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match=r"file/values cannot be written .*set HARNESS_CACHE"):
+        DiskCache(tmp_path / "file").value(["k"], lambda: np.ones(2))
+
+
+def test_a_value_that_cannot_be_read_is_named_and_a_damaged_one_is_made_again(tmp_path: Path) -> None:
+    DiskCache(tmp_path).value(["k"], lambda: np.ones(2))
+    (stored,) = (tmp_path / "values").glob("*.npy")
+    for damaged in (b"", b"no array", stored.read_bytes()[:-3]):
+        stored.write_bytes(damaged)
+        assert DiskCache(tmp_path).value(["k"], lambda: np.ones(2)).tolist() == [1, 1]
+    stored.unlink()
+    stored.mkdir()  # nobody may read a folder as a file
+    with pytest.raises(InputError, match=f"{stored} cannot be read .*delete it"):
+        DiskCache(tmp_path).value(["k"], lambda: np.ones(2))

@@ -181,6 +181,26 @@ def test_a_captions_table_without_its_columns_is_named(tmp_path: Path) -> None:
     says(refusal(tmp_path), "captions.txt", "lacks the column caption", "image, klasse")
 
 
+@pytest.mark.parametrize("place", [".", "images"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("results.csv", "model,score\nridge,0.4\n"), ("hf.token", "hf_abcdef\n"), ("x.token.txt", "one two\n")],
+)
+def test_files_of_other_programs_do_not_make_test_images_flickrs(
+    tmp_path: Path, place: str, name: str, content: str
+) -> None:
+    two(tmp_path / place)
+    data = opened(table(tmp_path, name, content))
+    assert (data.layout, data.has_texts, len(data)) == ("images", False, 2)
+
+
+def test_a_results_table_of_another_program_does_not_hide_the_captions(tmp_path: Path) -> None:
+    two(tmp_path / "Images")
+    table(tmp_path, "results.csv", "model,score\nridge,0.4\n")
+    table(tmp_path, "._results.token", b"\0\5")
+    found(table(tmp_path, "my.token", "a.png#0\tan ant\nb.png#0\ta bee, red\n"), "flickr")
+
+
 def karpathy(folder: Path, *sentences: list[str]) -> Path:
     rows = [
         {"filename": name, "split": split, "sentences": [{"raw": text, "tokens": []} for text in some]}
@@ -218,9 +238,19 @@ def test_json_beside_images_and_settings_beside_images_are_read(tmp_path: Path) 
     found(tmp_path, "sidecar")
 
 
-def test_json_that_holds_no_prompt_makes_no_data_set(tmp_path: Path) -> None:
-    write_json(two(tmp_path) / "a.json", {"width": 3})
+@pytest.mark.parametrize(
+    "document",
+    [{"width": 3}, {"prompt": [1, 2]}, {"text": ["an ant", None], "caption": []}, [["prompt"]], {"prompt": {"a": "b"}}],
+)
+def test_json_that_holds_no_prompt_makes_no_data_set(tmp_path: Path, document: object) -> None:
+    write_json(two(tmp_path) / "a.json", document)
     assert not opened(tmp_path).has_texts
+
+
+def test_a_key_that_holds_no_text_does_not_hide_one_that_does(tmp_path: Path) -> None:
+    write_json(two(tmp_path) / "a.json", {"prompt": [1, 2], "caption": "an ant"})
+    table(tmp_path, "b.txt", "a bee, red")
+    found(tmp_path, "sidecar")
 
 
 def with_text(path: Path, keyword: str, text: str, *, compress: bool = False, international: bool = False) -> None:
@@ -304,6 +334,22 @@ def test_shards_give_the_same_pixels_as_files(tmp_path: Path) -> None:
     assert data.images[1].digest() == data.images[2].digest() == alone.digest() != data.images[0].digest()
 
 
+def test_names_that_repeat_in_a_shard_are_told_apart_by_their_folder_and_leftovers_passed_over(tmp_path: Path) -> None:
+    first, second = picture(tmp_path, 1), picture(tmp_path, 2)
+    members = {"./a/000.png": first, "a/000.txt": b"an ant", "b/000.png": second, "b/000.txt": b"a bee"}
+    leftovers = {"__MACOSX/a/000.png": b"\0", "a/._000.png": b"\0", "._a": b"\0"}
+    shard(tmp_path / "set/00000.tar", {**leftovers, **members})
+    (tmp_path / "set/._00000.tar").write_bytes(b"\0\5\x16\7")
+    data = opened(tmp_path / "set")
+    assert (data.layout, list(data.ids), list(data.texts)) == (
+        "webdataset",
+        ["a/000", "b/000"],
+        [("an ant",), ("a bee",)],
+    )
+    shard(tmp_path / "set/00001.tar", {"a/000.png": first, "a/000.txt": b"a cow"})
+    assert list(opened(tmp_path / "set").ids) == ["00000/a/000", "00000/b/000", "00001/000"]
+
+
 @pytest.mark.parametrize(
     ("members", "parts"),
     [
@@ -311,6 +357,8 @@ def test_shards_give_the_same_pixels_as_files(tmp_path: Path) -> None:
         ({"0.png": b"no image", "0.txt": b"an ant"}, ["00000.tar: 0.png", "not an image"]),
         ({"0.txt": b"\xe9", "0.png": b""}, ["00000.tar: 0.txt", "UTF-8"]),
         ({"0.json": b"{", "0.png": b""}, ["00000.tar: 0.json", "JSON"]),
+        ({"0.json": b"9" * 5000, "0.png": b""}, ["00000.tar: 0.json", "JSON"]),
+        ({"0.json": b"[" * 99_999, "0.png": b""}, ["00000.tar: 0.json", "JSON"]),
     ],
 )
 def test_a_shard_that_is_wrong_is_named_with_the_member(
@@ -394,6 +442,15 @@ def test_linked_folders_are_read_once_and_circles_end(tmp_path: Path) -> None:
     data = opened(tmp_path / "set")
     assert sorted(data.ids) == ["a", "b", "c"]
     says(" ".join(data.notes), "circle", "read already")
+
+
+@pytest.mark.parametrize("names", [["__MACOSX/a.png"], [".thumbs/a.png", "@eadir/b.png"]])
+def test_a_folder_of_leftovers_holds_no_images(tmp_path: Path, names: list[str]) -> None:
+    says(refusal(images(tmp_path, *names)), "no data set was recognised")
+    two(tmp_path / "elsewhere")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert len(opened(tmp_path / "set")) == 2
 
 
 def test_images_of_one_name_and_two_suffixes_are_both_test_rows(tmp_path: Path) -> None:

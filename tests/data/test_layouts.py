@@ -74,8 +74,11 @@ def write_json(path: Path, document: object) -> Path:
     return path
 
 
+READERS = PluginManager().readers  # once: to look for plugins takes longer than most tests
+
+
 def opened(location: Path, **options: Any) -> Dataset:
-    return open_dataset(str(location), PluginManager().readers, **options)
+    return open_dataset(str(location), READERS, **options)
 
 
 def refusal(location: Path) -> str:

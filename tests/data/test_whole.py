@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
+import tarfile
+import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +24,15 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import ImageCms, PngImagePlugin
 
+from harness.data import containers, whole
 from harness.data.dataset import image_digests
 from harness.data.images import ImageFile, check_whole, decode
+from harness.data.layouts.shards import ArchivedImage
 from harness.data.modes import grey_of_numbers
 from harness.errors import InputError
 from tests.campaigns.headers import campaign
 
+quick = settings(max_examples=60, deadline=None)
 NOISE = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 PICTURE = PIL.Image.fromarray(NOISE)
 
@@ -138,6 +146,27 @@ def test_a_truncated_file_is_refused_whatever_others_have_set_in_pillow(monkeypa
     assert "it is damaged" in refusal(encoded("JPEG")[:1000])
 
 
+def test_what_others_have_set_in_pillow_is_as_it_was_whoever_decodes_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
+    good, bad = encoded("PNG"), encoded("JPEG")[:1000]
+
+    def look(number: int) -> bool:
+        with suppress(InputError):
+            check_whole(bad if number % 3 else good, "a")
+        return number % 3 == 0 or "it is damaged" in refusal(bad)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(look, range(60)))
+        assert list(warnings.filters) == before
+    assert (PIL.ImageFile.LOAD_TRUNCATED_IMAGES, PIL.Image.MAX_IMAGE_PIXELS) == (True, 10)
+
+
 # -- what is remembered ----------------------------------------------------------------------------
 
 
@@ -148,6 +177,65 @@ def test_only_whole_files_are_remembered(tmp_path: Path, monkeypatch: pytest.Mon
     for _ in range(2):
         with pytest.raises(InputError, match=r"a\.jpg: .*damaged"):
             image_digests([file])
+
+
+@pytest.fixture
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of images whose bytes were read, with a memory for which what was written a moment ago has settled."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("harness.data.file_memory.time.time_ns", lambda: int((time.time() + 10) * 1e9))
+    names: list[str] = []
+
+    def counted(name: str, real: Any) -> Any:
+        return lambda image: names.append(Path(name.format(image)).name) or real(image)
+
+    monkeypatch.setattr(ImageFile, "_read", counted("{0.path}", ImageFile._read))
+    monkeypatch.setattr(ArchivedImage, "_read", counted("{0.member}", ArchivedImage._read))
+    return names
+
+
+def test_a_whole_file_is_remembered_under_the_limit_and_the_decoders_it_was_checked_with(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ImageFile(tmp_path / "a.jpg")
+    file.path.write_bytes(encoded("JPEG"))
+    first = image_digests([file, file])
+    assert image_digests([file]) == first[:1]
+    assert reads == ["a.jpg"]
+    monkeypatch.setattr(PIL, "__version__", "99.0")
+    image_digests([file])
+    assert reads == ["a.jpg"] * 2
+    monkeypatch.setenv("HARNESS_MAX_PIXELS", "3071")
+    with pytest.raises(InputError, match="HARNESS_MAX_PIXELS=3072"):
+        image_digests([file])
+    monkeypatch.setenv("HARNESS_MAX_PIXELS", "many")
+    with pytest.raises(InputError, match="HARNESS_MAX_PIXELS=many"):
+        image_digests([file])
+
+
+def test_images_in_a_shard_are_remembered_until_it_is_written(tmp_path: Path, reads: list[str]) -> None:
+    one, two = encoded("PNG"), encoded("JPEG")
+
+    def shard(*contents: bytes) -> list[ArchivedImage]:
+        with tarfile.open(tmp_path / "0.tar", "w") as archive:
+            for name, content in zip(("a.img", "b.img"), contents, strict=True):
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        with tarfile.open(tmp_path / "0.tar") as archive:
+            return [ArchivedImage(tmp_path / "0.tar", m.name, m.offset_data, m.size) for m in archive]
+
+    images = shard(one, two)
+    expected = [hashlib.blake2b(content, digest_size=16).hexdigest() for content in (one, two)]
+    assert [image_digests(images), image_digests(images)] == [expected] * 2
+    assert sorted(reads) == ["a.img", "b.img"]
+    assert image_digests(shard(two, one)) == expected[::-1]
+    assert sorted(reads) == ["a.img", "a.img", "b.img", "b.img"]
+
+
+def test_an_image_that_is_gone_is_named(tmp_path: Path, reads: list[str]) -> None:
+    with pytest.raises(InputError, match=r"gone\.png: cannot be read"):
+        image_digests([ImageFile(tmp_path / "gone.png")])
 
 
 # -- numbers as pixels -----------------------------------------------------------------------------
@@ -293,6 +381,47 @@ def test_an_orientation_that_makes_no_sense_turns_nothing(value: int) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = value
     assert shown(encoded("PNG", exif=exif)).shape == NOISE.shape
+
+
+def leads_on(data: bytes, at: int) -> bool:
+    """Whether segments lead from a place to a scan, by asking each anew."""
+    if at + 4 > len(data) or data[at] != 0xFF or not 0xC0 <= data[at + 1] <= 0xFE:
+        return False
+    return data[at + 1] == 0xDA or leads_on(data, at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big")))
+
+
+@quick
+@given(st.lists(st.sampled_from([b"\xff", b"\xe0", b"\xda", b"\xc4", b"\0", b"\2", b"\5"]), max_size=60))
+def test_what_is_kept_of_a_jpegs_segments_is_what_asking_anew_gives(parts: list[bytes]) -> None:
+    data, leads = b"".join(parts), {}  # type: ignore[var-annotated]
+    assert [containers._leads_on(data, at, leads) for at in range(len(data))] == [
+        leads_on(data, at) for at in range(len(data))
+    ]
+
+
+class Counted(bytes):
+    """Bytes that count how often one of them, or some, are looked at."""
+
+    looks = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        self.looks += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize(
+    "crafted",
+    [
+        b"\xff\xe0\0\2" * 2000,
+        b"\xff\xe0\0\2" * 2000 + b"\xff\xda\0\2",
+        (b"\xff\xda\0\2\xff\xe0\0\5" + b"\xff\xc4\0\2" * 3) * 400,
+    ],
+)
+def test_no_jpeg_takes_more_than_linear_time(crafted: bytes) -> None:
+    data = Counted(b"\xff\xd8\xff" + crafted)
+    containers.bare(data)
+    list(whole._scans(data))
+    assert 0 < data.looks < 30 * len(data)
 
 
 def test_a_wrong_length_of_a_jpegs_metadata_does_not_hide_the_picture() -> None:

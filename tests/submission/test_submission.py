@@ -323,6 +323,15 @@ def test_an_unknown_image_is_named_by_line(tmp_path: Path) -> None:
     assert "'x' is unknown" in message
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_an_unknown_image_is_named_by_its_line_in_any_order_of_rows(tmp_path: Path, seed: int) -> None:
+    header, *rows = written(tmp_path / "s.csv").read_text().splitlines(keepends=True)
+    random.Random(seed).shuffle(rows)
+    (tmp_path / "s.csv").write_text(header + "".join(rows))
+    line = next(i for i, row in enumerate(rows, start=2) if row.startswith("a_1_"))
+    assert f"line {line}: the image 'a_1' is unknown" in refusal(tmp_path / "s.csv", ["b", "c-2"])
+
+
 def test_a_missing_image_is_named_with_the_rows_it_needs(tmp_path: Path) -> None:
     message = refusal(written(tmp_path / "s.csv", ["a", "b"]), ["a", "m_1", "b", "n"])
     assert "'m_1' is missing (2 of 4)" in message
@@ -469,6 +478,23 @@ def test_a_table_of_prompts_that_is_wrong_is_named_by_row(tmp_path: Path, conten
     with pytest.raises(InputError) as caught:
         read_truth(str(tmp_path / "truth.csv"), PromptEncoder(), READERS)
     assert [p for p in [str(tmp_path / "truth.csv"), *parts] if p not in str(caught.value)] == [], str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["truth.csv.gz", "truth.zip", "truth.csv"])
+def test_a_compressed_truth_is_a_submission_or_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    def pack(content: bytes) -> str:
+        if name.endswith("zip"):
+            with zipfile.ZipFile(tmp_path / name, "w") as archive:
+                archive.writestr("truth.csv", content)
+        else:
+            (tmp_path / name).write_bytes(gzip.compress(content))
+        return str(tmp_path / name)
+
+    assert read_truth(pack(written(tmp_path / "s.csv").read_bytes()), PromptEncoder(), READERS)[0] == IDS
+    spec = pack(b"imgId,prompt\na,an ant\n")
+    with pytest.raises(InputError, match="unpack it") as caught:
+        read_truth(spec, PromptEncoder(), READERS)
+    assert spec in str(caught.value)
 
 
 def test_truth_without_prompts_is_refused(tmp_path: Path) -> None:

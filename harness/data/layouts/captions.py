@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from harness.data.layouts.files import NamedImages, find_images, refuse_unlisted
+from harness.data.kinds import is_file
+from harness.data.layouts.files import NamedImages, find_images, passed_over, refuse_unlisted
 from harness.data.layouts.tables import FILE_COLUMNS, TEXT_COLUMNS, lacking, read_json, read_table, read_text
 from harness.errors import InputError
 from harness.plugin import Row
 
 _FLICKR_FOLDERS = ("Images", "images", "flickr30k_images", "flickr30k-images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 _FLICKR_TABLES = ("captions.txt", "results.csv", "captions.csv")
-_TOKENS = ("Flickr8k.token.txt", "*[!a].token.txt", "results_*.token", "*.token")
+_FLICKR30K_HEADER = re.compile(r"\s*image_name\s*[|,]\s*comment_number\s*[|,]\s*comment\s*")
+_TOKENS = ("Flickr8k.token.txt", "results_20130124.token", "*[!a].token.txt", "*.token")
+_TOKEN_LINE = re.compile(r"[^\t]+#[0-9]+\t")
 
 
 class FlickrReader:
@@ -35,9 +39,8 @@ class FlickrReader:
     recommended_threshold: float | None = None
 
     def matches(self, location: Path) -> bool:
-        """Whether there is a caption table of any kind, beside a folder of photographs if its name says little."""
-        table = _flickr_table(location)
-        return table is not None and (table.name != "captions.csv" or _flickr_folder(location) is not None)
+        """Whether there is a caption table of any kind; of one whose name says little the beginning must be known."""
+        return _flickr_table(location) is not None
 
     def read(self, location: Path) -> Iterator[Row]:
         """Yield one row a photograph, with all its captions, in the order they first appear."""
@@ -56,7 +59,7 @@ class FlickrReader:
         images = NamedImages(folder)
         paths = {name: images.path(name, places[name]) for name in captions}
         for name, texts in captions.items():
-            if name in _NEVER_PUBLISHED and not paths[name].is_file():
+            if name in _NEVER_PUBLISHED and not is_file(paths[name]):
                 continue
             yield Row(id=paths[name].stem, image=paths[name], texts=tuple(texts), where=places[name])
         refuse_unlisted(images.found.images, paths.values(), table)
@@ -82,7 +85,26 @@ def _flickr_table(location: Path) -> Path | None:
     tokens = [
         path for place in (location, location / "Flickr8k_text") for p in _TOKENS for path in sorted(place.glob(p))
     ]
-    return next((path for path in (*named, *tokens) if path.is_file()), None)
+    seen = (path for path in (*named, *tokens) if path.is_file() and not passed_over(path.name))
+    return next((path for path in seen if _is_flickr(path, _flickr_folder(location) is not None)), None)
+
+
+def _is_flickr(table: Path, photographs: bool) -> bool:
+    """Whether a table is one of captions: other programs write a ``results.csv`` and a ``.token``, too."""
+    if table.name in ("captions.txt", "Flickr8k.token.txt", "results_20130124.token"):
+        return True
+    if table.name == "captions.csv":
+        return photographs
+    try:
+        text = read_text(table)
+        if ".token" in table.name:
+            return photographs and _TOKEN_LINE.match(text.lstrip()) is not None
+        if _FLICKR30K_HEADER.fullmatch(text.partition("\n")[0]):
+            return True
+        found = read_table(table)
+    except InputError:  # where photographs lie beside it, that is said when it is read
+        return photographs
+    return photographs and found.column(FILE_COLUMNS) is not None and found.column(TEXT_COLUMNS) is not None
 
 
 def _flickr_folder(location: Path) -> Path | None:
@@ -170,15 +192,17 @@ class KarpathyReader:
         content = _validated(document, _KarpathyDocument, "images, each with filename and sentences of raw")
         root = document.parent
         folder = _flickr_folder(root) or root
-        images = NamedImages(root, folder)
+        images = NamedImages(root, folder, root)
         paths = []
         for number, image in enumerate(content.images):
             where = f"{document}: images[{number}]"
             texts = tuple(sentence.raw.strip() for sentence in image.sentences)
             if not texts:
                 raise InputError(f"{where}: '{image.filename}' has no sentence; add one or remove the image")
-            within = root / image.filepath / image.filename
-            paths.append(within if image.filepath and within.is_file() else images.path(image.filename, where))
+            path = images.path(f"{image.filepath}/{image.filename}" if image.filepath else image.filename, where)
+            if image.filepath and not is_file(path):  # all in one folder
+                path = images.path(image.filename, where)
+            paths.append(path)
             yield Row(id=paths[-1].stem, image=paths[-1], texts=texts, source=image.split, where=where)
         if folder != root:
             refuse_unlisted(find_images(folder).images, paths, document)
@@ -261,19 +285,14 @@ class CocoReader:
         captions: dict[int | str, list[str]] = {}
         for note in content.annotations:
             captions.setdefault(note.image_id, []).append(note.caption.strip())
-        folders = _coco_folders(document)
+        images = NamedImages(*_coco_folders(document))
         for number, image in enumerate(content.images):
             where = f"{document}: images[{number}]"
             texts = captions.pop(image.id, [])
             if not texts:
                 raise InputError(f"{where}: '{image.file_name}' has no caption; add an annotation or remove the image")
-            path = next((f / image.file_name for f in folders if (f / image.file_name).is_file()), None)
-            yield Row(
-                id=Path(image.file_name).stem,
-                image=path or folders[0] / image.file_name,
-                texts=tuple(texts),
-                where=where,
-            )
+            path = images.path(image.file_name, where)
+            yield Row(id=Path(image.file_name).stem, image=path, texts=tuple(texts), where=where)
         if captions:
             raise InputError(
                 f"{document}: annotations name image_id {next(iter(captions))!r}, which is not in images; "
@@ -293,7 +312,10 @@ def _validated(document: Path, form: type[_Form], needed: str) -> _Form:
 
 
 def _coco_folders(document: Path) -> list[Path]:
-    """List where photographs may lie: in a folder named like the split, in images/, or beside the document."""
+    """List the data's folder, and where photographs may lie in it.
+
+    That is in a folder named like the split, in images/, or beside the document.
+    """
     split = document.stem.removeprefix("captions_")
     roots = [document.parent.parent, document.parent] if document.parent.name == "annotations" else [document.parent]
-    return [root / name for root in roots for name in (split, f"images/{split}", "images", "")]
+    return [roots[0], *(root / name for root in roots for name in (split, f"images/{split}", "images", ""))]

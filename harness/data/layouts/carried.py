@@ -84,12 +84,18 @@ def _json_text(path: Path) -> tuple[str, ...] | None:
 
 
 def text_in(document: Any, where: str) -> tuple[str, ...] | None:
-    """Return the prompt in a JSON object, by the usual names, or None where it has none."""
+    """Return the prompt in a JSON object, by the usual names, or None where none of them has a text."""
     if not isinstance(document, dict):
         return None
     values = {plain(key): value for key, value in document.items()}
-    name = next((name for name in TEXT_COLUMNS if isinstance(values.get(name), (str, list))), None)
+    name = next((name for name in TEXT_COLUMNS if _is_text(values.get(name))), None)
     return None if name is None else texts_of(values[name], name, where)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+    )
 
 
 def _text_beside(path: Path) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.layouts.files import find_images, refuse_unlisted
+from harness.data.kinds import is_file
+from harness.data.layouts.files import NamedImages, find_images, refuse_unlisted
 from harness.data.layouts.tables import FILE_COLUMNS, optional, plain, read_csv, read_table
 from harness.errors import InputError
 from harness.plugin import Row
@@ -38,27 +38,27 @@ class KaggleReader:
         table, folder = location / TABLE, location / "images"
         if not folder.is_dir():
             raise InputError(f"{folder}: there is no such folder; {table} needs its images there as <imgId>.png")
+        images = NamedImages(folder)
         files: dict[str, Path] = {}
-        for path in find_images(folder).images:
+        for path in images.found.images:
             image_id = path.relative_to(folder).with_suffix("").as_posix()
             if image_id in files:
                 raise InputError(f"{path}: {files[image_id].name} has the same imgId; keep one of the two")
             files[image_id] = path
-        composed = {unicodedata.normalize("NFC", image_id): image_id for image_id in files}
-        listed = set()
+        listed = []
         for where, row in read_csv(table, ["imgId", "prompt"]):
             image_id = str(row["imgId"])
-            file_id = image_id if image_id in files else composed.get(unicodedata.normalize("NFC", image_id), image_id)
-            listed.add(file_id)
+            path = files[image_id] if image_id in files else images.path(image_id, where)
+            listed.append(path)
             yield Row(
                 id=image_id,
-                image=files.get(file_id, folder / f"{image_id}.png"),
+                image=path if is_file(path) else folder / f"{image_id}.png",
                 texts=(row["prompt"],),
                 group=optional(row, "group"),
                 source=optional(row, "source"),
                 where=where,
             )
-        refuse_unlisted(files.values(), (files[i] for i in listed & files.keys()), table)
+        refuse_unlisted(files.values(), listed, table)
 
     def notes(self, location: Path) -> list[str]:
         """Say what was left out."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.data.file_memory import Part
 from harness.data.images import EncodedImage
+from harness.data.kinds import is_file
 from harness.data.layouts.carried import prompt_of_parameters, text_in
-from harness.data.layouts.files import is_named_image
+from harness.data.layouts.files import is_named_image, passed_over
+from harness.data.layouts.tables import parse_json
 from harness.errors import InputError
 from harness.plugin import Row
 
@@ -31,6 +33,11 @@ class ArchivedImage(EncodedImage):
     def name(self) -> str:
         """The path and the member, for messages."""
         return f"{self.archive}: {self.member}"
+
+    @property
+    def place(self) -> Part:
+        """Its bytes in the archive."""
+        return Part(self.archive, self.offset, self.size)
 
     def _read(self) -> bytes:
         try:
@@ -64,24 +71,34 @@ class ShardReader:
             images, texts = _members(shard)
             if bare := next((key for key in images if texts and key not in texts), None):
                 raise InputError(f"{images[bare].name}: it has no {bare}.txt or .json with its text, as others have")
-            for key, image in images.items():
-                short = key.rsplit("/", 1)[-1]
+            for (key, image), short in zip(images.items(), _short(images), strict=True):
                 row_id = short if len(shards) == 1 else f"{shard.stem}/{short}"
                 yield Row(id=row_id, image=image, texts=texts.get(key, ()), where=image.name)
+
+
+def _short(keys: Iterable[str]) -> list[str]:
+    """Return an id for each key of a shard: the bare name, or the path where they repeat (as `short_ids` does)."""
+    names = [key.rpartition("/")[2] for key in keys]
+    return names if len(set(names)) == len(names) else list(keys)
 
 
 def _shards(location: Path) -> list[Path]:
     if location.is_file():
         return [location] if location.suffix.lower() == ".tar" else []
-    return sorted(path for path in location.glob("*.tar") if path.is_file())
+    return sorted(path for path in location.glob("*.tar") if not passed_over(path.name) and is_file(path))
 
 
 def _holds_images(shard: Path) -> bool:
     try:
         with tarfile.open(shard, "r:") as archive:
-            return any(is_named_image(m.name) for m, _ in zip(archive, range(_LOOKED_AT), strict=False))
+            members = (member for member in archive if not _is_leftover(member.name))
+            return any(is_named_image(m.name) for m, _ in zip(members, range(_LOOKED_AT), strict=False))
     except (tarfile.TarError, OSError):
         return False
+
+
+def _is_leftover(member: str) -> bool:
+    return any(passed_over(part) for part in member.split("/") if part not in (".", ".."))
 
 
 def _members(shard: Path) -> tuple[dict[str, ArchivedImage], dict[str, tuple[str, ...]]]:
@@ -91,10 +108,10 @@ def _members(shard: Path) -> tuple[dict[str, ArchivedImage], dict[str, tuple[str
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
-                folder, _, name = member.name.rpartition("/")
+                folder, _, name = member.name.removeprefix("./").rpartition("/")
                 stem, _, suffix = name.partition(".")
                 key = f"{folder}/{stem}" if folder else stem
-                if not member.isfile() or name.startswith("."):
+                if not member.isfile() or _is_leftover(member.name):
                     continue
                 if is_named_image(name):
                     if key in images:
@@ -113,6 +130,6 @@ def _members(shard: Path) -> tuple[dict[str, ArchivedImage], dict[str, tuple[str
 def _text(content: bytes, suffix: str, where: str) -> tuple[str, ...] | None:
     try:
         text = content.decode("utf-8-sig")
-        return (prompt_of_parameters(text),) if suffix == "txt" else text_in(json.loads(text), where)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return (prompt_of_parameters(text),) if suffix == "txt" else text_in(parse_json(text), where)
+    except ValueError as error:
         raise InputError(f"{where}: it is not {'UTF-8 text' if suffix == 'txt' else 'JSON'} ({error})") from error

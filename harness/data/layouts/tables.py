@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.data.once import once
 from harness.errors import InputError
 
 csv.field_size_limit(1 << 24)  # prompts can be long; the default of 128 KiB is for spreadsheets
@@ -92,10 +94,8 @@ def read_table(path: Path) -> Table:
         raise InputError(f"{path}: there is no such file")
     if suffix == ".parquet":
         return _read_parquet(path)
-    if suffix in (".jsonl", ".ndjson"):
-        return _of_objects(path, read_jsonl(path, []))
-    if suffix == ".json":
-        return _of_objects(path, _json_rows(path))
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        return _read_objects(path)
     return _read_separated(path)
 
 
@@ -123,14 +123,16 @@ def read_csv(path: Path, required: Sequence[str]) -> Iterator[Placed]:
 
 def _read_separated(path: Path) -> Table:
     content = _text(path)
-    first, rest = _first_line(content)
+    first = _first_line(content)
     skipped = int(first.casefold().startswith("sep=") and len(first.strip("\r\n")) == 5)  # a note for spreadsheets
     separator = first[4] if skipped else _separator(first, path)
+    stream = io.StringIO(content, newline="")
     if skipped:
-        content, (first, rest) = rest, _first_line(rest)
+        stream.readline()
+        first = _first_line(content, len(first))
     spaced = any(field.startswith(" ") for field in _fields(first, separator)[1:])
-    # Lines end as csv files' do, and not at the other characters that splitlines() takes for line ends.
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True, delimiter=separator, skipinitialspace=spaced)
+    # Lines end (in the stream) as csv files' do, and not at the other characters that splitlines() takes for line ends.
+    reader = csv.reader(stream, strict=True, delimiter=separator, skipinitialspace=spaced)
     try:
         header = [field.strip() for field in next(reader, [])]
     except csv.Error as error:
@@ -169,9 +171,13 @@ def _not_csv(path: Path, place: str, error: csv.Error) -> InputError:
     return InputError(f"{path} {place}: it is not well-formed CSV ({error}); check its quoting")
 
 
-def _first_line(content: str) -> tuple[str, str]:
-    first = io.StringIO(content, newline="").readline()
-    return first, content[len(first) :]
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
+
+
+def _first_line(content: str, start: int = 0) -> str:
+    """Return the line that begins at ``start``, with its end."""
+    found = _LINE.match(content, start)
+    return found[0] if found else ""
 
 
 def _separator(header: str, path: Path) -> str:
@@ -193,6 +199,7 @@ def _fields(line: str, separator: str) -> list[str]:
         return []
 
 
+@once
 def _text(path: Path) -> str:
     """Return a text file's content: UTF-8, or UTF-16 where its first bytes say so."""
     try:
@@ -222,11 +229,9 @@ def read_jsonl(path: Path, required: Sequence[str]) -> Iterator[Placed]:
             continue
         where = f"{path} line {number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: it is not JSON ({error.msg}); write one object a line") from error
-        except RecursionError as error:
-            raise InputError(f"{where}: it is nested too deeply; write one flat object a line") from error
+            row = parse_json(line)
+        except ValueError as error:
+            raise InputError(f"{where}: it is not JSON ({_reason(error)}); write one object a line") from error
         if not isinstance(row, dict):
             raise InputError(f"{where}: it is not an object; write one object a line")
         missing = [key for key in required if key not in row]
@@ -238,11 +243,24 @@ def read_jsonl(path: Path, required: Sequence[str]) -> Iterator[Placed]:
 def read_json(path: Path) -> Any:
     """Return the document in a JSON file. Raises ``InputError`` naming the file and line."""
     try:
-        return json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} line {error.lineno}: it is not JSON ({error.msg})") from error
+        return parse_json(_text(path))
+    except ValueError as error:
+        line = f" line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"{path}{line}: it is not JSON ({_reason(error)})") from error
+
+
+def parse_json(text: str) -> Any:
+    """Return what JSON says. Raises ``ValueError`` alone, for what is nested too deeply or has long numbers, too."""
+    try:
+        return json.loads(text)
     except RecursionError as error:
-        raise InputError(f"{path}: it is nested too deeply to be a table") from error
+        raise ValueError("it is nested too deeply") from error
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return str(error).partition(";")[0]  # of a long number Python adds how to allow it
 
 
 def _json_rows(path: Path) -> Iterator[Placed]:
@@ -258,6 +276,11 @@ def _json_rows(path: Path) -> Iterator[Placed]:
         raise InputError(f"{path}: it is neither a list of objects nor a map from images to their prompts")
 
 
+@once
+def _read_objects(path: Path) -> Table:
+    return _of_objects(path, _json_rows(path) if path.suffix.lower() == ".json" else read_jsonl(path, []))
+
+
 def _of_objects(path: Path, rows: Iterable[Placed]) -> Table:
     kept = [(where, {plain(key): value for key, value in row.items()}) for where, row in rows]
     return Table(path, list(dict.fromkeys(key for _, row in kept for key in row)), kept)
@@ -266,6 +289,7 @@ def _of_objects(path: Path, rows: Iterable[Placed]) -> Table:
 # -- parquet -----------------------------------------------------------------------------------------
 
 
+@once
 def _read_parquet(path: Path) -> Table:
     import pyarrow as pa
     from pyarrow import parquet
@@ -327,8 +351,8 @@ def texts_of(value: Any, column: str, where: str) -> tuple[str, ...]:
     if isinstance(value, str):
         if value.startswith('["') and value.endswith('"]') and column in ("raw", "captions", "sentences"):
             try:
-                value = json.loads(value)
-            except json.JSONDecodeError:
+                value = parse_json(value)
+            except ValueError:
                 return (value,)
         else:
             return (value,)

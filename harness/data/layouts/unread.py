@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.layouts.files import is_named_image
+from harness.data.kinds import is_file
+from harness.data.layouts.files import is_named_image, passed_over
+from harness.data.once import once
 from harness.errors import InputError
 from harness.plugin import DatasetReader, Row
 
@@ -34,6 +36,7 @@ class SplitsReader:
         """Whether subfolders have prompts of their own, or are named as splits, and no image lies beside them."""
         return bool(self._splits(location))
 
+    @once
     def _splits(self, location: Path) -> dict[Path, str]:
         if not location.is_dir():
             return {}
@@ -41,7 +44,7 @@ class SplitsReader:
         if any(is_named_image(path.name) for path in entries):
             return {}
         folders = [path for path in entries if path.is_dir()][:_MOST]
-        found = {f: r.name for f in folders if (r := next((r for r in self._readers if r.matches(f)), None))}
+        found = {f: r.name for f in folders if (r := next((r for r in self._readers if _matches(r, f)), None))}
         named = [folder for folder in folders if folder.name.lower() in _SPLITS]
         if len(named) > 1 and len(named) == len(folders):
             found = {folder: found.get(folder, "images") for folder in folders}
@@ -59,6 +62,13 @@ class SplitsReader:
             f"--data {first}" + (f" --test {test}" if test else "")
         )
         yield  # a reader gives rows
+
+
+def _matches(reader: DatasetReader, folder: Path) -> bool:
+    try:
+        return reader.matches(folder)
+    except OSError:  # a closed folder beside others; whoever reads these says that it is left out
+        return False
 
 
 class UnreadReader:
@@ -82,7 +92,8 @@ class UnreadReader:
 def _unread(location: Path) -> str:
     paths = [location]
     if location.is_dir():
-        paths = [path for pattern in ("*", "*/*") for path in sorted(location.glob(pattern))[:_MOST] if path.is_file()]
+        paths = [path for pattern in ("*", "*/*") for path in sorted(location.glob(pattern))[:_MOST] if is_file(path)]
+        paths = [path for path in paths if not passed_over(path.name)]
     by_suffix: dict[str, Path] = {}
     for path in paths:
         by_suffix.setdefault(
