@@ -9,7 +9,8 @@ from harness.data.layouts.tables import read_csv
 from harness.data.opening import Readers, open_dataset
 from harness.data.targets import PromptEncoder, row_targets
 from harness.errors import InputError
-from harness.submission.read import SUFFIXES, is_compressed, is_submission, read_submission
+from harness.submission.columns import is_compressed
+from harness.submission.read import SUFFIXES, is_submission, read_submission
 
 if TYPE_CHECKING:
     import numpy as np

@@ -39,6 +39,7 @@ class Place:
         self.folder = folder
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
+        shutil.copy(PLUGIN, folder)
         make_kaggle(folder / "data")
         make_kaggle(folder / "new")
         self.expected: dict[str, Any] = {}
@@ -55,21 +56,11 @@ class Place:
         run = ["--run-dir", "run"]
         words = {
             "run": [
-                *("run", "--data", "data", "--test", "new/images", "--plugin-file", str(PLUGIN), "--plugins"),
-                *(
-                    "slow,mean,knn",
-                    "--folds",
-                    "3",
-                    "--set",
-                    "slow.seconds=0.4",
-                    "--executor",
-                    "parallel",
-                    "--jobs",
-                    "2",
-                ),
+                *("run", "--data", "data", "--test", "new/images", "--plugin-file", PLUGIN.name, "--folds", "3"),
+                *("--plugins", "slow,mean,knn", "--set", "slow.seconds=0.4", "--executor", "parallel", "--jobs", "2"),
             ],
-            "ensemble": ["ensemble", "--optimize", "--plugin-file", str(PLUGIN)],
-            "publish": ["leaderboard", "--publish", "published", "--name", "small"],
+            "ensemble": ["ensemble", "--optimize", "--plugin-file", PLUGIN.name],
+            "publish": ["leaderboard", "--publish", "published"],
         }
         return [sys.executable, "-m", "harness.cli", *words[name], *run]
 
@@ -86,7 +77,8 @@ class Place:
             told = _read(self.folder / "run" / "blend.json")
             submission = (self.folder / "run" / "submission.csv").read_text(encoding="utf-8")
             return told["weights"], told["nested_score"], hash(submission)
-        told = _read(self.folder / "published" / "small.json")
+        (file,) = (self.folder / "published").glob("*.json")
+        told = _read(file)
         return [(row["plugin"], row["score"]) for row in told["rows"]], told["blends"]
 
     def reset(self, name: str) -> None:
