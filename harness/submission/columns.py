@@ -26,7 +26,7 @@ DIM = 384
 _INDEX = re.compile(r"|index|Unnamed: 0")
 """Names of a column of row numbers, as pandas writes it where ``index=False`` was forgotten, and reads it back."""
 _NULLS = ["", "nan", "NaN", "NAN", "null"]
-_BLOCK = 1 << 21
+_BLOCK = 1 << 20
 """Bytes that are read at a time: memory stays that of the vectors, however long the file is."""
 
 
