@@ -53,8 +53,8 @@ def bare(data: bytes) -> tuple[bytes, int]:
             return _bare_tiff(data), 1
         if data[4:8] == b"ftyp":  # its own rotation is told apart from EXIF's, which must not be applied
             return re.sub(rb"(infe\x02.{7})Exif", rb"\1free", data, flags=re.DOTALL), 1
-    except (struct.error, IndexError, ValueError):  # its structure is broken, and whoever reads it will say so
-        pass
+    except (struct.error, IndexError, ValueError, OverflowError):
+        pass  # its structure is broken, and whoever reads it will say so
     return data, 1
 
 

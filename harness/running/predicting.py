@@ -16,7 +16,7 @@ from harness.data.cache import DiskCache
 from harness.data.contents import content_hash
 from harness.data.dataset import image_digests
 from harness.data.images import ImageFile, LazyImages
-from harness.data.layouts.files import image_files
+from harness.data.layouts.files import FoundImages, find_images
 from harness.errors import HarnessError, InputError, PredictionError
 from harness.plugin import EMBEDDING_DIM, Context, Explanation, PluginManager, Predictor
 from harness.process import usable_cores
@@ -40,11 +40,15 @@ AGAIN = "give the command of the run again"
 
 @dataclass(frozen=True)
 class GivenImages:
-    """Images to say something of: m names as the user gave them, the images, and threads that decode them."""
+    """Images to say something of: m names as the user gave them, the images, and threads that decode them.
+
+    ``notes`` says what of their folders was left out.
+    """
 
     names: list[str]
     images: LazyImages
     workers: int
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -89,7 +93,7 @@ class Predictions:
 
 
 def open_images(paths: Sequence[Path]) -> GivenImages:
-    """Open image files, and all image files below folders; each once, decoded once to see that it can be.
+    """Open image files, and all image files below folders; each once, and decoded to see that it can be.
 
     Raises
     ------
@@ -97,19 +101,21 @@ def open_images(paths: Sequence[Path]) -> GivenImages:
         Naming the file that is missing or no image, or the folder that holds none.
     """
     files: list[Path] = []
+    notes: list[str] = []
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: there is no such file or folder; name image files, or a folder of them")
-        found = image_files(path) if path.is_dir() else [path]
-        if not found:
-            raise InputError(f"{path}: there is no image in this folder; name image files, or a folder of them")
-        files += found
+        found = find_images(path) if path.is_dir() else FoundImages([path])
+        if not found.images:
+            left = "".join(f" ({note})" for note in found.notes())
+            raise InputError(f"{path}: there is no image in this folder{left}; name image files, or a folder of them")
+        files += found.images
+        notes += found.notes()
     sources = [ImageFile(path) for path in dict.fromkeys(files)]
-    for source in sources:  # here, since an image that fails in a plugin would look like the plugin's fault
-        source.open()
     workers = min(8, usable_cores())
     names = [str(source.path) for source in sources]
-    return GivenImages(names, LazyImages(sources, image_digests(sources), workers), workers)
+    digests = image_digests(sources)  # refuses what is no image, which in a plugin would look like the plugin's fault
+    return GivenImages(names, LazyImages(sources, digests, workers), workers, notes)
 
 
 def predict_images(
@@ -142,7 +148,7 @@ def predict_images(
     InputError
         If there is no run, or no member of it can be asked.
     """
-    found = Predictions(given.names, training=training_images(run, given.images))
+    found = Predictions(given.names, notes=list(given.notes), training=training_images(run, given.images))
     models = _FoldModels(run, manager, given, found.training, device, top)
     if run.rows.pictures is None:
         found.notes.append(

@@ -189,9 +189,12 @@ def test_tiny_weights_are_said_once_and_folders_are_opened(root: Path, tmp_path:
         cwd=root,
     )
     assert made.code == 0, made.err
-    answer = run_harness("predict", "data/images", "--run-dir", tmp_path / "tiny", "--json", "--top", 1, cwd=root)
+    shutil.copytree(root / "data" / "images", root / "mixed")
+    (root / "mixed" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    answer = run_harness("predict", "mixed", "--run-dir", tmp_path / "tiny", "--json", "--top", 1, cwd=root)
     assert answer.code == 0, answer.err
     assert len({row["image"] for row in answer.json}) == 16
+    assert "left out: 1 entry (phone.heic)" in answer.err
     assert answer.err.count("tiny weights") == 1
     assert "tiny weights (ridge, knn)" in answer.err
 

@@ -348,6 +348,18 @@ def test_coco_is_found_wherever_its_parts_usually_lie(tmp_path: Path, document: 
         assert list(data.texts) == [("a red bus",), ("a dog on grass", "the dog runs")]
 
 
+def test_photographs_of_one_name_in_two_folders_have_ids_of_their_own(tmp_path: Path) -> None:
+    names = ["a/1.jpg", "b/1.jpg"]
+    content = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [{"image_id": i, "caption": name} for i, name in enumerate(names)],
+    }
+    write_json(tmp_path / "captions_x.json", content)
+    images(tmp_path, *names)
+    data = opened(tmp_path)
+    assert (list(data.ids), list(data.texts)) == (["a/1", "b/1"], [("a/1.jpg",), ("b/1.jpg",)])
+
+
 def test_of_several_coco_files_one_must_be_named(tmp_path: Path) -> None:
     images(tmp_path / "val2017", "a.jpg", "b.jpg")
     chosen = write_json(tmp_path / "annotations/captions_val2017.json", COCO)

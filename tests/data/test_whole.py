@@ -424,6 +424,12 @@ def test_no_jpeg_takes_more_than_linear_time(crafted: bytes) -> None:
     assert 0 < data.looks < 30 * len(data)
 
 
+@pytest.mark.parametrize("head", [b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0", b"II*\0", b"MM\0*"])
+def test_a_tiff_that_points_beyond_every_file_is_left_as_it_is(head: bytes) -> None:
+    data = head + b"\xff" * 64
+    assert containers.bare(data) == (data, 1)
+
+
 def test_a_wrong_length_of_a_jpegs_metadata_does_not_hide_the_picture() -> None:
     data = bytearray(encoded("JPEG", comment=b"a comment", exif=b"Exif\0\0II*\0" + b"\1" * 90))
     expected = shown(bytes(data))

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.data.kinds import is_file
-from harness.data.layouts.files import NamedImages, find_images, passed_over, refuse_unlisted
+from harness.data.layouts.files import NamedImages, find_images, passed_over, refuse_unlisted, short_ids
 from harness.data.layouts.tables import FILE_COLUMNS, TEXT_COLUMNS, lacking, read_json, read_table, read_text
 from harness.errors import InputError
 from harness.plugin import Row
@@ -285,19 +285,23 @@ class CocoReader:
         captions: dict[int | str, list[str]] = {}
         for note in content.annotations:
             captions.setdefault(note.image_id, []).append(note.caption.strip())
-        images = NamedImages(*_coco_folders(document))
+        folders = _coco_folders(document)
+        images = NamedImages(*folders)
+        rows: list[tuple[Path, tuple[str, ...], str]] = []
         for number, image in enumerate(content.images):
             where = f"{document}: images[{number}]"
             texts = captions.pop(image.id, [])
             if not texts:
                 raise InputError(f"{where}: '{image.file_name}' has no caption; add an annotation or remove the image")
-            path = images.path(image.file_name, where)
-            yield Row(id=Path(image.file_name).stem, image=path, texts=tuple(texts), where=where)
+            rows.append((images.path(image.file_name, where), tuple(texts), where))
         if captions:
             raise InputError(
                 f"{document}: annotations name image_id {next(iter(captions))!r}, which is not in images; "
                 "add the image or remove its annotations"
             )
+        ids = short_ids([path for path, _, _ in rows], folders[0])
+        for row_id, (path, captioned, where) in zip(ids, rows, strict=True):
+            yield Row(id=row_id, image=path, texts=captioned, where=where)
 
 
 def _validated(document: Path, form: type[_Form], needed: str) -> _Form:

@@ -94,11 +94,6 @@ def passed_over(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _LEFTOVERS
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return every image file below ``folder``, sorted by path, hidden ones left out."""
-    return find_images(folder).images
-
-
 def holds_images(folder: Path) -> bool:
     """Whether there is an image below ``folder``, or one that is not read, by the rules of `find_images`.
 
