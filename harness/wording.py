@@ -12,3 +12,10 @@ def number_of(count: int, one: str, many: str | None = None) -> str:
         The noun for one, and for any other number. Default of the latter: with an s.
     """
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def size_of(count: float) -> str:
+    """Return a number of bytes in KiB, MiB or GiB: "286 KiB", "12 MiB", "1.5 GiB"."""
+    if count >= 2**30:
+        return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"

@@ -17,6 +17,7 @@ from harness.cli import render
 from harness.errors import HarnessError
 from harness.process.ends import Interrupted
 from harness.version import __version__
+from harness.wording import size_of
 
 _SHARED = {
     "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors alone.")],
@@ -53,7 +54,7 @@ def _told(seconds: float) -> str:
 
     from harness.data.cache import cache_folder
 
-    held = render.memory(psutil.Process().memory_info().rss)
+    held = size_of(psutil.Process().memory_info().rss)
     return (
         f"{seconds:.1f} s; this process holds {held}; harness {__version__}, Python {platform.python_version()}, "
         f"{platform.system()}; cache {cache_folder()}"

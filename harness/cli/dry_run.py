@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.cli.render import amount, memory, note, print_table, print_text
-from harness.wording import number_of
+from harness.cli.render import amount, note, print_table, print_text
+from harness.wording import number_of, size_of
 
 if TYPE_CHECKING:
     from harness.running.dry_run import DryRun, Needs
@@ -35,7 +35,7 @@ def print_dry_run(planned: DryRun) -> None:
         ("device", planned.device),
         ("executor", config.executor),
         ("run folder", f"{plan.run.path} ({state})"),
-        ("disk", f"about {memory(planned.disk_bytes)} to write there"),
+        ("disk", f"about {size_of(planned.disk_bytes)} to write there"),
     ):
         print_text(f"{label:<11}{text}")
     print_text()
@@ -79,5 +79,5 @@ def _row(needed: Needs) -> list[str]:
         str(len(needed.reused)),
         "?" if needs.parameters is None else amount(needs.parameters.trainable),
         "?" if needs.parameters is None else amount(needs.parameters.total),
-        "?" if needs.memory is None else memory(needs.memory),
+        "?" if needs.memory is None else size_of(needs.memory),
     ]

@@ -156,11 +156,6 @@ def amount(value: float) -> str:
     return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
 
 
-def memory(count: float) -> str:
-    """Write bytes in MiB or GiB."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
 def _behind(row: LeaderboardRow) -> str:
     """Write how far a member is behind the leader, marked where these rows cannot tell it from none."""
     if row.behind_leader is None:

@@ -20,7 +20,8 @@ def list_(
     json: Json = False,
 ) -> None:
     """Show the runs there are, the one used last first."""
-    from harness.cli.render import memory, note, print_json, print_table
+    from harness.cli.render import note, print_json, print_table
+    from harness.wording import size_of
     from harness.workbench.exchange import list_runs
 
     found = list_runs(root)
@@ -36,7 +37,7 @@ def list_(
             run.problem or ", ".join(run.members),
             str(run.unfinished),
             run.created[:16].replace("T", " "),
-            memory(run.size_bytes),
+            size_of(run.size_bytes),
         ]
         for run in found
     ]

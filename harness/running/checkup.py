@@ -11,11 +11,10 @@ from harness.data.targets import PromptEncoder, weights_folder
 from harness.errors import HarnessError
 from harness.plugin import PluginManager
 from harness.process import usable_cores, usable_memory
-from harness.running.memory import GIB
 from harness.running.provenance import provenance
 from harness.store.places import free_bytes, require_cache, why_unwritable
 from harness.store.run import RUNS_FOLDER
-from harness.wording import number_of
+from harness.wording import number_of, size_of
 
 SAMPLE_PROMPT = "hyper realistic photo of very friendly and dystopian crater"
 SAMPLE_VALUE = 0.018848453
@@ -82,11 +81,11 @@ def _working_folder() -> str:
     """A folder that is read-only is a place to work in, too."""
     if reason := why_unwritable(RUNS_FOLDER):
         return f"{Path.cwd()}: nothing can be written ({reason}), so name the folder of a run with --run-dir"
-    return f"{Path.cwd()}, {free_bytes(RUNS_FOLDER) / GIB:.1f} GiB free for runs"
+    return f"{Path.cwd()}, {size_of(free_bytes(RUNS_FOLDER))} free for runs"
 
 
 def _machine() -> str:
-    return f"{number_of(usable_cores(), 'core')} and {usable_memory() / GIB:.1f} GiB of memory for this process"
+    return f"{number_of(usable_cores(), 'core')} and {size_of(usable_memory())} of memory for this process"
 
 
 def _cache() -> str:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.process import usable_memory
+from harness.wording import size_of
 
 if TYPE_CHECKING:
     from harness.plugin import Predictor
     from harness.store.schema import Member
-
-GIB = 2**30
 
 
 def give_back_memory() -> None:
@@ -41,8 +40,8 @@ def too_large(member: Member, needed: int | None, device: str) -> str:
     if needed is None or needed <= there:
         return ""
     return (
-        f"'{member.name}' needs about {needed / GIB:.1f} GiB for a task by its own estimate, and there are "
-        f"{there / GIB:.1f} GiB on {device}; lower what its options ask for (`harness plugins info {member.predictor}` "
+        f"'{member.name}' needs about {size_of(needed)} for a task by its own estimate, and there are "
+        f"{size_of(there)} on {device}; lower what its options ask for (`harness plugins info {member.predictor}` "
         "lists them: batch, size, model), or set --task-memory, the most it may take, to let it try"
     )
 

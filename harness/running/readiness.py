@@ -10,13 +10,13 @@ from harness.plugin import EMBEDDING_DIM
 from harness.running.device import require_device
 from harness.running.task import rows_of
 from harness.store.places import free_bytes, require_cache, require_run_folder
+from harness.wording import size_of
 
 if TYPE_CHECKING:
     from harness.running.plan import Plan
     from harness.store.config import RunConfig
 
 _ROW_BYTES = 4 * EMBEDDING_DIM
-GIB = 2**30
 
 
 def require_machine(config: RunConfig, name_option: Callable[[str], str]) -> None:
@@ -51,6 +51,6 @@ def require_disk(plans: Sequence[Plan], option: str = "--run-dir") -> None:
     free = free_bytes(run.path)
     if needed > free:
         raise InputError(
-            f"{run.path}: the run writes at least {needed / GIB:.2f} GiB, and {free / GIB:.2f} GiB are free there; "
-            f"free some, or name a folder on another disk with {option}"
+            f"{run.path}: the run writes at least {size_of(needed)}, and {size_of(free)} are free there; "
+            f"free some space, or name a folder on another disk with {option}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests import warm
 from tests.conftest import REAL_DATA
@@ -70,6 +72,16 @@ def prepared(name: str) -> Callable[[Callable[[Path], None]], Callable[[Path], N
         return function
 
     return keep
+
+
+def task_scores(run: Path) -> dict[str, float]:
+    """Score of each finished task of a run, by member and fold."""
+    paths = run.glob("members/*/*/record.json")
+    return {f"{path.parent.parent.name} {told['fold']}": told["score"] for path in paths for told in [_read(path)]}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def run_case(name: str, folder: Path) -> Ran:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
-from tests.cases.case import Ran, expected
+import torch
+
+from harness.store.run import RunFolder
+from tests.cases.case import Ran, expected, task_scores
+from tests.conftest import run_harness
 
 
 @expected("42-big-submission")
@@ -12,7 +16,7 @@ def big_submission(ran: Ran) -> None:
     assert "score 1.000000  (95 % interval 1.0000 … 1.0000, 16000 images)" in ran.out
     written = float(re.search(r"GB ([\d.]+)", ran.out)[1])  # type: ignore[index]
     scored = int(re.search(r"(\d+) kB", ran.err)[1]) / 1e6  # type: ignore[index]
-    assert (ran.code, written < 0.5, scored < 1.0) == (0, True, True), (written, scored)
+    assert (ran.code, written < 0.5, scored < 0.6) == (0, True, True), (written, scored)
 
 
 @expected("43-seven-rows")
@@ -44,6 +48,11 @@ def damaged_cache(ran: Ran) -> None:
     ends = re.findall(r"tasks computed|sqlite cannot be used \([^)]*\); delete that file", ran.text)
     assert len(ends) == 2, ran.text
     assert "defect" not in ran.text
+    right = task_scores(ran.folder / "run1")
+    assert len(right) == 4
+    for run in ("run2", "run3"):
+        found = task_scores(ran.folder / run)
+        assert {task: score for task, score in found.items() if task in right}.items() <= right.items()
 
 
 @expected("49-cache-unwritable")
@@ -62,17 +71,25 @@ def long_prompts(ran: Ran) -> None:
     assert all(abs(float(value) - 1.0) < 1e-5 for value in cosines.split())
     assert abs(float(ran.out.split("the two long ones: ")[1].split()[0]) - 1.0) < 1e-5
     assert ran.code == 0
+    run = run_harness("run", "--data", "photos", "--plugins", "mean", "--folds", 2, "--run-dir", "run", cwd=ran.folder)
+    assert run.code == 0, run.err
+    groups = RunFolder(ran.folder / "run").rows.group
+    assert groups[0] == groups[1], "equal for the encoder, so held out together"
+    assert len(set(groups)) > 1
 
 
 @expected("58-devices")
 def devices(ran: Ran) -> None:
+    there = {"mps"} if torch.backends.mps.is_available() else set()
+    there |= {"cuda"} if torch.cuda.is_available() else set()
+    there |= {"cuda:7"} if torch.cuda.device_count() > 7 else set()
     told = dict(
         zip(re.findall(r"^-- (\S+)$", ran.out, flags=re.M), re.split(r"^-- .*$", ran.out, flags=re.M)[1:], strict=True)
     )
     assert list(told) == ["cuda", "cuda:7", "mps", "gpu", "CPU", "meta"]
     for device, said in told.items():
-        if "tasks computed" in said or "next:" in said:  # a machine that has it
-            assert device in ("cuda", "cuda:7", "mps")
+        if device in there:
+            assert "tasks computed" in said
             continue
         assert f"Error: --device {device}: " in said
         assert not (ran.folder / f"run-{device}").exists()

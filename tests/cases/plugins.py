@@ -11,20 +11,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import harness
 import harness.models
 from harness.data.opening import open_dataset
 from harness.models.captioner import caption_images
 from harness.models.convert import tiny_clip_vision_folder
 from harness.plugin import Context, PluginManager
-from tests.cases.case import Ran, expected, prepared
+from tests.cases.case import Ran, expected, prepared, task_scores
+from tests.conftest import run_harness
 
 TINY = Path(harness.models.__file__).parent / "tiny"
 
 
-def scores(run: Path) -> dict[str, float]:
-    """Score of each finished task of a run, by member and fold."""
-    records = [json.loads(path.read_text()) for path in run.glob("members/*/*/record.json")]
-    return {f"{record['predictor']} {record['fold']}": record["score"] for record in records}
+def undisturbed_clipnet(ran: Ran, rows: int) -> dict[str, float]:
+    """Score of each task of an untrained clipnet on so many scenes where no plugin of a stranger takes part."""
+    done = run_harness(
+        *("run", "--data", f"scenes:{rows}", "--plugins", "clipnet", "--set", "clipnet.epochs=0"),
+        *("--folds", 2, "--run-dir", "alone"),
+        cwd=ran.folder,
+    )
+    assert done.code == 0, done.err
+    return task_scores(ran.folder / "alone")
 
 
 def member_scores(run: Path, member: str) -> list[float]:
@@ -51,7 +58,9 @@ def base_exception(ran: Ran) -> None:
 def no_metadata(ran: Ran) -> None:
     assert re.search(r"leftover +harness_leftover 1.0 +ok", ran.out)
     assert "rc=0" in ran.out
-    assert set(scores(ran.folder / "run")) == {f"{name} {fold}" for name in ("mean", "leftover") for fold in (0, 1)}
+    assert set(task_scores(ran.folder / "run")) == {
+        f"{name} {fold}" for name in ("mean", "leftover") for fold in (0, 1)
+    }
 
 
 @expected("34-ep-prints")
@@ -68,10 +77,10 @@ def two_names(ran: Ran) -> None:
 
 @expected("37-plugin-global-state")
 def global_state(ran: Ran) -> None:
-    alone, beside = scores(ran.folder / "a"), scores(ran.folder / "b")
+    alone, beside = task_scores(ran.folder / "a"), task_scores(ran.folder / "b")
     assert len(alone) == 6
     assert alone == beside
-    assert set(scores(ran.folder / "c")) == {"clipnet 0", "clipnet 1"}
+    assert task_scores(ran.folder / "c") == undisturbed_clipnet(ran, 60)
 
 
 @expected("38-plugin-nan-fold")
@@ -90,14 +99,20 @@ def nan_fold(ran: Ran) -> None:
 @expected("39-duplicate-members")
 def duplicate_members(ran: Ran) -> None:
     assert ran.code == 0
-    assert "nan" not in ran.out.lower().split()
+    assert not {"nan", "inf", "-inf"} & set(ran.out.lower().split())
     assert {"a", "b", "c", "mean", "ridge"} <= set(ran.out.split())
+    of_one, *of_others = ([task_scores(ran.folder / "run")[f"{name} {fold}"] for fold in range(3)] for name in "abc")
+    assert of_others == [of_one, of_one]
+    blend = json.loads((ran.folder / "run" / "blend.json").read_text())
+    assert sum(blend["weights"].values()) == pytest.approx(1.0)
+    same = harness.open_run(ran.folder / "run").blend(exclude=["b", "c"])
+    assert blend["score"] == pytest.approx(same.score, abs=1e-6), "that of one of them"
 
 
 @expected("40-grad-disabled-by-plugin")
 def grad_disabled(ran: Ran) -> None:
     assert "2 tasks computed" in ran.out
-    assert set(scores(ran.folder / "c")) == {"clipnet 0", "clipnet 1"}
+    assert task_scores(ran.folder / "c") == undisturbed_clipnet(ran, 40)
 
 
 @expected("50-openclip-quickgelu")
@@ -105,6 +120,11 @@ def quick_gelu(ran: Ran) -> None:
     plain, quick = (member_scores(ran.folder / "run", name) for name in ("knn", "q"))
     assert len(plain) == 2
     assert plain == pytest.approx(quick, abs=1e-6), "whatever the spelling of the model"
+    members = json.loads((ran.folder / "run" / "run.json").read_text())["members"]
+    backbones = {members[name]["config"]["backbone"] for name in ("knn", "q")}
+    assert backbones == {"open_clip:ViT-B-32-quickgelu/openai"}
+    (cosines,) = re.findall(r"cosine of the two: tensor\(\[([^\]]*)\]", ran.out)
+    assert min(map(float, cosines.split(","))) < 0.999, "the two activations can be told apart"
 
 
 @prepared("51-captioner-2021-format")
@@ -142,7 +162,10 @@ def clip_of_2021(ran: Ran) -> None:
 
 @expected("53-position-embedding-size")
 def position_embeddings(ran: Ran) -> None:
-    assert set(scores(ran.folder / "run")) == {"clipnet 0", "clipnet 1"}
+    own, larger = (member_scores(ran.folder / "run", name) for name in "ab")
+    assert (len(own), len(larger)) == (2, 2)
+    assert all(map(math.isfinite, larger))
+    assert own != larger
     assert "clipnet.image_size=100 is no multiple of a patch" in ran.text
 
 
@@ -151,6 +174,8 @@ def not_a_clip_tower(ran: Ran) -> None:
     lines = ran.out.splitlines()
     assert len(lines) == 9
     assert all(re.search(r"clipnet\.tower|interrogator\.clip", line) for line in lines), ran.out
+    assert all(line.startswith("Error: ") for line in lines), ran.out
+    assert not list(ran.folder.glob("run*/members/*/fold-*")), "refused before any work"
 
 
 @expected("55-batch-size-invariance")

@@ -14,11 +14,11 @@ from harness.running import device as device_module
 from harness.running import readiness
 from harness.running.config import resolve_config
 from harness.running.device import require_device
-from harness.running.memory import GIB
 from harness.running.plan import plan_run
 from harness.running.readiness import bytes_to_write, require_disk
 from harness.running.session import carry_out
 from harness.store.places import require_cache, require_file, require_run_folder, why_unwritable
+from harness.wording import size_of
 from harness.workbench.running import run_predictors, what_would_run
 
 LARGE = """
@@ -133,7 +133,10 @@ def test_the_disk_is_compared_with_what_is_written(
     plan = planned(kaggle, tmp_path / "run", plugins="mean", test=str(kaggle / "images"))
     told = bytes_to_write([plan])
     monkeypatch.setattr(readiness, "free_bytes", lambda folder: told - 1)
-    with pytest.raises(InputError, match="GiB are free there; free some, or name a folder on another disk"):
+    with pytest.raises(
+        InputError,
+        match=r"writes at least \d+ KiB, and \d+ KiB are free there; free some space, or name a folder on another",
+    ):
         require_disk([plan])
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(readiness, "free_bytes", lambda folder: told)
@@ -153,8 +156,8 @@ def test_a_member_that_asks_for_more_memory_than_there_is_is_refused(kaggle: Pat
         **{"plugin_files": [str(tmp_path / "large.py")], "device": "cpu", "executor": "inline"},
     }
     (reason,) = what_would_run(options).too_large
-    assert reason.startswith(f"'large' needs about {2**60 / GIB:.1f} GiB")
-    assert f"{usable_memory() / GIB:.1f} GiB on cpu" in reason
+    assert reason.startswith(f"'large' needs about {size_of(2**60)}")
+    assert f"{size_of(usable_memory())} on cpu" in reason
     assert what_would_run({**options, "task_memory": 1e10, "executor": "serial"}).too_large == []
     result = run_predictors(options)
     assert (result.counts["computed"], result.counts["failed"]) == (2, 1), "mean does its tasks"
@@ -203,7 +206,7 @@ def test_the_checkup_tells_of_the_machine(tmp_path: Path, monkeypatch: pytest.Mo
     found = {check.name: check for check in check_installation(PluginManager())}
     assert (found["working folder"].ok, "--run-dir" in found["working folder"].detail) == (True, True)
     assert (found["cache"].ok, "HARNESS_CACHE" in found["cache"].detail) == (False, True)
-    assert f"{usable_memory() / GIB:.1f} GiB of memory" in found["machine"].detail
+    assert f"{size_of(usable_memory())} of memory" in found["machine"].detail
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     found = {check.name: check for check in check_installation(PluginManager())}
