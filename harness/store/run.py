@@ -243,7 +243,7 @@ class RunFolder:
         try:
             ids = TaskRows.read(folder / "ids.json").ids
         except FileNotFoundError as error:
-            raise InputError(f"{folder}: it has no ids.json; {TaskRecord.MEND}") from error
+            raise InputError(f"{folder}: its ids.json cannot be read: there is none; {TaskRecord.MEND}") from error
         held = np.arange(len(self.rows.ids)) if fold == ALL_ROWS else np.flatnonzero(self.rows.fold == fold)
         if ids == [self.rows.ids[i] for i in held.tolist()]:
             return held

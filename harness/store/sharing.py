@@ -41,7 +41,7 @@ def find_task(key: str, with_file: str | None = None) -> Path | None:
     Parameters
     ----------
     with_file
-        Of several, one that holds this file is returned, if any does.
+        Of several, one that holds these test predictions is returned, if any does.
     """
     found: Path | None = None
     try:
@@ -54,7 +54,7 @@ def find_task(key: str, with_file: str | None = None) -> Path | None:
         except (OSError, UnicodeDecodeError):
             continue
         if is_whole(folder, key):
-            if with_file is None or (folder / with_file).is_file():
+            if with_file is None or _can_be_read(folder / with_file):
                 return folder
             found = found or folder
         elif not folder.exists():  # its run was removed

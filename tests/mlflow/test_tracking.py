@@ -137,6 +137,7 @@ def test_a_run_is_in_the_store_whole_and_once(
         "tasks_tested": 0,
         "tasks_reused": 15,
         "tasks_failed": 0,
+        "tasks_not_tried": 0,
     }
     kept = database.client.list_artifacts(database.child("knn").info.run_id)
     assert [file.path for file in kept] == ["records"], "no predictions unless they are asked for"

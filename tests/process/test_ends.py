@@ -22,6 +22,7 @@ from harness.process.ends import Interrupted, ended_by_signals
 from tests.process.work import wait_for_ever
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell is begun with it ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as what nohup runs is with this one
 try:
     with ended_by_signals(), WorkerGroup() as group:
         worker = group.start(wait_for_ever)
