@@ -156,6 +156,9 @@ def attempt(place: Place, name: str, number: signal.Signals, worker: bool, delay
 def main(count: int, seed: int) -> int:
     """Run the campaign, print its table, and return 1 if there were faults."""
     random.seed(seed)
+    # What a shell runs in the background, or nohup runs, is begun with these ignored, and so would be all it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     tried: Counter[tuple[str, str, str]] = Counter()
     faulty: Counter[tuple[str, str, str]] = Counter()
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
