@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 
 
 def main() -> None:
     """Run the ``harness`` command, turning exceptions into one clear message and an exit code."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # while the command itself was being imported
+        _end("Interrupted", 128 + signal.SIGINT, "")
+
+
+def _run() -> None:
     from harness.cli.app import app
     from harness.cli.commands import InterruptError
     from harness.cli.streams import make_printable

@@ -226,6 +226,16 @@ def test_ctrl_c_leaves_one_line(name: str, words: str, command: Command, monkeyp
     assert err.startswith(words)
 
 
+def test_ctrl_c_while_the_command_is_imported_leaves_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.cli.streams.make_printable", interrupt)
+    assert command("runs", "list") == (130, "", "Interrupted\n")
+
+
 def test_other_signals_have_the_exit_code_that_shells_give_them(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
