@@ -12,8 +12,8 @@ def main() -> None:
     """Run the ``harness`` command, turning exceptions into one clear message and an exit code."""
     try:
         _run()
-    except KeyboardInterrupt:  # while the command itself was being imported
-        _end("Interrupted", 128 + signal.SIGINT, "")
+    except KeyboardInterrupt as error:  # before or behind a command, which has words of its own
+        _end("Interrupted", 128 + getattr(error, "number", signal.SIGINT), "")
 
 
 def _run() -> None:
@@ -33,8 +33,6 @@ def _run() -> None:
                 sys.stdout.flush()  # here, where a disk that is full is still an error like any other
     except HarnessError as error:
         _end(str(error), error.exit_code, "" if isinstance(error, InterruptError) else "Error: ")
-    except KeyboardInterrupt as error:  # before or behind a command
-        _end("Interrupted", InterruptError("", error).exit_code, "")
     except MemoryError:
         _end("there is not enough memory; end other programs, or take less data, a smaller batch or a smaller model", 1)
     except OSError as error:

@@ -311,8 +311,8 @@ def _split_tasks(run: RunFolder, members: list[Member], test: Dataset | None) ->
             tested = done and _has_tested(place, test)
             if not tested:
                 other = find_task(key, None if test is None else _test_name(test))
-                if other is not None and (not done or _has_tested(other, test)):
-                    found, done, tested = other, True, _has_tested(other, test)
+                if other is not None and ((theirs := _has_tested(other, test)) or not done):
+                    found, done, tested = other, True, theirs
             if tested:
                 reused.append(Task(member, fold, found=found))
             elif done and has_model(found or place):

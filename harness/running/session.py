@@ -192,8 +192,10 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
                     break
         summary.not_tried = len(plan.todo) - len(ended)
         for outcome in _spoilt(run, [*plan.reused, *(done.task for done in ended if done.record is not None)]):
-            summary.reused -= outcome.task in plan.reused
-            _count(outcome.task, summary, -(outcome.task not in plan.reused))
+            if outcome.task in plan.reused:
+                summary.reused -= 1
+            else:
+                _count(outcome.task, summary, -1)
             _note(outcome, run, summary)
             _tell_outcome(outcome, tell)
     summary.seconds = time.perf_counter() - began

@@ -66,10 +66,7 @@ def read_submission(path: Path, expected: Sequence[str] | None = None, *, strict
     names, values = read_columns(path, strict)
     with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite here, and is named below
         single = values.astype(np.float32)
-    found = _in_order(names, single)
-    if found is None and not strict:
-        found = _in_any_order(names, single)
-    if found is not None:
+    if not strict and (found := _in_any_order(names, single)) is not None:
         return _checked(path, *found, expected, names)
     _explain(path, names.to_pylist(), values, single, expected)
     raise AssertionError("a submission that cannot be laid out has a first row that is wrong")
@@ -102,17 +99,6 @@ def _in_blocks(path: Path) -> tuple[list[str], NDArray[np.float32]] | None:
     return ids, np.concatenate(blocks).reshape(-1, DIM)
 
 
-def _in_order(names: Any, single: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float32]] | None:
-    """Return ids and vectors if the rows of each image follow one another from _0: checked in bulk."""
-    if len(names) % DIM or not np.isfinite(single).all():
-        return None
-    firsts = names[::DIM].to_pylist()
-    ids = [first[:-2] for first in firsts if first.endswith("_0")]
-    if "" in ids or not len(ids) == len(firsts) == len(set(ids)) or not names.equals(_row_names(ids)):
-        return None
-    return ids, single.reshape(-1, DIM)
-
-
 def _in_any_order(names: Any, single: NDArray[np.float32]) -> tuple[list[str], NDArray[np.float32]] | None:
     """Return ids, as they first appear, and vectors if every image has each of its rows once, wherever they stand."""
     import pyarrow as pa
@@ -136,13 +122,12 @@ def _in_any_order(names: Any, single: NDArray[np.float32]) -> tuple[list[str], N
     return ids, vectors.reshape(-1, DIM)
 
 
-def _row_names(ids: Sequence[str], begin: int = 0, end: int | None = None) -> Any:
-    """Return the names of all rows of these images, or of those from ``begin`` to ``end``."""
+def _row_names(ids: Sequence[str], begin: int, end: int) -> Any:
+    """Return the names of the rows of these images, from the one numbered ``begin`` to before ``end``."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows = np.arange(begin, len(ids) * DIM if end is None else end)
-    skipped = begin // DIM
+    rows, skipped = np.arange(begin, end), begin // DIM
     images = pa.array(ids[skipped:], pa.string()).take(pa.array(rows // DIM - skipped))
     tails = pa.array([f"_{e}" for e in range(DIM)]).take(pa.array(rows % DIM))
     return pc.binary_join_element_wise(images, tails, "")
