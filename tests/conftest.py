@@ -19,6 +19,7 @@ import threadpoolctl
 from PIL import Image
 
 from harness.data.images import ImageFile, LazyImages
+from harness.process import MODEST
 from harness.running.executors import THREAD_VARIABLES
 from tests import warm
 
@@ -31,15 +32,22 @@ os.environ["HARNESS_CACHE"] = str(CACHE)
 # The session's workers have the cores already, and matrices this small only wait for a second thread.
 for _name in THREAD_VARIABLES:
     os.environ.setdefault(_name, "1")
+# What every worker has, before the process starts that they are forked from: else each would have to start anew.
+for _name, _value in MODEST.items():
+    os.environ.setdefault(_name, _value)
 threadpoolctl.threadpool_limits(1)
 warm.warm_workers()
 
 REAL_DATA = Path(os.environ.get("HARNESS_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Begin with what takes longest, and keep a module together: what its tests share is made once."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    for item in items:
+        if item.get_closest_marker("spread") is None and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

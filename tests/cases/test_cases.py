@@ -13,6 +13,7 @@ NAMES = [name for name in sorted(EXPECTED) if (CASES / name / "cmd").is_file()]
 
 
 @pytest.mark.real
+@pytest.mark.spread
 @pytest.mark.skipif(not NAMES, reason=f"no cases at {CASES}; set HARNESS_CASES")
 @pytest.mark.parametrize("name", NAMES or ["none"])
 def test_it_does_what_is_expected(name: str, tmp_path: Path) -> None:

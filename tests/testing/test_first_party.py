@@ -35,6 +35,7 @@ def test_it_imports_nothing_heavy_before_it_must(name: str, cold: None) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.long
+@pytest.mark.spread
 def test_it_keeps_the_contract(name: str) -> None:
     cls, options = PluginManager().predictor(name), SMALL[name]
     config = None if options is None else {**cls.presets.get("tiny", {}), **options}
