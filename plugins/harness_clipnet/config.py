@@ -17,7 +17,9 @@ class ClipNetConfig(PredictorConfig):
     tower: str = Field(
         "tiny",
         min_length=1,
-        description="CLIP checkpoint whose vision tower is used: tiny (bundled), a hub id, or a folder.",
+        description="CLIP checkpoint whose vision tower is used: tiny (bundled), a hub id, or a folder; or a tower of "
+        "another family: timm:NAME, timm:FOLDER, open_clip:MODEL/PRETRAINED, open_clip:FOLDER, transformers:NAME or "
+        "transformers:FOLDER.",
     )
     image_size: int | None = Field(
         None,

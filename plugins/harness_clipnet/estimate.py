@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from harness.models.towers import Tower
 from harness.plugin import EMBEDDING_DIM
 from harness.training import precision_name
-from harness_clipnet.tower import layer_plan
+from harness_clipnet.tower import layer_plan, layers_of, width_of
 
 if TYPE_CHECKING:
     from harness.plugin import ParameterCount
@@ -39,7 +42,8 @@ def estimate_memory(
     device
         A torch device string. Decoded images are kept on the host, and so count on ``cpu`` only.
     """
-    size = config.image_size or tower_config.image_size
+    named = isinstance(tower_config, Tower)
+    size = tower_config.preprocessing.size if named else config.image_size or tower_config.image_size
     weights = _FLOAT * parameters.total
     copies = 4 if config.ema_decay else 3  # gradient, two moments, average
     on_host = device.startswith("cpu")
@@ -47,7 +51,7 @@ def estimate_memory(
         copies += 1  # the best epoch
     state = copies * _FLOAT * parameters.trainable
     batch = max(2, min(config.batch_size, rows))
-    head = _FLOAT * (tower_config.hidden_size + 4 * config.head_width + EMBEDDING_DIM)
+    head = _FLOAT * (width_of(tower_config) + 4 * config.head_width + EMBEDDING_DIM)
     training = state + batch * head
     kept = 0
     if config.epochs:
@@ -85,6 +89,8 @@ def _kept_activations(config: ClipNetConfig, tower_config: Any, size: int, devic
     two steps). A trained layer needs the inputs of its MLP's two maps too (h + m). Checkpointing leaves the input of
     each layer (h), and the rest of one layer at a time.
     """
+    if isinstance(tower_config, Tower):
+        return _measured_activations(config, tower_config)
     plan = layer_plan(tower_config.num_hidden_layers, config.lora_rate, config.nfz_rate)
     h, m = tower_config.hidden_size, tower_config.intermediate_size
     tokens, width = _tokens(tower_config, size), 2 if _half(config, device) else _FLOAT
@@ -102,15 +108,52 @@ def _kept_activations(config: ClipNetConfig, tower_config: Any, size: int, devic
 
 def _passing_activations(config: ClipNetConfig, tower_config: Any, size: int, device: str) -> int:
     """Bytes one image holds at a time in a layer that keeps nothing: the residual stream, the MLP before and after."""
+    if isinstance(tower_config, Tower):
+        return 2 * _FLOAT * max(count for _, count in _outputs(tower_config))
     h, m = tower_config.hidden_size, tower_config.intermediate_size
     width = 2 if _half(config, device) else _FLOAT
     return _tokens(tower_config, size) * (2 * h * _FLOAT + 2 * m * width)
+
+
+def _measured_activations(config: ClipNetConfig, tower: Tower) -> int:
+    """Bytes that one image leaves in a tower of any library: the inputs of its layers from the first adapted block on.
+
+    Counted as what its innermost modules give, in float32. With checkpointing, one block's at a time.
+    """
+    plan = layer_plan(layers_of(tower), config.lora_rate, config.nfz_rate)
+    kept: dict[str, int] = dict.fromkeys(tower.blocks[plan.lora.start :], 0)
+    for name, count in _outputs(tower):
+        block = next((block for block in kept if name.startswith(f"{block}.")), None)
+        if block is not None:
+            kept[block] += count
+    if config.gradient_checkpointing:
+        return _FLOAT * max(kept.values(), default=0) * 2
+    return _FLOAT * sum(kept.values())
+
+
+def _outputs(tower: Tower) -> list[tuple[str, int]]:
+    """Return what each innermost module gives for one image, in numbers, by the module's name."""
+    found: list[tuple[str, int]] = []
+
+    def noting(name: str) -> Any:
+        return lambda module, given, result: found.append((name, getattr(result, "numel", int)()))
+
+    inner = [(n, m) for n, m in tower.model.named_modules() if not list(m.children())]
+    handles = [module.register_forward_hook(noting(name)) for name, module in inner]
+    size = tower.preprocessing.size
+    with torch.no_grad():
+        tower(torch.empty(1, 3, size, size, device="meta"))
+    for handle in handles:
+        handle.remove()
+    return found
 
 
 def _cast_weights(config: ClipNetConfig, tower_config: Any, device: str) -> int:
     """Bytes of the weights that autocast casts and that wait for the backward pass: those of layers with gradients."""
     if not _half(config, device):
         return 0
+    if isinstance(tower_config, Tower):
+        return 2 * sum(p.numel() for p in tower_config.parameters())
     plan = layer_plan(tower_config.num_hidden_layers, config.lora_rate, config.nfz_rate)
     h, m = tower_config.hidden_size, tower_config.intermediate_size
     layers = (len(plan.lora) + len(plan.trained)) * (4 * h * h + 2 * h * m)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,21 @@ import numpy as np
 import torch
 from torch import nn
 
+from harness.models.towers import Tower
 from harness.plugin import EMBEDDING_DIM, ParameterCount
 from harness.training import parameter_groups
 from harness_clipnet.config import ClipNetConfig
-from harness_clipnet.tower import apply_plan, build_tower, core, is_lora, layer_of, layer_plan, pooled
+from harness_clipnet.tower import (
+    apply_plan,
+    build_tower,
+    core,
+    is_lora,
+    layer_of,
+    layer_plan,
+    layers_of,
+    pooled,
+    width_of,
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class ClipNet(nn.Module):
 
 def prepare_tower(tower: nn.Module, config: ClipNetConfig) -> None:
     """Apply the layer plan (``InputError`` if it asks for too much); if the head alone is trained, freeze the tower."""
-    plan = layer_plan(tower.config.num_hidden_layers, config.lora_rate, config.nfz_rate)
+    plan = layer_plan(layers_of(tower), config.lora_rate, config.nfz_rate)
     if config.epochs:
         apply_plan(tower, plan, config)
     else:
@@ -170,13 +182,14 @@ def network_groups(network: ClipNet, config: ClipNetConfig, head_rate: float) ->
     The last layer and the last norm have ``lr_tower``; each layer below has ``layer_decay`` times the rate of
     the one above it (as in ULMFiT, Howard & Ruder 2018, and BEiT, Bao et al. 2021). LoRA starts from ``lr_lora``.
     """
-    body = core(network.tower)
-    layers = len(body.encoder.layers)
+    named = isinstance(network.tower, Tower)
+    body = network.tower.model if named else core(network.tower)
+    layers = layers_of(network.tower)
 
     def rated() -> Iterator[tuple[str, nn.Parameter, float]]:
         for name, value in body.named_parameters():
-            layer = layer_of(name)
-            below = 0 if layer is None else layers - 1 - layer
+            layer = network.tower.place(name) if named else layer_of(name)
+            below = 0 if layer is None or layer == layers else layers - 1 - layer
             rate = config.lr_lora if is_lora(name) and config.lr_lora else config.lr_tower
             yield name, value, rate * config.layer_decay**below
         for name, value in network.head.named_parameters():
@@ -196,7 +209,7 @@ def count_parameters(network: ClipNet) -> ParameterCount:
 def planned_parameters(config: ClipNetConfig, tower_config: Any) -> ParameterCount:
     """Count the parameters a fitted network will have, from the tower's config alone; no weights are read."""
     with torch.device("meta"):
-        tower = build_tower(tower_config)
+        tower = copy.deepcopy(tower_config) if isinstance(tower_config, Tower) else build_tower(tower_config)
         prepare_tower(tower, config)
-        network = ClipNet(tower, build_head(tower_config.hidden_size, config.head_width, config.head_dropout))
+        network = ClipNet(tower, build_head(width_of(tower_config), config.head_width, config.head_dropout))
     return count_parameters(network)

@@ -40,6 +40,8 @@ class Preprocessing:
         Of the channels, on values 0..1.
     resample
         Pillow's number of the resampling filter.
+    share
+        Side of what is cut out, as a share of the resized shorter side (timm's ``crop_pct``).
     """
 
     size: int
@@ -47,17 +49,19 @@ class Preprocessing:
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
     resample: int = _BICUBIC
+    share: float = 1.0
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         """Resize and crop to shape (3, size, size), uint8: a quarter of the memory of the normalised values."""
         image = without_ends(image) if self.crop else image
         width, height = image.size
         short = min(width, height)
+        side = int(self.size / self.share) if self.crop else self.size
         if self.crop and width != height:
             # The longer side is cut, not rounded, as transformers' CLIPImageProcessor does.
-            target = tuple(self.size if side == short else int(self.size * side / short) for side in (width, height))
+            target = tuple(side if edge == short else int(side * edge / short) for edge in (width, height))
         else:
-            target = (self.size, self.size)
+            target = (side, side)
         if image.size != target:
             image = image.resize(target, self.resample)
         left, top = (target[0] - self.size) // 2, (target[1] - self.size) // 2
@@ -72,7 +76,8 @@ class Preprocessing:
 
     def key(self) -> list[Any]:
         """Return all that pixels depend on beside the image, for cache keys."""
-        return [self.size, self.crop, list(self.mean), list(self.std), self.resample]
+        share = [] if self.share == 1.0 else [self.share]
+        return [self.size, self.crop, list(self.mean), list(self.std), self.resample, *share]
 
 
 def read_preprocessing(folder: Path, tower_size: int, image_size: int | None) -> Preprocessing:

@@ -90,7 +90,7 @@ class ClipNetPredictor(Predictor):
         from harness_clipnet.tower import known_config
 
         models = (self.config.tower,)
-        shape = known_config(self.config.tower)
+        shape = known_config(self.config.tower, self.config.image_size)
         if shape is None:
             return Requirements(models)
         parameters = planned_parameters(self.config, shape)
@@ -104,7 +104,7 @@ class ClipNetPredictor(Predictor):
 
         if self._fitted is not None:
             return count_parameters(self._fitted.network)
-        shape = known_config(self.config.tower)
+        shape = known_config(self.config.tower, self.config.image_size)
         return ParameterCount() if shape is None else planned_parameters(self.config, shape)
 
     def _ready(self, what: str) -> Fitted:

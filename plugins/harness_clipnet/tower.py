@@ -15,6 +15,8 @@ from torch import nn
 
 from harness.models import fetch_model
 from harness.models.loading import quiet_transformers
+from harness.models.towers import Tower, adapt, has_tower
+from harness.models.towers import build_tower as build_named_tower
 from harness.plugin import InputError
 from harness_clipnet.config import ClipNetConfig
 
@@ -75,7 +77,7 @@ def tower_config(folder: Path, name: str) -> Any:
             options, _ = transformers.PretrainedConfig.get_config_dict(folder, local_files_only=True)
             kind = options.get("model_type")
             if kind not in ("clip", "clip_vision_model"):
-                raise ValueError(f"config.json says model_type {kind!r}, not clip")
+                raise ValueError(f"config.json says model_type {kind!r}, not clip; write transformers:{name}")
             return transformers.CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -85,8 +87,13 @@ def tower_config(folder: Path, name: str) -> Any:
         ) from error
 
 
-def known_config(name: str) -> Any | None:
-    """Return a tower's config where no network is needed for it: bundled, local, or one of OpenAI's; else None."""
+def known_config(name: str, image_size: int | None = None) -> Any | None:
+    """Return a tower's config where no network is needed for it: bundled, local, or one of OpenAI's; else None.
+
+    Of a tower with its library's name before it, the tower itself on torch's meta device.
+    """
+    if has_tower(name):
+        return build_named_tower(name, image_size, "clipnet.tower")
     if name in OPENAI_TOWERS:
         return transformers.CLIPVisionConfig(**OPENAI_TOWERS[name])
     if name != "tiny" and not Path(name).is_dir():
@@ -115,11 +122,16 @@ def core(tower: nn.Module) -> nn.Module:
 
 def pooled(tower: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     """Return the pooled output, shape (n, hidden size): before CLIP's projection to its shared space."""
+    if isinstance(tower, Tower):
+        return tower(pixels)
     return tower(pixel_values=pixels, interpolate_pos_encoding=True).pooler_output
 
 
 def recompute_activations(tower: Any) -> None:
     """Trade time for memory: layers keep only their inputs in training. The method has another name from 5.20 on."""
+    if isinstance(tower, Tower):
+        tower.recompute_activations()
+        return
     enable = getattr(tower, "activation_checkpointing_enable", None) or tower.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 
@@ -177,6 +189,14 @@ def apply_plan(tower: nn.Module, plan: LayerPlan, config: ClipNetConfig) -> None
     Embeddings and the first norm stay frozen, the last norm is trained. LoRA (Hu et al. 2021, arXiv:2106.09685)
     starts with B = 0, so that the output is the pretrained tower's; A is drawn from torch's global generator.
     """
+    if isinstance(tower, Tower):
+        if config.lora_dropout and len(plan.lora):
+            raise InputError(
+                f"clipnet.lora_dropout={config.lora_dropout}: LoRA on {config.tower} is an update of the weights, "
+                "which no dropout of inputs reaches; set it to 0"
+            )
+        adapt(tower, plan.lora, plan.trained, config.rank, config.lora_scale)
+        return
     body = core(tower)
     if len(plan.lora):
         options = peft.LoraConfig(
@@ -199,7 +219,17 @@ def layer_of(name: str) -> int | None:
 
 def is_lora(name: str) -> bool:
     """Whether a parameter's name is one that peft gives to LoRA's A and B."""
-    return ".lora_A." in name or ".lora_B." in name
+    return ".lora_A" in name or ".lora_B" in name
+
+
+def layers_of(tower: Any) -> int:
+    """Return how many layers a tower has: blocks of a transformer, or stages of a convolutional network."""
+    return len(tower.blocks) if isinstance(tower, Tower) else tower.config.num_hidden_layers
+
+
+def width_of(shape: Any) -> int:
+    """Return the width of the pooled output, of a tower or of what ``known_config`` gave."""
+    return shape.width if isinstance(shape, Tower) else shape.hidden_size
 
 
 def _is_trained(name: str, plan: LayerPlan) -> bool:

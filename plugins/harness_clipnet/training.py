@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from harness.models import fetch_model
+from harness.models.towers import has_tower
+from harness.models.towers import load_tower as load_named_tower
 from harness.plugin import InputError
 from harness.training import (
     BestEpoch,
@@ -85,6 +87,14 @@ def start_network(
     InputError
         If the tower cannot be had, the plan asks for too many layers, or images are no whole number of patches wide.
     """
+    if has_tower(config.tower):
+        named = load_named_tower(
+            config.tower, preprocessing.size if preprocessing else config.image_size, "clipnet.tower"
+        )
+        digest = weights_hash(named)
+        head = build_head(named.width, config.head_width, config.head_dropout)
+        prepare_tower(named, config)
+        return ClipNet(named, head), preprocessing or Preprocessing(**asdict(named.preprocessing)), digest
     folder = fetch_model(config.tower, tiny="clip", option="clipnet.tower")
     tower = load_tower(folder, config.tower)
     shape = tower.config

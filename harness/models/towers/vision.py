@@ -1,0 +1,135 @@
+"""Vision towers of transformers: which class, its pooled features, and its preprocessing from the folder."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.errors import InputError
+from harness.models.loading import quiet_transformers
+from harness.models.towers.tower import Tower, TowerPreprocessing
+
+
+def load_vision(folder: Path, name: str, image_size: int | None) -> Tower:
+    """Load the vision tower of a folder as transformers writes it. A whole CLIP or SigLIP will do."""
+    config = _config(folder, name)
+    with quiet_transformers():
+        model, found = _class(config).from_pretrained(
+            folder, config=config, output_loading_info=True, local_files_only=True
+        )
+    missing = sorted(key for key in found["missing_keys"] if "position_ids" not in key)
+    if missing and all(key.startswith("pooler.dense.") for key in missing):
+        model.pooler = None  # a ViT that was trained to classify: its class token is what it pools
+        missing = []
+    if missing:  # transformers would go on with random numbers
+        raise InputError(
+            f"{name}: {folder} lacks {len(missing)} weights of the vision tower, {missing[0]} first; "
+            "fetch the checkpoint again"
+        )
+    return _tower(model, folder, name, image_size)
+
+
+def build_vision(folder: Path, name: str, image_size: int | None) -> Tower | None:
+    """Build the tower from ``config.json`` alone; None for SigLIP 2 of any aspect, which reads values as it runs."""
+    config = _config(folder, name)
+    if config.model_type == "siglip2_vision_model":
+        return None
+    model = _class(config)(config)
+    return _tower(model, folder, name, image_size)
+
+
+def _class(config: Any) -> Any:
+    """Return the class of a config; transformers' own table lacks some vision towers, as that of MetaCLIP 2."""
+    import transformers
+
+    named = type(config).__name__.removesuffix("Config") + "Model"
+    return getattr(transformers, named, None) or transformers.AutoModel
+
+
+def _config(folder: Path, name: str) -> Any:
+    import transformers
+
+    try:
+        with quiet_transformers():
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{name}: transformers knows no model for {folder} ({reason}); code that comes with a checkpoint is not "
+            "run; name a folder whose config.json has a model_type of transformers itself"
+        ) from error
+    return getattr(config, "vision_config", config)
+
+
+def _tower(model: Any, folder: Path, name: str, image_size: int | None) -> Tower:
+    config = model.config
+    if getattr(model, "main_input_name", "pixel_values") != "pixel_values":
+        raise InputError(f"{name}: {type(model).__name__} reads {model.main_input_name}, not images")
+    seen = _preprocessing(folder, name, config, image_size)
+    return Tower(model.eval(), _pool(model), seen, name)
+
+
+def _pool(model: Any) -> Callable[[Any, torch.Tensor], torch.Tensor]:
+    accepted = inspect.signature(model.forward).parameters
+    by_patch = "spatial_shapes" in accepted
+    options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in accepted and not by_patch else {}
+
+    def pool(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+        if by_patch:  # SigLIP 2 of any aspect ratio: a row of patches, and how many there are in each direction
+            found = model(**_patches(pixels, model.config.patch_size))
+        else:
+            found = model(pixel_values=pixels, **options)
+        pooled = getattr(found, "pooler_output", None)
+        if pooled is not None:
+            return pooled.flatten(1)
+        tokens = found.last_hidden_state
+        return tokens[:, 0] if hasattr(getattr(model, "embeddings", None), "cls_token") else tokens.mean(dim=1)
+
+    return pool
+
+
+def _patches(pixels: torch.Tensor, patch: int) -> dict[str, torch.Tensor]:
+    n, channels, height, width = pixels.shape
+    if height % patch or width % patch:
+        raise ValueError(f"patches are {patch} pixels wide")
+    rows, columns = height // patch, width // patch
+    cut = pixels.reshape(n, channels, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)
+    return {
+        "pixel_values": cut.reshape(n, rows * columns, patch * patch * channels),
+        "pixel_attention_mask": torch.ones(n, rows * columns, dtype=torch.int32, device=pixels.device),
+        # on the CPU: transformers reads the numbers
+        "spatial_shapes": torch.tensor([[rows, columns]] * n, device="cpu"),
+    }
+
+
+def _preprocessing(folder: Path, name: str, config: Any, image_size: int | None) -> TowerPreprocessing:
+    """Read ``preprocessor_config.json``, of this year or of 2021."""
+    path = folder / "preprocessor_config.json"
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+        crop = bool(options.get("do_center_crop", False))
+        resized = _side(options.get("size"))
+        cut = _side(options.get("crop_size")) if crop else resized
+        share = float(options["crop_pct"]) if options.get("crop_pct") else (cut / resized if cut and resized else 1.0)
+        own = cut or resized or getattr(config, "image_size", None) or 256
+        mean, std = tuple(map(float, options["image_mean"])), tuple(map(float, options["image_std"]))
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError("three channels were expected")
+        return TowerPreprocessing(image_size or int(own), crop, share, mean, std, int(options.get("resample", 2)))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{name}: {path} does not say how images are prepared ({type(error).__name__}: {error}); "
+            "restore it from the model's repository"
+        ) from error
+
+
+def _side(value: Any) -> int | None:
+    """Read a side: a number (2021), ``shortest_edge``, or ``height`` and ``width``."""
+    if isinstance(value, dict):
+        value = value.get("shortest_edge") or value.get("height") or value.get("longest_edge")
+    return int(value) if value else None
