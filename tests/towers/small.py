@@ -19,7 +19,7 @@ TIMM: dict[str, dict[str, Any]] = {
     "swin_tiny_patch4_window7_224": {"embed_dim": 16, "depths": (1, 1, 2), "num_heads": (2, 2, 2), "window_size": 4},
     "convnext_atto": {"depths": (1, 1, 1, 1), "dims": (8, 16, 16, 32)},
     "resnet18": {"layers": (1, 1, 1, 1)},
-    "efficientnet_b0": {"channel_multiplier": 0.1, "depth_multiplier": 0.1},
+    "efficientnet_b0": {},
 }
 CONVOLUTIONAL = {"convnext_atto", "resnet18", "efficientnet_b0", "dinov3_convnext", "RN", "convnext"}
 _LAYER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}

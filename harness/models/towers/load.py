@@ -100,14 +100,14 @@ def _tower(name: str, image_size: int | None, option: str, weights: bool) -> Tow
 
 def _timm(rest: str, name: str, image_size: int | None, weights: bool) -> Tower:
     import timm
-    from timm.data import resolve_model_data_config
+    from timm.data import resolve_model_data_config  # type: ignore[attr-defined]
 
     source = f"local-dir:{rest}" if Path(rest).is_dir() else rest
     with torch.device("meta"):
         shape = timm.create_model(source, pretrained=False, num_classes=0)
-    sized = {"img_size": image_size} if image_size and hasattr(shape, "patch_embed") else {}
+    sized: dict[str, Any] = {"img_size": image_size} if image_size and hasattr(shape, "patch_embed") else {}
     model = timm.create_model(source, pretrained=weights, num_classes=0, **sized)
-    wants = resolve_model_data_config(model)
+    wants = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     height, width = wants["input_size"][1:]
     if height != width and image_size is None:
         raise InputError(f"{name}: it sees {height} x {width} pixels, and images are made square; give an image size")

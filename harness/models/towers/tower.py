@@ -45,7 +45,7 @@ class TowerPreprocessing:
     resample: int
 
 
-class Tower(nn.Module):
+class Tower(nn.Module):  # type: ignore[misc]
     """Normalised pixels (n, 3, s, s) to pooled features (n, width).
 
     BatchNorm keeps its statistics in training: those of a small batch of a fine-tuning are worse than its own.
@@ -119,7 +119,7 @@ class Tower(nn.Module):
 
             block.forward = again
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _probe(self) -> int:
         """Send one grey image through: whether the size suits is for the library to say, and it says it so."""
         self.eval()
@@ -137,7 +137,7 @@ class Tower(nn.Module):
         return int(found.shape[1])
 
 
-class LowRank(nn.Module):
+class LowRank(nn.Module):  # type: ignore[misc]
     """W + scale · B A (Hu et al. 2021, arXiv:2106.09685), as a parametrization of a weight.
 
     On the weight and not on the map's output, as peft has it: several libraries hand the weight itself to a kernel
