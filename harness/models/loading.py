@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.plugin import named_paths
+from harness.plugin import Context, current_context, in_use, named_paths
 
 R = TypeVar("R")
 
@@ -38,14 +39,20 @@ def loaded_once(maxsize: int) -> Callable[[Callable[..., R]], Callable[..., R]]:
 
     def decorate(load: Callable[..., R]) -> Callable[..., R]:
         @lru_cache(maxsize)
-        def kept(state: tuple[tuple[Any, ...], ...], *args: Any) -> R:
-            return load(*args)
+        def kept(state: tuple[tuple[Any, ...], ...], *args: Any) -> tuple[R, dict[str, str]]:
+            around = current_context() or Context(Path())
+            own = replace(around, weights={})
+            with in_use(own):
+                return load(*args), own.weights
 
         @wraps(load)
         def once(*args: Any, **kwargs: Any) -> R:
             given = [*args, *kwargs.values()]
             texts = [text for each in given for text in (each if isinstance(each, tuple) else (each,))]
-            return kept(tuple(_state(text) for text in texts if isinstance(text, str)), *given)
+            value, weights = kept(tuple(_state(text) for text in texts if isinstance(text, str)), *given)
+            if context := current_context():  # also of a task that finds them loaded by another
+                context.weights.update(weights)
+            return value
 
         once.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
         return once

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.models.loading import first_line
 
 TINY_FOLDER = Path(__file__).parent / "tiny"
 """The bundled tiny weights, one folder a model."""
@@ -16,7 +17,8 @@ def fetch_model(name: str, tiny: str, option: str) -> Path:
     Parameters
     ----------
     name
-        ``tiny`` (bundled), the path of a folder, or a hub id such as ``openai/clip-vit-large-patch14-336``.
+        ``tiny`` (bundled), the path of a folder, or a hub id such as ``openai/clip-vit-large-patch14-336``, with
+        ``@REVISION`` where a certain commit, branch or tag is meant.
     tiny
         Which bundled model ``tiny`` means here: a folder below ``TINY_FOLDER``.
     option
@@ -31,14 +33,13 @@ def fetch_model(name: str, tiny: str, option: str) -> Path:
         return TINY_FOLDER / tiny
     if Path(name).is_dir():
         return Path(name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from harness.models.hub import fetch_repository
 
     try:
-        return Path(snapshot_download(name))
-    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        return fetch_repository(name)
+    except Exception as error:  # of the hub's library, or of the one it speaks HTTP with, in any version
         raise InputError(
-            f"{option}={name}: it is no folder here, and the hub did not give it ({type(error).__name__}); "
-            f"check the name, or fetch it beforehand where there is a network: `hf download {name} --local-dir DIR`, "
-            f"then {option}=DIR"
+            f"{option}={name}: it is no folder here, and the hub did not give it ({first_line(error)}); "
+            "check the name and the network and give the command again: what was fetched is kept. Without a network, "
+            f"fetch it beforehand where there is one, `hf download {name} --local-dir DIR`, then {option}=DIR"
         ) from error

@@ -5,7 +5,7 @@
 
 from harness.errors import HarnessError, InputError, NotFittedError
 from harness.plugin.blender import Blender, BlendProblem, BlendSolution, SolvingBlender
-from harness.plugin.context import Context, ValueCache
+from harness.plugin.context import Context, ValueCache, current_context, in_use
 from harness.plugin.events import RunEvent
 from harness.plugin.hooks import hookimpl
 from harness.plugin.images import Images, ImageSource
@@ -48,6 +48,8 @@ __all__ = [
     "SolvingBlender",
     "TrainingData",
     "ValueCache",
+    "current_context",
     "hookimpl",
+    "in_use",
     "named_paths",
 ]

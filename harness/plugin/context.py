@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +70,9 @@ class Context:
         Where ``cached`` and ``cached_rows`` keep their values.
     on_progress
         Called by ``progress``.
+    weights
+        Filled by what fetches weights: by the repository, the commit they are of. It is recorded with
+        the task.
     """
 
     scratch: Path
@@ -76,6 +81,7 @@ class Context:
     requested_device: str = "auto"
     cache: ValueCache = field(default_factory=_NoCache)
     on_progress: Callable[[str, int, int], None] = _ignore_progress
+    weights: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> str:
@@ -130,3 +136,21 @@ class Context:
         """
         label = key[0] if isinstance(key, (tuple, list)) and key else "rows"
         return self.cache.rows(key, images, compute, lambda done, total: self.progress(str(label), done, total))
+
+
+_CURRENT: ContextVar[Context | None] = ContextVar("harness_context", default=None)
+
+
+@contextmanager
+def in_use(context: Context) -> Iterator[None]:
+    """Let a context be the one of the task that is being done."""
+    token = _CURRENT.set(context)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current_context() -> Context | None:
+    """Return the context of the task that is being done; None outside of tasks, and in threads that a plugin starts."""
+    return _CURRENT.get()

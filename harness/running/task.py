@@ -9,7 +9,7 @@ import hashlib
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.data.cache import DiskCache, key_hash
 from harness.errors import HarnessError, InputError
-from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData
+from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData, in_use
 from harness.plugin.importing import readable, storable
 from harness.running.inputs import Inputs
 from harness.running.measure import Meter
@@ -174,6 +174,18 @@ def _perform(
 ) -> Answer:
     cache = DiskCache(files=task.member.files)
     predictor = _build(task, inputs, scratch, cache, progress)
+    with in_use(predictor.context):
+        return _do(task, inputs, predictor, cache, model, refused)
+
+
+def _do(
+    task: Task,
+    inputs: Inputs,
+    predictor: Predictor,
+    cache: DiskCache,
+    model: Path,
+    refused: list[tuple[str, BaseException]],
+) -> Answer:
     if task.only_test:
         folder = inputs.run.task_folder(task.member.name, task.fold, task.key)
         require_model_unchanged(folder)
@@ -184,7 +196,8 @@ def _perform(
     costs: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
     if inputs.config.task_memory is None:
         train_rows = len(inputs.folds.training_rows(task.fold)) if task.member.trainable else 0
-        refuse_too_large(task.member, _build(task, inputs, scratch, cache, progress), train_rows)
+        context = replace(predictor.context)
+        refuse_too_large(task.member, build_predictor(task.member, inputs.manager, context), train_rows)
     all_images = inputs.dataset.lazy_images(inputs.config.workers or 1, refused)
     if task.member.trainable:
         train = _training_data(inputs, all_images, inputs.folds.training_rows(task.fold))
@@ -201,6 +214,7 @@ def _perform(
     model.mkdir(parents=True)
     predictor.save(model)
     test = _predict_test(task, inputs, predictor, refused)
+    costs["weights"] = dict(predictor.context.weights)
     costs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     return Answer(predictions, test, costs)
 

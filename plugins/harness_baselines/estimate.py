@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.models import fetch_model
 from harness.models.loading import loaded_once
+from harness.models.names import library_name
 from harness.plugin import InputError
 from harness_baselines.backbones import BATCH
-from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward
+from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward, tower_forward
 from harness_baselines.naming import PIXELS, NamedBackbone, named_backbones
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def backbone_size(name: str) -> BackboneSize | None:
 
 
 def _size(named: NamedBackbone) -> BackboneSize | None:
-    family, _, rest = named.name.partition(":")
+    family, _, rest = library_name(named.name).partition(":")
     if named.name == PIXELS:
         return BackboneSize(0, _PIXELS_WIDTH, BATCH * (64 * 64 * 8 * 3 + _PIXELS_WIDTH) * _FLOAT)
     if named.name == "tiny":
@@ -62,7 +63,9 @@ def _size(named: NamedBackbone) -> BackboneSize | None:
         return _efficientnet_lite2_size(named.depths)
     if family == "timm":
         return _timm_size(rest, named.depths)
-    return _open_clip_size(rest, named.depths)
+    if family == "open_clip":
+        return _open_clip_size(rest, named.depths)
+    return _transformers_size(named)
 
 
 def _timm_size(name: str, depths: Sequence[str]) -> BackboneSize | None:
@@ -90,6 +93,15 @@ def _open_clip_size(name: str, depths: Sequence[str]) -> BackboneSize | None:
         model = open_clip.create_model(model_name, load_weights=False, device="meta").eval()
     size = model.visual.image_size
     return _measured(model, open_clip_forward(model), depths, size if isinstance(size, int) else size[0])
+
+
+def _transformers_size(named: NamedBackbone) -> BackboneSize | None:
+    from harness.models.towers import build_tower
+
+    tower = build_tower(named.name, option="backbone")
+    if tower is None:
+        return None
+    return _measured(tower, tower_forward(tower), named.depths, tower.preprocessing.size)
 
 
 @contextmanager

@@ -27,8 +27,9 @@ MID = ("1/2", "3/4", "1/1")
 """Depths that ``mid`` stands for."""
 PIXELS = "pixels"
 _PLAIN = ("tiny", PIXELS, "efficientnet-lite2")
-_FAMILIES = ("timm", "open_clip")
-_REVISION = re.compile(r"timm:hf[-_]hub:[^@+]+@[^@+]+")  # a model on the hub at one commit or branch
+_FAMILIES = ("timm", "open_clip", "transformers")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REVISION = re.compile(r"((timm|open_clip):hf[-_]hub:|transformers:)?[^@+:]+@[^@+]+")  # of a repository on the hub
 _DEPTH = re.compile(r"last|mid|\d+/\d+")
 
 
@@ -93,9 +94,9 @@ def checked_name(text: str) -> str:
 BackboneOption = Annotated[str, AfterValidator(checked_name)]
 BACKBONE = (
     "Frozen backbones of the features, joined by +: pixels, tiny, efficientnet-lite2, timm:NAME, timm:FOLDER, "
-    "open_clip:MODEL/PRETRAINED or open_clip:FOLDER. Each may be asked at several depths: NAME@last+3/4 adds to its "
-    "last features the mean over positions after 3/4 of its blocks; NAME@last+mid is short for "
-    f"NAME@last+{'+'.join(MID)}."
+    "open_clip:MODEL/PRETRAINED, open_clip:FOLDER, transformers:NAME, or a hub id or folder of any of the three. "
+    "Each may be asked at several depths: NAME@last+3/4 adds to its last features the mean over positions after 3/4 "
+    f"of its blocks; NAME@last+mid is short for NAME@last+{'+'.join(MID)}."
 )
 """Description of the option."""
 
@@ -109,16 +110,18 @@ def _name_end(text: str, whole: str) -> int:
     """Return the length of the backbone's name that a text begins with."""
     ends = [match.start() for match in re.finditer(r"[@+]", text)] + [len(text)]
     family, colon, rest = text[: ends[0]].partition(":")
-    if not (text[: ends[0]] in _PLAIN or (family in _FAMILIES and colon and rest)):
+    plain = text[: ends[0]]
+    known = plain in _PLAIN or (family in _FAMILIES and colon and rest) or _REPOSITORY.fullmatch(plain)
+    if not known and not any(Path(text[:end]).is_dir() for end in ends):
         also = "" if text[: ends[0]] == whole else f" (in '{whole}')"
         raise InputError(
             f"there is no backbone '{text[: ends[0]]}'{also}; write tiny, pixels, efficientnet-lite2, timm:NAME, "
-            "timm:FOLDER, open_clip:MODEL/PRETRAINED or open_clip:FOLDER; join them by +, and give each its depths: "
-            "tiny@last+3/4"
+            "timm:FOLDER, open_clip:MODEL/PRETRAINED, open_clip:FOLDER, transformers:NAME, or a hub id or folder of "
+            "any of the three; join them by +, and give each its depths: tiny@last+3/4"
         )
     for end in reversed(ends):
         rest = text[:end].partition(":")[2]
-        if any(path and Path(path).exists() for path in (rest, rest.partition("/")[2])):
+        if any(path and Path(path).exists() for path in (rest, rest.partition("/")[2], text[:end])):
             return end
     revision = _REVISION.match(text)
     if revision and not _DEPTH.fullmatch(revision[0].rpartition("@")[2]):

@@ -4,80 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from harness.pipeline import CLIP_MEAN, CLIP_STD, Preprocessing
 from harness.plugin import InputError
-from harness.training import random_crops, without_ends
+from harness.training import random_crops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL.Image import Image
 
     from harness.plugin import Images
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-"""Channel means CLIP was trained with (github.com/openai/CLIP, ``clip/clip.py``)."""
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _BICUBIC = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """How images are made ready.
-
-    Parameters
-    ----------
-    size
-        Side of the square the tower sees, pixels.
-    crop
-        Resize the shorter side and cut out the centre, as CLIP does; otherwise squeeze the whole image in.
-    mean, std
-        Of the channels, on values 0..1.
-    resample
-        Pillow's number of the resampling filter.
-    share
-        Side of what is cut out, as a share of the resized shorter side (timm's ``crop_pct``).
-    """
-
-    size: int
-    crop: bool = True
-    mean: tuple[float, ...] = CLIP_MEAN
-    std: tuple[float, ...] = CLIP_STD
-    resample: int = _BICUBIC
-    share: float = 1.0
-
-    def pixels(self, image: Image) -> NDArray[np.uint8]:
-        """Resize and crop to shape (3, size, size), uint8: a quarter of the memory of the normalised values."""
-        image = without_ends(image) if self.crop else image
-        width, height = image.size
-        short = min(width, height)
-        side = int(self.size / self.share) if self.crop else self.size
-        if self.crop and width != height:
-            # The longer side is cut, not rounded, as transformers' CLIPImageProcessor does.
-            target = tuple(side if edge == short else int(side * edge / short) for edge in (width, height))
-        else:
-            target = (side, side)
-        if image.size != target:
-            image = image.resize(target, self.resample)
-        left, top = (target[0] - self.size) // 2, (target[1] - self.size) // 2
-        array = np.asarray(image)[top : top + self.size, left : left + self.size]
-        return np.ascontiguousarray(array.transpose(2, 0, 1))
-
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Map uint8 pixels, shape (n, 3, size, size), to float32 of about unit variance."""
-        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1)
-        return (pixels.float() / 255.0 - mean) / std
-
-    def key(self) -> list[Any]:
-        """Return all that pixels depend on beside the image, for cache keys."""
-        share = [] if self.share == 1.0 else [self.share]
-        return [self.size, self.crop, list(self.mean), list(self.std), self.resample, *share]
 
 
 def read_preprocessing(folder: Path, tower_size: int, image_size: int | None) -> Preprocessing:

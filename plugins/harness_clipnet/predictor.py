@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +122,7 @@ def save_fitted(fitted: Fitted, config: ClipNetConfig, folder: Path) -> None:
         "tower": config.tower,
         "tower_hash": fitted.tower_hash,
         "architecture": {key: getattr(config, key) for key in _ARCHITECTURE},
-        "preprocessing": asdict(fitted.preprocessing),
+        "preprocessing": fitted.preprocessing.to_json(),
     }
     (folder / "clipnet.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
     state = {name: value.cpu().contiguous() for name, value in trained_state(fitted.network).items()}
@@ -140,13 +139,12 @@ def load_fitted(folder: Path, config: ClipNetConfig, context: Context) -> Fitted
     """
     from safetensors.torch import load_file
 
+    from harness.pipeline import Preprocessing
     from harness_clipnet.network import restore, trained_state
-    from harness_clipnet.pixels import Preprocessing
     from harness_clipnet.training import Fitted, start_network
 
     about = json.loads((folder / "clipnet.json").read_text(encoding="utf-8"))
-    stored = about["preprocessing"]
-    preprocessing = Preprocessing(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+    preprocessing = Preprocessing.from_json(about["preprocessing"])
     with seeded(
         context.seed, context.device
     ):  # what is drawn here is overwritten below; only the caller's random numbers matter

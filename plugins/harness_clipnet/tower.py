@@ -14,12 +14,14 @@ import transformers
 from torch import nn
 
 from harness.models import fetch_model
+from harness.models.hub import fetch_file, read_json
 from harness.models.loading import quiet_transformers
-from harness.models.towers import Tower, adapt, has_tower
+from harness.models.towers import Tower, adapt, has_tower, library_name
 from harness.models.towers import build_tower as build_named_tower
 from harness.plugin import InputError
 from harness_clipnet.config import ClipNetConfig
 
+_CLIP = ("clip", "clip_vision_model")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 _BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
@@ -76,8 +78,8 @@ def tower_config(folder: Path, name: str) -> Any:
         with quiet_transformers():
             options, _ = transformers.PretrainedConfig.get_config_dict(folder, local_files_only=True)
             kind = options.get("model_type")
-            if kind not in ("clip", "clip_vision_model"):
-                raise ValueError(f"config.json says model_type {kind!r}, not clip; write transformers:{name}")
+            if kind not in _CLIP:
+                raise ValueError(f"config.json says model_type {kind!r}, not clip")
             return transformers.CLIPVisionConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -87,17 +89,34 @@ def tower_config(folder: Path, name: str) -> Any:
         ) from error
 
 
+def tower_name(name: str) -> str:
+    """Return a tower's name as it is loaded: CLIP's as they are, a folder's or repository's of others with its library.
+
+    CLIP's own towers, of transformers, are adapted by the reference's way (``peft``); all else by ``harness.models``.
+    """
+    if name == "tiny" or name in OPENAI_TOWERS:
+        return name
+    found = library_name(name)
+    if found == f"transformers:{name}":
+        folder = Path(name) if Path(name).is_dir() else None
+        config = read_json(folder / "config.json" if folder else fetch_file(name, "config.json"))
+        return name if config.get("model_type") in _CLIP else found
+    return found
+
+
 def known_config(name: str, image_size: int | None = None) -> Any | None:
     """Return a tower's config where no network is needed for it: bundled, local, or one of OpenAI's; else None.
 
     Of a tower with its library's name before it, the tower itself on torch's meta device.
     """
+    name = tower_name(name)
     if has_tower(name):
         return build_named_tower(name, image_size, "clipnet.tower")
     if name in OPENAI_TOWERS:
         return transformers.CLIPVisionConfig(**OPENAI_TOWERS[name])
     if name != "tiny" and not Path(name).is_dir():
-        return None
+        config = fetch_file(name, "config.json")
+        return None if config is None else tower_config(config.parent, name)
     return tower_config(fetch_model(name, tiny="clip", option="clipnet.tower"), name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch.nn import functional
 from harness.models import fetch_model
 from harness.models.towers import has_tower
 from harness.models.towers import load_tower as load_named_tower
+from harness.pipeline import Preprocessing
 from harness.plugin import InputError
 from harness.training import (
     BestEpoch,
@@ -37,8 +38,8 @@ from harness_clipnet.network import (
     restore,
     trained_state,
 )
-from harness_clipnet.pixels import PixelSource, Preprocessing, augment, read_preprocessing
-from harness_clipnet.tower import load_tower, pooled, recompute_activations, weights_hash
+from harness_clipnet.pixels import PixelSource, augment, read_preprocessing
+from harness_clipnet.tower import load_tower, pooled, recompute_activations, tower_name, weights_hash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,14 +88,13 @@ def start_network(
     InputError
         If the tower cannot be had, the plan asks for too many layers, or images are no whole number of patches wide.
     """
-    if has_tower(config.tower):
-        named = load_named_tower(
-            config.tower, preprocessing.size if preprocessing else config.image_size, "clipnet.tower"
-        )
+    name = tower_name(config.tower)
+    if has_tower(name):
+        named = load_named_tower(name, preprocessing.size if preprocessing else config.image_size, "clipnet.tower")
         digest = weights_hash(named)
         head = build_head(named.width, config.head_width, config.head_dropout)
         prepare_tower(named, config)
-        return ClipNet(named, head), preprocessing or Preprocessing(**asdict(named.preprocessing)), digest
+        return ClipNet(named, head), preprocessing or named.preprocessing, digest
     folder = fetch_model(config.tower, tiny="clip", option="clipnet.tower")
     tower = load_tower(folder, config.tower)
     shape = tower.config

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from harness_clipnet import ClipNetPredictor
-from harness_clipnet.pixels import CLIP_MEAN, Preprocessing, read_preprocessing
+from harness_clipnet.pixels import read_preprocessing
 from harness_clipnet.predictor import PromptTable
 from harness_clipnet.tower import core, load_tower, pooled, weights_hash
 from PIL import Image
 from pydantic import ValidationError
 
 from harness.errors import InputError, NotFittedError
+from harness.pipeline import CLIP_MEAN, Preprocessing
 from harness.plugin import Context, PluginManager
 from tests.clipnet.towers import build, rows, save_vision_tower
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 from harness_baselines.mean import MeanPredictor
 from harness_clipnet.network import ClipNet, Mixup, MovingAverage, build_head
-from harness_clipnet.pixels import PixelSource, Preprocessing, augment
+from harness_clipnet.pixels import PixelSource, augment
 from harness_clipnet.tower import core, load_tower
 
 from harness.errors import HarnessError, InputError
+from harness.pipeline import Preprocessing
 from harness.plugin import Context, TrainingData
 from harness.training import inner_split
 from tests.baselines.test_predictors import score

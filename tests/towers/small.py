@@ -69,7 +69,14 @@ def save_vision(kind: str, folder: Path) -> tuple[str, Any]:
     name, options = VISION[kind]
     model = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**options)).eval()
     model.save_pretrained(folder)
-    settings = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
+    processor = "ConvNextImageProcessor" if "convnext" in kind else "ViTImageProcessor"
+    settings = {
+        "image_processor_type": processor,
+        "size": {"height": 32, "width": 32},
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "resample": 2,
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     return f"transformers:{folder}", model
 

@@ -10,11 +10,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from harness_clipnet.pixels import Preprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision import transforms
 
+from harness.pipeline import Preprocessing
 from harness.training import bounded, without_ends
 
 CROP = transforms.Compose(

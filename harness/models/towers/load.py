@@ -4,6 +4,7 @@ timm:NAME, timm:FOLDER           features as timm gives them with ``num_classes=
 open_clip:MODEL/PRETRAINED       what ``encode_image`` gives
 open_clip:FOLDER                 a folder with open_clip_config.json
 transformers:NAME or :FOLDER     ``pooler_output``; the class token where a checkpoint has no pooler
+NAME or FOLDER                   the library that its configuration is of
 
 Remote code is never run, and pickles are read with ``weights_only``.
 """
@@ -18,19 +19,15 @@ import torch
 
 from harness.errors import InputError
 from harness.models.activation import own_activation
+from harness.models.hub import fetch_file
 from harness.models.loading import first_line
+from harness.models.names import library_name, note_weights
 from harness.models.resolve import fetch_model
-from harness.models.towers.tower import Tower, TowerPreprocessing
+from harness.models.towers.tower import Tower
 from harness.models.towers.vision import build_vision, load_vision
+from harness.pipeline import Preprocessing
 
-FAMILIES = ("timm", "open_clip", "transformers")
 _RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
-
-
-def has_tower(name: str) -> bool:
-    """Whether a name begins with a library's."""
-    family, colon, rest = name.partition(":")
-    return family in FAMILIES and bool(colon and rest)
 
 
 def load_tower(name: str, image_size: int | None = None, option: str = "tower") -> Tower:
@@ -50,10 +47,11 @@ def load_tower(name: str, image_size: int | None = None, option: str = "tower") 
     InputError
         If it cannot be had, wants remote code or unsafe loading, lacks weights, or cannot take that size.
     """
-    name = own_activation(name)
+    name = own_activation(library_name(name))
     try:
         tower = _tower(name, image_size, option, weights=True)
         assert tower is not None
+        note_weights(name)
         return tower.float().eval()
     except InputError:
         raise
@@ -69,11 +67,15 @@ def load_tower(name: str, image_size: int | None = None, option: str = "tower") 
 
 def build_tower(name: str, image_size: int | None = None, option: str = "tower") -> Tower | None:
     """Build a tower of shapes alone, on torch's meta device; None where its configuration is on a hub."""
-    name = own_activation(name)
+    name = own_activation(library_name(name))
     family, _, rest = name.partition(":")
     if not Path(rest).is_dir():
         if family == "transformers":
-            return None
+            folder = _settings(rest)
+            if folder is None:
+                return None
+            with torch.device("meta"):
+                return build_vision(folder, name, image_size)
         if family == "timm":
             import timm
 
@@ -86,6 +88,14 @@ def build_tower(name: str, image_size: int | None = None, option: str = "tower")
                 return None
     with torch.device("meta"):
         return _tower(name, image_size, option, weights=False)
+
+
+def _settings(name: str) -> Path | None:
+    """Return the folder with a repository's configuration and image processor, without its weights."""
+    config = fetch_file(name, "config.json")
+    if config is None or fetch_file(name, "preprocessor_config.json") is None:
+        return None
+    return config.parent
 
 
 def _tower(name: str, image_size: int | None, option: str, weights: bool) -> Tower | None:
@@ -111,14 +121,16 @@ def _timm(rest: str, name: str, image_size: int | None, weights: bool) -> Tower:
     height, width = wants["input_size"][1:]
     if height != width and image_size is None:
         raise InputError(f"{name}: it sees {height} x {width} pixels, and images are made square; give an image size")
-    cut = wants["crop_mode"] != "squash"
-    seen = TowerPreprocessing(
+    if wants["crop_mode"] not in ("center", "squash"):
+        raise InputError(f"{name}: it pads images (crop_mode {wants['crop_mode']}), which is not done here")
+    seen = Preprocessing(
         image_size or height,
-        cut,
-        float(wants["crop_pct"]) if cut else 1.0,
+        wants["crop_mode"] == "center",
         tuple(wants["mean"]),
         tuple(wants["std"]),
         _RESAMPLE.get(wants["interpolation"], 3),
+        float(wants["crop_pct"]),
+        "even",
     )
     return Tower(model.eval(), lambda model, pixels: model(pixels), seen, name)
 
@@ -126,9 +138,11 @@ def _timm(rest: str, name: str, image_size: int | None, weights: bool) -> Tower:
 def _open_clip(rest: str, name: str, image_size: int | None, weights: bool) -> Tower:
     import open_clip
 
-    folder = Path(rest).is_dir()
-    model_name, _, tag = (f"local-dir:{rest}", "", "") if folder else rest.partition("/")
-    if not folder and not tag:
+    model_name, _, tag = rest.partition("/")
+    own = Path(rest).is_dir() or rest.startswith("hf-hub:")  # it names its weights itself
+    if own:
+        model_name, tag = rest if rest.startswith("hf-hub:") else f"local-dir:{rest}", ""
+    if not own and not tag:
         raise InputError(f"{name} names no weights; write {name}/PRETRAINED")
     if weights:
         model = open_clip.create_model(
@@ -145,12 +159,15 @@ def _open_clip(rest: str, name: str, image_size: int | None, weights: bool) -> T
         return torch.nn.functional.normalize(found, dim=-1) if unit else found
 
     size = wants["size"] if isinstance(wants["size"], int) else wants["size"][0]
-    seen = TowerPreprocessing(
+    mode = wants.get("resize_mode", "shortest")
+    if mode not in ("shortest", "squash"):
+        raise InputError(f"{name}: it pads images (resize_mode {mode}), which is not done here")
+    seen = Preprocessing(
         image_size or size,
-        wants.get("resize_mode", "shortest") == "shortest",
-        1.0,
+        mode == "shortest",
         tuple(wants["mean"]),
         tuple(wants["std"]),
         _RESAMPLE.get(wants.get("interpolation", "bicubic"), 3),
+        centre="even",
     )
     return Tower(model.visual.eval(), pool, seen, name, outputs=("proj",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,37 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from harness.errors import InputError
+from harness.pipeline import Preprocessing
 
 ATTENTION = frozenset({"attn", "self_attn", "attention", "self_attention"})
 """What timm, open_clip and transformers call the attention of a block."""
 _STAGES = ("stages", "blocks", "layer")
 _FUSED = frozenset({"qkv", "in_proj"})
-
-
-@dataclass(frozen=True, slots=True)
-class TowerPreprocessing:
-    """What a tower wants to see.
-
-    Parameters
-    ----------
-    size
-        Side of the square, pixels.
-    crop
-        Whether the centre is cut out; otherwise the whole image is squeezed in.
-    share
-        Side of the cut as a share of the resized shorter side (timm's ``crop_pct``).
-    mean, std
-        Of the channels, on values 0..1.
-    resample
-        Pillow's number of the resampling filter.
-    """
-
-    size: int
-    crop: bool
-    share: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    resample: int
 
 
 class Tower(nn.Module):  # type: ignore[misc]
@@ -68,7 +42,7 @@ class Tower(nn.Module):  # type: ignore[misc]
         self,
         model: nn.Module,
         pool: Callable[[Any, torch.Tensor], torch.Tensor],
-        preprocessing: TowerPreprocessing,
+        preprocessing: Preprocessing,
         name: str,
         outputs: Sequence[str] = (),
     ) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.errors import InputError
-from harness.models.loading import quiet_transformers
-from harness.models.towers.tower import Tower, TowerPreprocessing
+from harness.models.hub import read_json
+from harness.models.loading import first_line, quiet_transformers
+from harness.models.towers.tower import Tower
+from harness.pipeline import Preprocessing
+
+_WHOLE = 384
 
 
 def load_vision(folder: Path, name: str, image_size: int | None) -> Tower:
@@ -107,29 +111,62 @@ def _patches(pixels: torch.Tensor, patch: int) -> dict[str, torch.Tensor]:
     }
 
 
-def _preprocessing(folder: Path, name: str, config: Any, image_size: int | None) -> TowerPreprocessing:
-    """Read ``preprocessor_config.json``, of this year or of 2021."""
-    path = folder / "preprocessor_config.json"
+def _preprocessing(folder: Path, name: str, config: Any, image_size: int | None) -> Preprocessing:
+    """Read what the checkpoint's image processor does, of this year or of 2021, its class's own defaults included."""
     try:
-        options = json.loads(path.read_text(encoding="utf-8"))
-        crop = bool(options.get("do_center_crop", False))
-        resized = _side(options.get("size"))
-        cut = _side(options.get("crop_size")) if crop else resized
-        share = float(options["crop_pct"]) if options.get("crop_pct") else (cut / resized if cut and resized else 1.0)
-        own = cut or resized or getattr(config, "image_size", None) or 256
-        mean, std = tuple(map(float, options["image_mean"])), tuple(map(float, options["image_std"]))
-        if len(mean) != 3 or len(std) != 3:
-            raise ValueError("three channels were expected")
-        return TowerPreprocessing(image_size or int(own), crop, share, mean, std, int(options.get("resample", 2)))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return _read(_settings(folder), config, image_size)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
         raise InputError(
-            f"{name}: {path} does not say how images are prepared ({type(error).__name__}: {error}); "
-            "restore it from the model's repository"
+            f"{name}: {folder / 'preprocessor_config.json'} does not say how images are prepared "
+            f"({first_line(error)[:200]}); restore it from the model's repository"
         ) from error
+
+
+def _settings(folder: Path) -> Mapping[str, Any]:
+    import transformers
+
+    own = read_json(folder / "preprocessor_config.json")
+    try:
+        with quiet_transformers():
+            processor = transformers.AutoImageProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+    except ValueError:  # of no class that transformers knows; what it says may be enough
+        if "image_mean" in own:
+            return own
+        raise
+    return {**own, **processor.to_dict()}
+
+
+def _read(options: Mapping[str, Any], config: Any, image_size: int | None) -> Preprocessing:
+    resized = _side(options.get("size")) if options.get("do_resize", True) else None
+    crop, share = bool(options.get("do_center_crop")), 1.0
+    own = (_side(options.get("crop_size")) if crop else None) or resized or _number(config, "image_size") or 256
+    if crop and resized:
+        if resized < own:
+            raise ValueError(f"it resizes to {resized} pixels and cuts out {own}")
+        share = own / resized
+    if crop_share := options.get("crop_pct"):  # of ConvNeXt: from 384 pixels on, images are squeezed in
+        crop = (image_size or own) < _WHOLE
+        share = float(crop_share) if crop else 1.0
+    mean: tuple[float, ...] = (0.0,) * 3
+    std: tuple[float, ...] = (1.0,) * 3
+    if options.get("do_normalize", True):
+        mean, std = tuple(map(float, options["image_mean"])), tuple(map(float, options["image_std"]))
+    if len(mean) != 3 or len(std) != 3:
+        raise ValueError("three channels were expected")
+    if not math.isclose(options.get("rescale_factor") or 1 / 255, 1 / 255, rel_tol=1e-3):
+        raise ValueError(f"it scales values by {options['rescale_factor']}, not to 0..1")
+    return Preprocessing(image_size or int(own), crop, mean, std, int(options.get("resample") or 2), share)
+
+
+def _number(config: Any, key: str) -> int | None:
+    value = getattr(config, key, None)
+    return value if isinstance(value, int) else None
 
 
 def _side(value: Any) -> int | None:
     """Read a side: a number (2021), ``shortest_edge``, or ``height`` and ``width``."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         value = value.get("shortest_edge") or value.get("height") or value.get("longest_edge")
     return int(value) if value else None

@@ -1,0 +1,98 @@
+"""What a model wants to see: an image resized, cut and normalised as its family does it.
+
+Resizing is Pillow's and happens on the host, to unsigned bytes; a quarter of the memory of what is normalised then
+travels to the device, where the rest is done.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from harness.training import without_ends
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""Channel means CLIP was trained with (github.com/openai/CLIP, ``clip/clip.py``)."""
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_BICUBIC = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How images are made ready.
+
+    Parameters
+    ----------
+    size
+        Side of the square the model sees, pixels.
+    crop
+        Resize the shorter side and cut out the centre, as CLIP does; otherwise squeeze the whole image in.
+    mean, std
+        Of the channels, on values 0..1.
+    resample
+        Pillow's number of the resampling filter.
+    share
+        Side of what is cut out, as a share of the resized side (timm's ``crop_pct``).
+    centre
+        Where an odd number of pixels is to be cut: ``floor`` leaves the greater part after the cut, as transformers
+        does, ``even`` rounds half a pixel to the even number, as torchvision does, and with it timm and open_clip.
+    """
+
+    size: int
+    crop: bool = True
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+    resample: int = _BICUBIC
+    share: float = 1.0
+    centre: Literal["floor", "even"] = "floor"
+
+    def pixels(self, image: Image) -> NDArray[np.uint8]:
+        """Resize and cut to shape (3, size, size), uint8: a quarter of the memory of the normalised values."""
+        image = without_ends(image) if self.crop else image
+        width, height = image.size
+        short = min(width, height)
+        side = math.floor(self.size / self.share + 1e-6)  # a share such as 336 / 340 has no exact binary form
+        target = (side, side)
+        if self.crop and width != height:
+            # The longer side is cut, not rounded, as transformers and torchvision do.
+            target = (int(side * width / short), int(side * height / short))
+        if image.size != target:
+            image = image.resize(target, self.resample)
+        left, top = (self._start(edge) for edge in target)
+        array = np.asarray(image)[top : top + self.size, left : left + self.size]
+        return np.ascontiguousarray(array.transpose(2, 0, 1))
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map uint8 pixels, shape (n, 3, size, size), to float32 of about unit variance."""
+        import torch
+
+        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1)
+        return (pixels.float() / 255.0 - mean) / std
+
+    def key(self) -> list[Any]:
+        """Return all that pixels depend on beside the image, for cache keys."""
+        more: list[Any] = [] if self.share == 1.0 else [self.share]
+        more += [] if self.centre == "floor" else [self.centre]
+        return [self.size, self.crop, list(self.mean), list(self.std), self.resample, *more]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Preprocessing:
+        """Read what ``to_json`` gave."""
+        return cls(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+
+    def _start(self, edge: int) -> int:
+        more = edge - self.size
+        return more // 2 if self.centre == "floor" else round(more / 2)
