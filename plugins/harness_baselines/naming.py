@@ -29,7 +29,9 @@ PIXELS = "pixels"
 _PLAIN = ("tiny", PIXELS, "efficientnet-lite2")
 _FAMILIES = ("timm", "open_clip", "transformers")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_REVISION = re.compile(r"((timm|open_clip):hf[-_]hub:|transformers:)?[^@+:]+@[^@+]+")  # of a repository on the hub
+_REVISION = re.compile(  # a model on the hub at one commit or branch
+    r"((timm|open_clip):hf[-_]hub:|transformers:)[^@+]+@[^@+]+|[\w.-]+/[\w.-]+@[^@+]+"
+)
 _DEPTH = re.compile(r"last|mid|\d+/\d+")
 
 
@@ -112,7 +114,7 @@ def _name_end(text: str, whole: str) -> int:
     family, colon, rest = text[: ends[0]].partition(":")
     plain = text[: ends[0]]
     known = plain in _PLAIN or (family in _FAMILIES and colon and rest) or _REPOSITORY.fullmatch(plain)
-    if not known and not any(Path(text[:end]).is_dir() for end in ends):
+    if not known and not any(text[:end] and Path(text[:end]).is_dir() for end in ends):
         also = "" if text[: ends[0]] == whole else f" (in '{whole}')"
         raise InputError(
             f"there is no backbone '{text[: ends[0]]}'{also}; write tiny, pixels, efficientnet-lite2, timm:NAME, "

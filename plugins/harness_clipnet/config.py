@@ -17,9 +17,8 @@ class ClipNetConfig(PredictorConfig):
     tower: str = Field(
         "tiny",
         min_length=1,
-        description="CLIP checkpoint whose vision tower is used: tiny (bundled), a hub id, or a folder; or a tower of "
-        "another family: timm:NAME, timm:FOLDER, open_clip:MODEL/PRETRAINED, open_clip:FOLDER, transformers:NAME or "
-        "transformers:FOLDER.",
+        description="The vision tower: tiny (bundled), a hub id or a folder of a model of transformers, timm or "
+        "open_clip (of a CLIP, its image tower), timm:NAME, or open_clip:MODEL/PRETRAINED.",
     )
     image_size: int | None = Field(
         None,
