@@ -1,4 +1,7 @@
-"""Captions of images by a ``VisionEncoderDecoderModel``: beam search, each image captioned once.
+"""Captioners by name, and what they say of images: each image captioned once.
+
+What ``VisionEncoderDecoderModel`` loads lives here, and can be trained; any other family of transformers that makes
+text of images is in ``image_text.py``.
 
 Two predictors caption, one to embed the words and one to start its phrases with them. With the same model and the same
 beam settings they find each other's captions in the cache.
@@ -7,15 +10,18 @@ beam settings they find each other's captions in the cache.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.errors import InputError
 from harness.models.decoders import load_decoder
+from harness.models.generating import Decoding, Images, Surroundings, generate
+from harness.models.hub import fetch_file, read_json
+from harness.models.image_text import ImageTextCaptioner, read_image_text
 from harness.models.loading import first_line, folder_digest, loaded_once, quiet_transformers
 from harness.models.resolve import fetch_model
 from harness.training import without_ends
@@ -29,6 +35,7 @@ VERSION = 2
 _BASE_SIZED = frozenset({"nlpconnect/vit-gpt2-image-captioning", "google/vit-base-patch16-224-in21k+gpt2"})
 """Made of ViT-B/16 at 224 px and GPT-2 small with cross-attention: the defaults of transformers' configurations."""
 
+ENCODER_DECODER = "vision-encoder-decoder"
 _LEAST_BATCH = 4  # smaller batches take other matrix kernels, whose rounding differs in the last bits
 
 
@@ -47,29 +54,6 @@ class Caption:
 
     text: str
     score: float
-
-
-class Images(Protocol):
-    """The part of a sequence of images that captioning needs."""
-
-    def __len__(self) -> int: ...
-
-    def batches(self, transform: Callable[[Image], Any], batch_size: int) -> Any:
-        """Yield lists of transformed images, in order."""
-
-
-class Surroundings(Protocol):
-    """The part of a predictor's context that captioning needs."""
-
-    @property
-    def device(self) -> str:
-        """The torch device."""
-
-    def progress(self, label: str, done: int, total: int) -> None:
-        """Report progress."""
-
-    def cached_rows(self, key: Any, images: Any, compute: Callable[[Any], NDArray[Any]]) -> NDArray[Any]:
-        """Return one row an image, computed once for each key and image."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +97,28 @@ class Captioner:
             image = without_ends(image)
         return np.asarray(self.processor(images=image, return_tensors="np")["pixel_values"][0], dtype=np.float32)
 
+    @property
+    def default_tokens(self) -> int:
+        """Most new tokens of a caption, where nothing else is said: those of nlpconnect's model card."""
+        return 15
+
+    def search(self, context: Surroundings, images: Images, decoding: Decoding, batch: int) -> NDArray[np.float32]:
+        """Return scores and tokens, shape (n, captions, 1 + tokens); see ``generating.generate``."""
+        import torch
+
+        rows = np.empty((len(images), decoding.captions, 1 + decoding.tokens), dtype=np.float32)
+        model = self.model.to(context.device)
+        done = 0
+        for part in images.batches(self.pixels, batch):
+            filled = [*part, *[part[-1]] * (_LEAST_BATCH - len(part))]
+            pixels = torch.from_numpy(np.stack(filled)).to(context.device)
+            digests = list(images.digests[done : done + len(part)])
+            digests += digests[-1:] * (len(filled) - len(part))
+            found = generate(model, {"pixel_values": pixels}, decoding, self.end, digests)
+            rows[done : done + len(part)] = found[: len(part)]
+            done += len(part)
+        return rows
+
     def with_own_digest(self) -> Captioner:
         """Return the captioner with a digest of its weights as they are now, after training."""
         total = hashlib.sha256(self.digest.encode())
@@ -135,8 +141,11 @@ class Captioner:
         ]
 
 
+AnyCaptioner = Captioner | ImageTextCaptioner
+
+
 @loaded_once(maxsize=1)
-def load_captioner(name: str, option: str) -> Captioner:
+def load_captioner(name: str, option: str, question: str | None = None) -> AnyCaptioner:
     """Load a captioner by name, on the CPU. Keep it unchanged: whoever asks for the same name gets the same object.
 
     Parameters
@@ -145,16 +154,32 @@ def load_captioner(name: str, option: str) -> Captioner:
         ``tiny``, a folder, a hub id, or ``ENCODER+DECODER``: two checkpoints to compose, which must then be trained.
     option
         The option that named it, for messages.
+    question
+        What it is asked, of a family that is asked in words; None for its own way.
 
     Raises
     ------
     InputError
-        If it cannot be had, or is no ``VisionEncoderDecoderModel``.
+        If it cannot be had, makes no text of images, or is asked and takes no words.
     """
     if "+" in name and not Path(name).exists():
         return _compose(name, option)
     folder = fetch_model(name, tiny="captioner", option=option)
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind != ENCODER_DECODER and kind in _speaking():
+        return read_image_text(folder, f"{option}={name}", question)
+    if question is not None:
+        raise InputError(
+            f"{option}={name}: it captions without words, and cannot be asked '{question}'; leave that out"
+        )
     return read_captioner(folder, f"{option}={name}")
+
+
+def _speaking() -> Container[str]:
+    """Return the families of transformers that make text of images."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    return MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.keys()  # type: ignore[no-any-return]
 
 
 def read_captioner(folder: Path, what: str, digest: str | None = None) -> Captioner:
@@ -186,7 +211,8 @@ def read_captioner(folder: Path, what: str, digest: str | None = None) -> Captio
     except (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:  # absent, foreign, odd
         raise InputError(
             f"{what}: {folder} holds no captioner that transformers can load ({first_line(error)}); name a folder with "
-            "a VisionEncoderDecoderModel, its tokenizer and its image processor, as save_pretrained writes them"
+            "a VisionEncoderDecoderModel, its tokenizer and its image processor, or with a model of "
+            "AutoModelForImageTextToText and its processor, as save_pretrained writes them"
         ) from error
     missing = sorted(key for key in found["missing_keys"] if "pooler" not in key and "lm_head" not in key)
     if missing:  # transformers would go on with random numbers
@@ -243,7 +269,7 @@ def empty_captioner(name: str, option: str) -> Any | None:
 
     Returns
     -------
-    VisionEncoderDecoderModel or None
+    PreTrainedModel or None
         None for a hub model whose shape is not known without a network, and for a folder that holds none.
     """
     import torch
@@ -253,22 +279,43 @@ def empty_captioner(name: str, option: str) -> Any | None:
         shape = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
             transformers.ViTConfig(), transformers.GPT2Config(add_cross_attention=True, is_decoder=True)
         )
-    elif name == "tiny" or Path(name).is_dir():
-        folder = fetch_model(name, tiny="captioner", option=option)
+    else:
+        here = name == "tiny" or Path(name).is_dir()
+        folder = fetch_model(name, tiny="captioner", option=option) if here else _settings(name)
+        if folder is None:
+            return None
         try:
-            shape = transformers.VisionEncoderDecoderConfig.from_pretrained(folder, local_files_only=True)
+            with quiet_transformers():
+                shape = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError):  # the message comes when it is loaded
             return None
-    else:
+    try:
+        with torch.device("meta"), quiet_transformers():
+            if shape.model_type == ENCODER_DECODER:
+                return transformers.VisionEncoderDecoderModel(config=shape)
+            return transformers.AutoModelForImageTextToText.from_config(shape, trust_remote_code=False)
+    except ValueError:  # it makes no text of images, which is said when it is loaded
         return None
-    with torch.device("meta"):
-        return transformers.VisionEncoderDecoderModel(config=shape)
+
+
+def _settings(name: str) -> Path | None:
+    """Return the folder with a repository's configuration, without its weights."""
+    config = fetch_file(name, "config.json")
+    return None if config is None else config.parent
 
 
 def caption_images(
-    context: Surroundings, images: Images, *, model: str, option: str, beams: int, tokens: int, batch: int = 16
+    context: Surroundings,
+    images: Images,
+    *,
+    model: str,
+    option: str,
+    beams: int,
+    tokens: int | None,
+    question: str | None = None,
+    batch: int = 16,
 ) -> list[list[Caption]]:
-    """Caption images by beam search.
+    """Caption images by beam search, with a model of a name.
 
     Parameters
     ----------
@@ -276,14 +323,13 @@ def caption_images(
         Gives the device, and the cache that knows which images are captioned already.
     images
         n images.
-    model
-        ``tiny``, a folder, or a hub id of a ``VisionEncoderDecoderModel``.
-    option
-        The option that named it, for messages.
+    model, option, question
+        As `load_captioner` takes them.
     beams
         Hypotheses that the search keeps, and returns.
     tokens
-        Most new tokens of a caption; ``max_length`` of ``generate`` counts the one that starts it, too.
+        Most new tokens of a caption (``max_length`` of ``generate`` counts the one that starts it, too); None for what
+        the captioner's family says of itself.
     batch
         Images at a time.
 
@@ -297,74 +343,19 @@ def caption_images(
     InputError
         If the model cannot be had or is of another kind.
     """
-    captioner = load_captioner(model, option)
-    return captions_of(captioner, context, images, beams=beams, tokens=tokens, batch=batch)
+    captioner = load_captioner(model, option, question)
+    return captions_of(captioner, context, images, Decoding(beams, tokens or captioner.default_tokens), batch)
 
 
 def captions_of(
-    captioner: Captioner, context: Surroundings, images: Images, *, beams: int, tokens: int, batch: int = 16
+    captioner: AnyCaptioner, context: Surroundings, images: Images, decoding: Decoding, batch: int = 16
 ) -> list[list[Caption]]:
-    """Caption images with a captioner that is in memory; see `caption_images`."""
-    key = ["captions", VERSION, captioner.digest, beams, tokens]
-    rows = context.cached_rows(
-        key, images, lambda part: _search(captioner, context, part, beams=beams, tokens=tokens, batch=batch)
-    )
-    texts = captioner.texts(rows[:, :, 1:].reshape(-1, tokens).astype(np.int64)) if len(rows) else []
+    """Caption images with a captioner that is in memory: for each ``decoding.captions``, the most probable first."""
+    key = ["captions", VERSION, captioner.digest, *decoding.key()]
+    rows = context.cached_rows(key, images, lambda part: captioner.search(context, part, decoding, batch))
+    texts = captioner.texts(rows[:, :, 1:].reshape(-1, decoding.tokens).astype(np.int64)) if len(rows) else []
     captions = [Caption(text, float(score)) for text, score in zip(texts, rows[:, :, 0].ravel(), strict=True)]
     return [
-        sorted(captions[start : start + beams], key=lambda caption: -caption.score)
-        for start in range(0, len(captions), beams)
+        sorted(captions[start : start + decoding.captions], key=lambda caption: -caption.score)
+        for start in range(0, len(captions), decoding.captions)
     ]
-
-
-def _search(
-    captioner: Captioner, context: Surroundings, images: Images, *, beams: int, tokens: int, batch: int
-) -> NDArray[np.float32]:
-    """Return scores and tokens, shape (n, beams, 1 + tokens): token numbers are exact in float32 below 2 ** 24."""
-    import torch
-
-    rows = np.empty((len(images), beams, 1 + tokens), dtype=np.float32)
-    model = captioner.model.to(context.device)
-    done = 0
-    for part in images.batches(captioner.pixels, batch):
-        filled = [*part, *[part[-1]] * (_LEAST_BATCH - len(part))]
-        pixels = torch.from_numpy(np.stack(filled)).to(context.device)
-        with torch.inference_mode(), quiet_transformers():  # a batch of images has no padding to warn of
-            # Searched as the reference call does: its stopping, its ranking by length-normalised scores.
-            found = model.generate(
-                pixel_values=pixels,
-                num_beams=beams,
-                num_return_sequences=beams,
-                max_new_tokens=tokens,
-                do_sample=False,
-                return_dict_in_generate=True,
-                output_scores=True,
-            )
-            said = found.sequences[:, 1:]  # without the token that starts every sequence
-            scores = found.sequences_scores if beams > 1 else _greedy_scores(said, found.scores, captioner.end)
-        padded = torch.nn.functional.pad(said, (0, tokens - said.shape[1]), value=captioner.end)
-        packed = torch.cat([scores.float().unsqueeze(1), padded.float()], dim=1).view(len(filled), beams, -1)
-        rows[done : done + len(part)] = packed[: len(part)].cpu().numpy()
-        done += len(part)
-    return rows
-
-
-def _greedy_scores(found: Any, logits: Any, end: int) -> Any:
-    """Return the length-normalised log-probability of sequences found without a search, shape (n,).
-
-    Parameters
-    ----------
-    found
-        Tokens, shape (n, length); what follows the first ``end`` is padding.
-    logits
-        Of each step, shape (n, vocabulary) each.
-    end
-        The token that ends a sequence.
-    """
-    import torch
-
-    each = torch.stack([torch.log_softmax(step.float(), dim=-1) for step in logits], dim=1)
-    each = each.gather(2, found.unsqueeze(2)).squeeze(2)
-    ended = (found == end).int()
-    counts = (ended.cumsum(dim=1) - ended) == 0  # up to the first end, and that one too
-    return (each * counts).sum(dim=1) / counts.sum(dim=1)

@@ -36,12 +36,16 @@ class InterrogatorConfig(PredictorConfig):
     captioner: str = Field(
         "tiny",
         min_length=1,
-        description="Captioner that starts classic, fast and best: tiny (bundled), a folder or hub id of a "
-        "VisionEncoderDecoderModel, or none.",
+        description="Captioner that starts classic, fast and best: tiny (bundled), a hub id or folder of any family "
+        "that transformers loads with AutoModelForImageTextToText, or none.",
     )
     caption_beams: int = Field(4, ge=1, le=64, description="Beams of the caption search.")
-    caption_tokens: int = Field(
-        15, ge=1, le=512, description="Most new tokens of a caption. Default: 15, of the tiny captioner 32."
+    caption_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=512,
+        description="Most new tokens of a caption. Default: 15 of an encoder-decoder, of the tiny captioner 32, of "
+        "other families 40.",
     )
     phrase_count: int | None = Field(
         None,

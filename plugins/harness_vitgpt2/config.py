@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.plugin import PredictorConfig
+from harness.plugin import BY_NAME, PredictorConfig
 
 
 class VitGpt2Config(PredictorConfig):
@@ -17,16 +17,30 @@ class VitGpt2Config(PredictorConfig):
     captioner: str = Field(
         "tiny",
         min_length=1,
-        description="A VisionEncoderDecoderModel: tiny (bundled), a hub id, or a folder; or ENCODER+DECODER, two of "
-        "those to compose and train.",
+        description="The captioner: tiny (bundled), a hub id, or a folder, of any family that transformers loads with "
+        "AutoModelForImageTextToText (vision-encoder-decoder, blip, blip-2, git, florence2, smolvlm, qwen3_vl …); or "
+        "ENCODER+DECODER, an image encoder and a language model to compose and train.",
     )
-    beams: int = Field(4, ge=1, le=64, description="Hypotheses that the beam search keeps, and that are averaged.")
-    tokens: int = Field(
-        15,
+    question: Annotated[str | None, BY_NAME] = Field(
+        None,
+        min_length=1,
+        description="What the captioner is asked, of a family that takes words: an instruction to one that chats, a "
+        "task's token or a beginning to others. Default: the family's own.",
+    )
+    beams: int = Field(
+        4, ge=1, le=64, description="Captions an image: hypotheses that the beam search keeps, or draws; averaged."
+    )
+    decoding: Literal["beams", "draws"] = Field(
+        "beams",
+        description="How captions are found: searched for the most probable, or drawn from the captioner's "
+        "distribution, each draw counting alike.",
+    )
+    tokens: int | None = Field(
+        None,
         ge=1,
         le=1024,
         description="Most new tokens of a caption: one less than generate's max_length, which counts the start. "
-        "Default: 15, of the tiny captioner 32.",
+        "Default: 15 of an encoder-decoder, of the tiny captioner 32, of other families 40.",
     )
     average: Literal["beams", "best"] = Field(
         "beams",
@@ -54,6 +68,13 @@ class VitGpt2Config(PredictorConfig):
     lr: float = Field(5e-5, gt=0.0, le=1.0, description="Peak learning rate of the decoder.")
     lr_encoder: float | None = Field(
         None, ge=0.0, le=1.0, description="The same for the encoder; 0 freezes it. Default: lr."
+    )
+    lora_rank: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Rank of LoRA updates on all linear maps but the output, for large captioners: the rest is frozen. "
+        "The cross-attention of a composed captioner, which has learned nothing yet, is trained in full. 0: no LoRA.",
     )
     weight_decay: float = Field(0.01, ge=0.0, le=10.0, description="AdamW's decay; not on norms and biases.")
     warmup: float = Field(0.1, ge=0.0, le=1.0, description="Share of the steps that warm up, before the cosine.")

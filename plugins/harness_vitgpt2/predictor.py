@@ -23,7 +23,7 @@ from harness_vitgpt2.config import PRESETS, TEMPERATURES, VitGpt2Config
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.models.captioner import Caption, Captioner
+    from harness.models.captioner import AnyCaptioner, Caption
     from harness.plugin import Images, TrainingData
 
 
@@ -40,7 +40,7 @@ class VitGpt2Predictor(Predictor):
     Config = VitGpt2Config
     presets = PRESETS
 
-    _captioner: Captioner | None = None
+    _captioner: AnyCaptioner | None = None
     _mean: NDArray[np.float32] | None = None
     _shrink = 0.0
     _temperature: float | None = None
@@ -53,7 +53,7 @@ class VitGpt2Predictor(Predictor):
         InputError
             If the captioner cannot be had, or was composed and is not to be trained.
         """
-        from harness.models.captioner import load_captioner
+        from harness.models.captioner import Captioner, load_captioner
         from harness_vitgpt2.training import fine_tune
 
         config = self.config
@@ -63,13 +63,19 @@ class VitGpt2Predictor(Predictor):
                     f"vitgpt2.{option}=null chooses on the training rows, which a captioner fine-tuned on them knows "
                     f"by heart; set vitgpt2.{option} to a number, or vitgpt2.epochs=0"
                 )
-        captioner = load_captioner(config.captioner, "vitgpt2.captioner")
+        captioner = load_captioner(config.captioner, "vitgpt2.captioner", config.question)
+        if config.epochs and not isinstance(captioner, Captioner):
+            raise InputError(
+                f"vitgpt2.epochs={config.epochs}: only encoder-decoders (VisionEncoderDecoderModel) are fine-tuned; "
+                f"{config.captioner} is a {captioner.model.config.model_type}; set vitgpt2.epochs=0 to use it as it is"
+            )
         if captioner.untrained and not config.epochs:
             raise InputError(
                 f"vitgpt2.captioner={config.captioner}: composed captioners know nothing yet; set vitgpt2.epochs, or "
                 "name one that was trained"
             )
-        self._captioner = fine_tune(captioner, config, self.context, train) if config.epochs else captioner
+        tuned = config.epochs and isinstance(captioner, Captioner)
+        self._captioner = fine_tune(captioner, config, self.context, train) if tuned else captioner
         self._mean = mean_direction(train.targets)
         self._temperature = config.temperature
         self._shrink = 0.0 if config.shrink is None else config.shrink
@@ -112,6 +118,8 @@ class VitGpt2Predictor(Predictor):
 
     def save(self, folder: Path) -> None:
         """Write ``vitgpt2.json`` and ``mean.npy``, and the captioner too if it was fine-tuned."""
+        from harness.models.captioner import Captioner
+
         captioner = self._ready("save")
         tuned = bool(self.config.epochs)
         about = {"captioner": self.config.captioner, "digest": captioner.digest, "tuned": tuned}
@@ -120,6 +128,7 @@ class VitGpt2Predictor(Predictor):
         assert self._mean is not None
         np.save(folder / "mean.npy", self._mean, allow_pickle=False)
         if tuned:
+            assert isinstance(captioner, Captioner)
             captioner.save(folder / "captioner")
 
     def load(self, folder: Path) -> None:
@@ -128,9 +137,9 @@ class VitGpt2Predictor(Predictor):
 
         about = json.loads((folder / "vitgpt2.json").read_text(encoding="utf-8"))
         if about["tuned"]:
-            captioner = read_captioner(folder / "captioner", f"{folder}", about["digest"])
+            captioner: AnyCaptioner = read_captioner(folder / "captioner", f"{folder}", about["digest"])
         else:
-            captioner = load_captioner(self.config.captioner, "vitgpt2.captioner")
+            captioner = load_captioner(self.config.captioner, "vitgpt2.captioner", self.config.question)
             if captioner.digest != about["digest"]:
                 raise InputError(
                     f"{folder}: saved with the captioner {about['captioner']} of digest {about['digest']}, but "
@@ -151,23 +160,18 @@ class VitGpt2Predictor(Predictor):
 
         return requirements(self.config)
 
-    def _ready(self, what: str) -> Captioner:
+    def _ready(self, what: str) -> AnyCaptioner:
         if self._captioner is None:
             raise NotFittedError(f"vitgpt2: call fit or load before {what}")
         return self._captioner
 
     def _captions(self, images: Images) -> list[list[Caption]]:
         from harness.models.captioner import captions_of
+        from harness.models.generating import Decoding
 
-        config = self.config
-        return captions_of(
-            self._ready("predict"),
-            self.context,
-            images,
-            beams=config.beams,
-            tokens=config.tokens,
-            batch=config.predict_batch,
-        )
+        config, captioner = self.config, self._ready("predict")
+        decoding = Decoding(config.beams, config.tokens or captioner.default_tokens, config.decoding == "draws")
+        return captions_of(captioner, self.context, images, decoding, config.predict_batch)
 
     def _embed(self, captions: list[list[Caption]]) -> NDArray[np.float32]:
         """Return unit rows, shape (n, 384): each text embedded once, weighted by probability."""
@@ -184,5 +188,7 @@ class VitGpt2Predictor(Predictor):
     def _weights(self, beams: list[Caption]) -> NDArray[np.float64]:
         """Return the shares of the beams that count, the most probable first; they sum to 1."""
         scores = np.array([caption.score for caption in beams[: 1 if self.config.average == "best" else None]])
+        if self.config.decoding == "draws":  # by how often it is drawn a caption has its probability already
+            return np.full(len(scores), 1 / len(scores))
         weights = np.exp((scores - scores.max()) / (self._temperature or self.config.temperature or 1.0))
         return weights / weights.sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ def fine_tune(captioner: Captioner, config: VitGpt2Config, context: Context, tra
     """
     with seeded(context.seed, context.device):
         model = copy.deepcopy(captioner.model).to(context.device).train()
+        if config.lora_rank:
+            add_lora(model, config.lora_rank, captioner.untrained)
         if config.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         loop = _Loop(replace(captioner, model=model), config, context, train)
@@ -40,7 +43,46 @@ def fine_tune(captioner: Captioner, config: VitGpt2Config, context: Context, tra
             loop.epoch(epoch)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_disable()
+    if config.lora_rank:
+        merge_lora(model)
     return replace(captioner, model=model.eval(), untrained=False).with_own_digest()
+
+
+def add_lora(model: Any, rank: int, untrained: bool) -> None:
+    """Freeze a captioner in place but for LoRA (Hu et al. 2021), and what a composed one must learn from nothing."""
+    import peft
+
+    options = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=lora_targets(model, untrained), bias="none")
+    with warnings.catch_warnings():  # GPT-2's maps are transposed, as peft finds out itself
+        warnings.filterwarnings("ignore", message="fan_in_fan_out")
+        peft.inject_adapter_in_model(options, model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(".lora_" in name or (untrained and is_new(name)))
+
+
+def merge_lora(model: Any) -> None:
+    """Add the updates to the weights, and take LoRA out again, in place."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, module.get_base_layer())
+
+
+def lora_targets(model: Any, untrained: bool) -> list[str]:
+    """Return the names of the linear maps that LoRA adapts: all but the output, and what is trained in full."""
+    from transformers.pytorch_utils import Conv1D
+
+    linear = (n for n, m in model.named_modules() if isinstance(m, (nn.Linear, Conv1D)))
+    output = next((n for n, m in model.named_modules() if m is model.get_output_embeddings()), None)
+    return [name for name in linear if name != output and not (untrained and is_new(name))]
+
+
+def is_new(name: str) -> bool:
+    """Whether a weight joins encoder and decoder, and so has learned nothing where the two were composed."""
+    return "crossattention" in name or "ln_cross_attn" in name or name.startswith("enc_to_dec_proj")
 
 
 class _Loop:
@@ -97,7 +139,8 @@ class _Loop:
 
 def rated_groups(model: Any, config: VitGpt2Config) -> list[dict[str, Any]]:
     """Return AdamW's groups: encoder and decoder at their rates, norms and biases without decay; rate 0 freezes."""
-    model.requires_grad_(True)
+    if not config.lora_rank:
+        model.requires_grad_(True)
     encoder_rate = config.lr if config.lr_encoder is None else config.lr_encoder
     rated = ((n, p, encoder_rate if n.startswith("encoder.") else config.lr) for n, p in model.named_parameters())
     return parameter_groups(rated, config.weight_decay)

@@ -77,7 +77,7 @@ def test_a_prediction_is_the_embedding_of_the_text(
             caption = f"a picture of {images.digests[i][:4]}"
             assert each[0].text.startswith(caption)
             assert (each[1].kind, each[1].text, each[1].score) == ("caption", caption, -1.5)
-    options = {"model": "some/captioner", "option": "interrogator.captioner", "beams": 3, "tokens": 15, "batch": 32}
+    options = {"model": "some/captioner", "option": "interrogator.captioner", "beams": 3, "tokens": None, "batch": 32}
     assert all(asked == options for asked in captions)
     assert bool(captions) == (mode != "negative")
 
@@ -277,7 +277,7 @@ def test_captions_come_from_the_cache_of_vitgpt2_and_texts_are_written_once(
     captioner = build_vitgpt2(model, tmp_path, {"cache": DiskCache()}, beams=2, tokens=6)
     captioner.fit(train)
     captioner.predict(train.images)
-    monkeypatch.setattr("harness.models.captioner._search", None)
+    monkeypatch.setattr("harness.models.captioner.generate", None)
     options = {"clip": str(clip_folder), "mode": "fast", "captioner": str(model), "caption_beams": 2}
     predictor = build(tmp_path, **options, caption_tokens=6)
     predicted = predictor.predict(train.images)

@@ -169,3 +169,32 @@ def test_a_tokenizer_without_an_end_is_refused(parts: dict[str, Path], tmp_path:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(InputError, match="neither eos_token nor sep_token"):
         load_captioner(f"{parts['vit']}+{folder}", "vitgpt2.captioner")
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_lora_trains_its_updates_and_what_has_learned_nothing(
+    composed: bool, captioner: Path, parts: dict[str, Path], tmp_path: Path
+) -> None:
+    name = f"{parts['vit']}+{parts['gpt2']}" if composed else str(captioner)
+    train = rows(24, 0)
+    predictor = build(name, tmp_path, epochs=3, lr=5e-3, lora_rank=2, batch_size=8)
+    needs = predictor.requirements(24)
+    before = dict(load_captioner(name, "x").model.state_dict())
+    before = {key: value.clone() for key, value in before.items()}
+    predictor.fit(train)
+    assert predictor._captioner is not None
+    after = predictor._captioner.model.state_dict()
+    assert after.keys() == before.keys(), "the updates are in the weights"
+    for key, value in after.items():
+        changed = not torch.equal(value, before[key])
+        new = composed and ("crossattention" in key or "ln_cross_attn" in key)
+        linear = value.ndim == 2 and not any(part in key for part in ("wte", "wpe", "lm_head", "embeddings"))
+        if changed:
+            assert new or linear, key
+        if linear and not new and "decoder" in key:
+            rank = torch.linalg.matrix_rank((value - before[key]).double(), rtol=1e-3)
+            assert 1 <= rank <= 2, key
+    count = predictor.parameter_count()
+    assert 0 < count.trainable < count.total
+    if not composed:
+        assert needs.parameters == count

@@ -1,0 +1,1 @@
+"""Captioners of several families, small and random, saved as their repositories are."""
