@@ -71,8 +71,12 @@ class Context:
     on_progress
         Called by ``progress``.
     weights
-        Filled by what fetches weights: by the repository, the commit they are of. It is recorded with
-        the task.
+        Filled by what fetches weights: by the repository, the commit they are of. It is recorded with the task.
+    checkpoints
+        A folder of the task's own that outlives its process until the task is finished, for what a fit needs to go on
+        after a kill (see ``harness.training.Checkpoints``); it may not be there yet. None: nothing is kept.
+    checkpoint_seconds
+        How often the user wants that to be written.
     """
 
     scratch: Path
@@ -82,6 +86,8 @@ class Context:
     cache: ValueCache = field(default_factory=_NoCache)
     on_progress: Callable[[str, int, int], None] = _ignore_progress
     weights: dict[str, str] = field(default_factory=dict)
+    checkpoints: Path | None = None
+    checkpoint_seconds: float = 600.0
 
     @cached_property
     def device(self) -> str:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from harness.plugin import Predictor
     from harness.store.schema import Member, RunDocument
 
-_MACHINE = {"run_dir", "executor", "jobs", "task_timeout", "task_memory", "workers", "encoder"}
+_MACHINE = {
+    *("run_dir", "executor", "jobs", "task_timeout", "task_memory", "workers", "encoder", "checkpoint_minutes"),
+}
 _CHANGES_NO_FIGURE = _MACHINE | {"test", "repeats"}
 """Options that belong to a machine, to a submission or to other folds. (Any ``encoder`` must be the official file.)"""
 _ALWAYS_SAID = ("data", "plugins", "preset", "folds", "group_threshold", "seed")

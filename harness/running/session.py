@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.plugin import RunEvent
+from harness.running.checkpoints import checkpoint_folder, clear_checkpoints, outdated_checkpoints
 from harness.running.executors import EXECUTORS, Executor
 from harness.running.judging import Outcome
 from harness.running.place import refuse_other_folds
@@ -105,6 +106,7 @@ def carry_out(
     with plan.run.locked():
         clear_leftovers(plan.run.path / "members")
         plan = plan.refreshed()
+        clear_checkpoints(plan.run, outdated_checkpoints(plan.run, plan.todo))
         _begin(plan)
         own = nullcontext(executor) if executor is not None else EXECUTORS[plan.inputs.config.executor]()
         with own as ready:
@@ -241,6 +243,7 @@ def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
         summary.again.append(task)
     if outcome.record is not None:
         failure.unlink(missing_ok=True)
+        clear_checkpoints(run, [checkpoint_folder(run, task)])
         remember_task(task.key, run.task_folder(task.member.name, task.fold, task.key))
         _count(task, summary, 1)
     else:

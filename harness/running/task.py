@@ -20,6 +20,7 @@ from harness.data.cache import DiskCache, key_hash
 from harness.errors import HarnessError, InputError
 from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData, in_use
 from harness.plugin.importing import readable, storable
+from harness.running.checkpoints import checkpoint_folder
 from harness.running.inputs import Inputs
 from harness.running.measure import Meter
 from harness.running.memory import refuse_too_large
@@ -234,6 +235,8 @@ def _build(
         requested_device=inputs.config.device,
         cache=cache,
         on_progress=progress,
+        checkpoints=checkpoint_folder(inputs.run, task).absolute(),
+        checkpoint_seconds=60 * inputs.config.checkpoint_minutes,
     )
     return build_predictor(task.member, inputs.manager, context)
 

@@ -83,6 +83,12 @@ class RunConfig(BaseModel):
     task_memory: float | None = Field(
         None, gt=0, description="GiB of memory the process of a task and its children may hold. Default: no limit."
     )
+    checkpoint_minutes: float = Field(
+        10.0,
+        ge=0,
+        description="Minutes of a long fit that a kill may cost: so often it notes how far it is, and the same command "
+        "goes on from there. 0: as often as 5 % of its time allow, which is never exceeded.",
+    )
     device: str = Field("auto", description="Torch device of the predictors: auto, cpu, cuda, cuda:1.")
     workers: int | None = Field(
         None, ge=1, le=256, description="Threads that decode images. Default: one a core, at most 8."

@@ -3,6 +3,7 @@
 Nothing heavy is imported before it is used, so a plugin may import from here at the top of its module.
 """
 
+from harness.training.checkpoints import Checkpoints
 from harness.training.inner import inner_folds, inner_split, kept_apart
 from harness.training.optimizer import ScheduledAdamW, parameter_groups, warmup_cosine
 from harness.training.precision import Precision, precision_name
@@ -14,6 +15,7 @@ from harness.training.thin import bounded, without_ends
 
 __all__ = [
     "BestEpoch",
+    "Checkpoints",
     "Precision",
     "ScheduledAdamW",
     "best_shrinkage",

@@ -129,3 +129,13 @@ class ScheduledAdamW:
         self._scaler.update()
         self._adamw.zero_grad(set_to_none=True)
         self.done += 1
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next steps depend on, for a checkpoint; the tensors are its own, not copies."""
+        return {"adamw": self._adamw.state_dict(), "scaler": self._scaler.state_dict(), "done": self.done}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state of an optimizer of the same groups and steps."""
+        self._adamw.load_state_dict(state["adamw"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.done = int(state["done"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 
@@ -45,6 +45,14 @@ class BestEpoch:
             self.state = {name: value.to("cpu", copy=True) for name, value in state.items()}
         else:
             self._waited += 1
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return what it knows, for a checkpoint."""
+        return {"waited": self._waited, "score": self.score, "state": self.state}
+
+    def restore(self, known: dict[str, Any]) -> None:
+        """Take up what ``checkpoint`` gave."""
+        self._waited, self.score, self.state = known["waited"], known["score"], known["state"]
 
     @property
     def patience_is_over(self) -> bool:

@@ -156,6 +156,17 @@ class MovingAverage:
             else:  # BatchNorm's count of batches
                 average.copy_(value)
 
+    def checkpoint(self) -> dict[str, Any]:
+        """Return the averages, for a checkpoint; the tensors are its own, not copies."""
+        return {"steps": self._steps, "average": self._average}
+
+    @torch.no_grad()
+    def restore(self, known: dict[str, Any]) -> None:
+        """Take up what ``checkpoint`` gave."""
+        self._steps = known["steps"]
+        for name, value in self._average.items():
+            value.copy_(known["average"][name])
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the network be the average, for as long as the context lasts."""

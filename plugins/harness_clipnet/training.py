@@ -19,6 +19,7 @@ from harness.pipeline import Preprocessing
 from harness.plugin import InputError
 from harness.training import (
     BestEpoch,
+    Checkpoints,
     Precision,
     ScheduledAdamW,
     check_loss,
@@ -131,10 +132,13 @@ def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) ->
         _start_at_the_mean(network.head, train.targets[inside])
         network.to(context.device)
         fitting = _Fitting(config, context, train, network, preprocessing, digest, inside, outside)
-        if config.head_epochs:
-            train_stage(fitting.head_stage(), config, context)
+        checkpoints = Checkpoints(context, "clipnet 1")
+        left = checkpoints.load()
+        if config.head_epochs and (left is None or left["stage"] == "head"):
+            train_stage(fitting.head_stage(), config, context, checkpoints, left)
+            left = None
         if config.epochs:
-            train_stage(fitting.tower_stage(), config, context)
+            train_stage(fitting.tower_stage(), config, context, checkpoints, left)
     return Fitted(network.eval(), preprocessing, digest)
 
 
@@ -172,15 +176,16 @@ class _Fitting:
         self._targets = torch.from_numpy(np.array(self.train.targets, dtype=np.float32))
         self._batch_size = min(self.config.batch_size, len(self.inside))
         self._steps = len(self.inside) // self._batch_size
+        self._noise = torch.Generator()
 
     def head_stage(self) -> Stage:
         """Return the head phase of LP-FT (Kumar et al. 2022, arXiv:2202.10054): the tower only gave the features."""
         features = self._features()
         device = self.context.device
 
-        def batches(epoch: int) -> Iterator[Batch]:
-            order = self._order(_HEAD, epoch)
-            for row, mixup in zip(self.inside[order], self._mixups(_HEAD, epoch), strict=True):
+        def batches(epoch: int, start: int) -> Iterator[Batch]:
+            order = self._order(_HEAD, epoch)[start:]
+            for row, mixup in zip(self.inside[order], self._mixups(_HEAD, epoch)[start:], strict=True):
                 yield Batch(features[row].to(device), self._targets[row].to(device), mixup)
 
         def inner() -> Iterator[Batch]:
@@ -189,7 +194,8 @@ class _Fitting:
 
         head = self.network.head
         groups = head_groups(head, self.config, self.config.lr_head)
-        return Stage("head", head, groups, self.config.head_epochs, self._steps, batches, self._scored(inner))
+        scored = self._scored(inner)
+        return Stage("head", head, groups, self.config.head_epochs, self._steps, batches, scored, self._noise)
 
     def tower_stage(self) -> Stage:
         """Return the stage that trains tower and head on pixels."""
@@ -197,13 +203,14 @@ class _Fitting:
             recompute_activations(self.network.tower)
         source, held = self._source(self.inside), self._source(self.outside)
 
-        def batches(epoch: int) -> Iterator[Batch]:
-            order = self._order(_TOWER, epoch)
-            noise = torch_generator(np.random.default_rng((self.context.seed, epoch)))
-            mixups = self._mixups(_TOWER, epoch)
+        def batches(epoch: int, start: int) -> Iterator[Batch]:
+            order = self._order(_TOWER, epoch)[start:]
+            if not start:  # else the generator is where the checkpoint left it
+                self._noise.set_state(torch_generator(np.random.default_rng((self.context.seed, epoch))).get_state())
+            mixups = self._mixups(_TOWER, epoch)[start:]
             for pixels, row, mixup in zip(source.batches(order), order, mixups, strict=True):
                 normal = self.preprocessing.normalise(pixels)
-                seen = augment(normal, self.config.crop_min, self.config.flip, noise)
+                seen = augment(normal, self.config.crop_min, self.config.flip, self._noise)
                 yield Batch(seen, self._targets[self.inside[row]].to(self.context.device), mixup)
 
         def inner() -> Iterator[Batch]:
@@ -212,7 +219,8 @@ class _Fitting:
 
         tuned = self.config.lr_head_tuned if self.config.head_epochs else None
         groups = network_groups(self.network, self.config, tuned or self.config.lr_head)
-        return Stage("train", self.network, groups, self.config.epochs, self._steps, batches, self._scored(inner))
+        scored = self._scored(inner)
+        return Stage("train", self.network, groups, self.config.epochs, self._steps, batches, scored, self._noise)
 
     def _features(self) -> torch.Tensor:
         """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds."""
@@ -289,9 +297,11 @@ class Stage:
     epochs, steps
         Passes, and steps a pass.
     batches
-        From the number of a pass to its batches.
+        From the number of a pass, and how many of its batches are to be passed over, to its batches.
     inner
         The batches of the rows held out for the inner score, or None.
+    noise
+        What images are varied by; nothing else draws from it.
     """
 
     label: str
@@ -299,8 +309,9 @@ class Stage:
     groups: list[dict[str, Any]]
     epochs: int
     steps: int
-    batches: Callable[[int], Iterator[Batch]]
-    inner: Callable[[], Iterator[Batch]] | None = None
+    batches: Callable[[int, int], Iterator[Batch]]
+    inner: Callable[[], Iterator[Batch]] | None
+    noise: torch.Generator
 
 
 def cosine_loss(predicted: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -308,19 +319,32 @@ def cosine_loss(predicted: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return 1.0 - functional.cosine_similarity(predicted.float(), targets, dim=1).mean()
 
 
-def train_stage(stage: Stage, config: ClipNetConfig, context: Context) -> None:
+def train_stage(
+    stage: Stage, config: ClipNetConfig, context: Context, checkpoints: Checkpoints, left: dict[str, Any] | None = None
+) -> None:
     """Train a stage's module in place; afterwards it is what is to be used (averaged, or of the best epoch).
+
+    Parameters
+    ----------
+    stage, config, context
+        What is trained, and how.
+    checkpoints
+        Where it is noted how far the training is.
+    left
+        What was noted by a process that was killed; the training goes on from there.
 
     Raises
     ------
     HarnessError
         If the loss is no longer a number.
     """
-    run = _Run(stage, config, context)
-    for epoch in range(stage.epochs):
-        run.epoch(epoch)
+    run = _Run(stage, config, context, checkpoints)
+    epoch, step = run.restore(left) if left else (0, 0)
+    while epoch < stage.epochs:
+        run.epoch(epoch, step)
         if run.best.patience_is_over:
             break
+        epoch, step = epoch + 1, 0
     run.finish()
     stage.module.eval()
 
@@ -328,8 +352,8 @@ def train_stage(stage: Stage, config: ClipNetConfig, context: Context) -> None:
 class _Run:
     """The state of one stage while it trains."""
 
-    def __init__(self, stage: Stage, config: ClipNetConfig, context: Context) -> None:
-        self._stage, self._context = stage, context
+    def __init__(self, stage: Stage, config: ClipNetConfig, context: Context, checkpoints: Checkpoints) -> None:
+        self._stage, self._context, self._checkpoints = stage, context, checkpoints
         self._precision = Precision(context.device, config.precision)
         self._optimizer = ScheduledAdamW(
             stage.groups,
@@ -340,25 +364,56 @@ class _Run:
         )
         self._average = MovingAverage(stage.module, config.ema_decay) if config.ema_decay else None
         self._score: float | None = None
+        self._total = torch.zeros((), device=context.device)
         self.best = BestEpoch(config.patience)
 
-    def epoch(self, epoch: int) -> None:
-        """Make one pass over the rows, and take the inner score after it."""
+    def epoch(self, epoch: int, start: int) -> None:
+        """Make one pass over the rows, or the rest of it, and take the inner score after it."""
         self._stage.module.train()
-        total, loss = torch.zeros((), device=self._context.device), 0.0
-        for done, batch in enumerate(self._stage.batches(epoch), start=1):
-            total += self._update(batch)
+        if not start:
+            self._total.zero_()
+        loss = 0.0
+        for done, batch in enumerate(self._stage.batches(epoch, start), start=start + 1):
+            self._total += self._update(batch)
             if done % 10 == 0 or done == self._stage.steps:  # reading the loss makes a GPU wait
-                loss = total.item() / done
+                loss = self._total.item() / done
                 when = f"step {self._optimizer.done} of stage {self._stage.label}"
                 mend = "lower clipnet.lr_head and clipnet.lr_tower, or set clipnet.precision=float32"
                 check_loss(loss, "clipnet", when, mend)
                 self._report(loss)
+            if self._checkpoints.due:
+                self._checkpoints.save(self._state(epoch, done))
         if self._stage.inner is not None:
             with self._average.applied() if self._average else nullcontext():
                 self._score = self._inner_score(self._stage.inner())
                 self.best.compare(self._score, trained_state(self._stage.module))
             self._report(loss)
+
+    def _state(self, epoch: int, step: int) -> dict[str, Any]:
+        return {
+            "stage": self._stage.label,
+            "epoch": epoch,
+            "step": step,
+            "module": trained_state(self._stage.module),
+            "optimizer": self._optimizer.state(),
+            "average": None if self._average is None else self._average.checkpoint(),
+            "best": self.best.checkpoint(),
+            "score": self._score,
+            "total": self._total,
+            "noise": self._stage.noise.get_state(),
+        }
+
+    def restore(self, left: dict[str, Any]) -> tuple[int, int]:
+        """Take up what was left; return the pass and the steps of it that are done."""
+        restore(self._stage.module, left["module"])
+        self._optimizer.restore(left["optimizer"])
+        if self._average is not None:
+            self._average.restore(left["average"])
+        self.best.restore(left["best"])
+        self._score = left["score"]
+        self._total.copy_(left["total"])
+        self._stage.noise.set_state(left["noise"])
+        return left["epoch"], left["step"]
 
     def finish(self) -> None:
         """Leave the best epoch's weights in the module, or the average, or the last step's."""

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from harness.training import (
     BestEpoch,
+    Checkpoints,
     Precision,
     ScheduledAdamW,
     check_loss,
@@ -51,8 +52,10 @@ def train_captioner(
     with seeded(context.seed, context.device):
         network = Captioner(config, len(vocabulary)).to(context.device)
         loop = _Loop(network, vocabulary, config, context, train, inside, outside)
-        for epoch in range(config.epochs):
-            loop.epoch(epoch)
+        first, step = loop.go_on()
+        for epoch in range(first, config.epochs):
+            loop.epoch(epoch, step)
+            step = 0
             if loop.best.patience_is_over:
                 break
         if loop.best.state is not None:
@@ -95,22 +98,52 @@ class _Loop:
         )
         self.best = BestEpoch(config.patience)
         self._epoch = 0
+        self._total = 0.0
+        self._noise = torch.Generator()
+        self._checkpoints = Checkpoints(context, "cnnrnn 1")
         self._expect_frequent_words()
 
-    def epoch(self, epoch: int) -> None:
-        """Make one pass over the rows in an order of its own, and measure the loss on the inner rows."""
+    def go_on(self) -> tuple[int, int]:
+        """Take up what a process left that was killed; return the pass to make, and the steps of it that are done."""
+        left = self._checkpoints.load()
+        if left is None:
+            return 0, 0
+        self._network.load_state_dict(left["network"])
+        self._optimizer.restore(left["optimizer"])
+        self.best.restore(left["best"])
+        self._noise.set_state(left["noise"])
+        self._total = left["total"]
+        return left["epoch"], left["step"]
+
+    def epoch(self, epoch: int, start: int) -> None:
+        """Make one pass over the rows in an order of its own, or the rest of it, and measure the inner rows' loss."""
         self._epoch = epoch
         rng = np.random.default_rng((self._context.seed, epoch))
         order = self._inside[epoch_batches(len(self._inside), self._size, rng)]
-        noise = torch_generator(rng)
-        config, total = self._config, 0.0
+        if not start:  # else the generator is where the checkpoint left it
+            self._noise.set_state(torch_generator(rng).get_state())
+            self._total = 0.0
+        config, noise = self._config, self._noise
         self._network.train()
-        for done, (rows, pixels) in enumerate(zip(order, self._pixels.batches(order), strict=True), start=1):
+        rest = order[start:]
+        for done, (rows, pixels) in enumerate(zip(rest, self._pixels.batches(rest), strict=True), start=start + 1):
             seen = vary(pixels, config.crop_min, config.flip, config.light, noise)
-            total += self._update(seen, rows, noise)
+            self._total += self._update(seen, rows, noise)
             if done % 10 == 0 or done == len(order):
                 steps = self._optimizer.steps
-                self._context.progress(f"training: loss {total / done:.3f}", self._optimizer.done, steps)
+                self._context.progress(f"training: loss {self._total / done:.3f}", self._optimizer.done, steps)
+            if self._checkpoints.due:
+                self._checkpoints.save(
+                    {
+                        "epoch": epoch,
+                        "step": done,
+                        "network": self._network.state_dict(),
+                        "optimizer": self._optimizer.state(),
+                        "best": self.best.checkpoint(),
+                        "noise": noise.get_state(),
+                        "total": self._total,
+                    }
+                )
         if len(self._outside):
             self.best.compare(-self._inner_loss(), self._network.state_dict())
 

@@ -12,7 +12,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harness.training import Precision, ScheduledAdamW, check_loss, epoch_batches, parameter_groups, seeded
+from harness.training import (
+    Checkpoints,
+    Precision,
+    ScheduledAdamW,
+    check_loss,
+    epoch_batches,
+    parameter_groups,
+    seeded,
+)
 
 if TYPE_CHECKING:
     from harness.models.captioner import Captioner
@@ -37,15 +45,22 @@ def fine_tune(captioner: Captioner, config: VitGpt2Config, context: Context, tra
         if config.lora_rank:
             add_lora(model, config.lora_rank, captioner.untrained)
         if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            _checkpointing(model, "enable")({"use_reentrant": False})
         loop = _Loop(replace(captioner, model=model), config, context, train)
-        for epoch in range(config.epochs):
-            loop.epoch(epoch)
+        first, step = loop.go_on()
+        for epoch in range(first, config.epochs):
+            loop.epoch(epoch, step)
+            step = 0
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_disable()
+        _checkpointing(model, "disable")()
     if config.lora_rank:
         merge_lora(model)
     return replace(captioner, model=model.eval(), untrained=False).with_own_digest()
+
+
+def _checkpointing(model: Any, what: str) -> Any:
+    """Return the method that recomputes activations, or stops it; it has another name from transformers 5.20 on."""
+    return getattr(model, f"activation_checkpointing_{what}", None) or getattr(model, f"gradient_checkpointing_{what}")
 
 
 def add_lora(model: Any, rank: int, untrained: bool) -> None:
@@ -101,16 +116,49 @@ class _Loop:
             clipped=list(captioner.model.parameters()),
             first=0.0,  # as transformers' get_cosine_schedule_with_warmup: the first step's rate is 0
         )
+        self._checkpoints = Checkpoints(context, "vitgpt2 1")
+        self._total = 0.0
 
-    def epoch(self, epoch: int) -> None:
-        """Make one pass over the rows in an order of its own; what does not fill a batch waits for the next pass."""
-        order = epoch_batches(len(self._train), self._size, (self._context.seed, epoch))
+    def go_on(self) -> tuple[int, int]:
+        """Take up what a process left that was killed; return the pass to make, and the steps of it that are done."""
+        left = self._checkpoints.load()
+        if left is None:
+            return 0, 0
+        with torch.no_grad():
+            for name, value in self._trained().items():
+                value.copy_(left["trained"][name])
+        self._optimizer.restore(left["optimizer"])
+        self._total = left["total"]
+        return left["epoch"], left["step"]
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        """Return what training changes; the tensors are the model's own."""
+        return {name: value for name, value in self._captioner.model.named_parameters() if value.requires_grad}
+
+    def epoch(self, epoch: int, start: int) -> None:
+        """Make one pass over the rows in an order of its own, or the rest of it.
+
+        What does not fill a batch waits for the next pass.
+        """
+        order = epoch_batches(len(self._train), self._size, (self._context.seed, epoch))[start:]
         images = self._train.images.take(order.ravel().tolist()).batches(self._captioner.pixels, self._size)
-        total = 0.0
-        for done, (rows, pixels) in enumerate(zip(order, images, strict=True), start=1):
+        if not start:
+            self._total = 0.0
+        for done, (rows, pixels) in enumerate(zip(order, images, strict=True), start=start + 1):
             texts = [captions[epoch % len(captions)] for captions in (self._train.captions[row] for row in rows)]
-            total += self._update(torch.from_numpy(np.stack(pixels)), self._labels(texts))
-            self._context.progress(f"fine-tuning: loss {total / done:.3f}", self._optimizer.done, self._optimizer.steps)
+            self._total += self._update(torch.from_numpy(np.stack(pixels)), self._labels(texts))
+            label = f"fine-tuning: loss {self._total / done:.3f}"
+            self._context.progress(label, self._optimizer.done, self._optimizer.steps)
+            if self._checkpoints.due:
+                self._checkpoints.save(
+                    {
+                        "epoch": epoch,
+                        "step": done,
+                        "trained": self._trained(),
+                        "optimizer": self._optimizer.state(),
+                        "total": self._total,
+                    }
+                )
 
     def _labels(self, texts: list[str]) -> torch.Tensor:
         """Return the tokens of each text and one end, padded with `_IGNORED`: int64, shape (n, longest)."""

@@ -110,10 +110,10 @@ def test_the_head_phase_leaves_the_tower_alone(tower: Path, tmp_path: Path, monk
 
     states: list[tuple[str, dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
 
-    def watched(stage: Any, config: Any, context: Any) -> None:
+    def watched(stage: Any, *others: Any) -> None:
         network = watched.network  # type: ignore[attr-defined]
         before = {name: value.clone() for name, value in network.state_dict().items()}
-        original(stage, config, context)
+        original(stage, *others)
         states.append((stage.label, before, {n: v.clone() for n, v in network.state_dict().items()}))
 
     original, start = training.train_stage, training.start_network
