@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.running.task import Task
     from harness.store.run import RunFolder
 
 _FOLDER = "checkpoints"
 
 
-def checkpoint_folder(run: RunFolder, task: Task) -> Path:
+def checkpoint_folder(run: RunFolder, member: str, fold: int, key: str) -> Path:
     """Return the folder of a task; it exists at most until the task is finished."""
-    return run.path / _FOLDER / task.member.name / f"{task.fold}-{task.key}"
+    return run.path / _FOLDER / member / f"{fold}-{key}"
 
 
-def outdated_checkpoints(run: RunFolder, tasks: Sequence[Task]) -> list[Path]:
-    """Return the folders of members that take part in tasks, of fits that had other options or rows."""
-    wanted = {checkpoint_folder(run, task) for task in tasks}
-    members = {task.member.name for task in tasks}
+def outdated_checkpoints(run: RunFolder, tasks: Sequence[tuple[str, int, str]]) -> list[Path]:
+    """Return the folders of members that take part in tasks (member, fold, key), of fits of other options or rows."""
+    wanted = {checkpoint_folder(run, *task) for task in tasks}
+    members = {member for member, _, _ in tasks}
     kept = run.path.glob(f"{_FOLDER}/*/*")
     return [folder for folder in kept if folder.parent.name in members and folder not in wanted]
 

@@ -106,7 +106,7 @@ def carry_out(
     with plan.run.locked():
         clear_leftovers(plan.run.path / "members")
         plan = plan.refreshed()
-        clear_checkpoints(plan.run, outdated_checkpoints(plan.run, plan.todo))
+        clear_checkpoints(plan.run, outdated_checkpoints(plan.run, [(t.member.name, t.fold, t.key) for t in plan.todo]))
         _begin(plan)
         own = nullcontext(executor) if executor is not None else EXECUTORS[plan.inputs.config.executor]()
         with own as ready:
@@ -243,7 +243,7 @@ def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
         summary.again.append(task)
     if outcome.record is not None:
         failure.unlink(missing_ok=True)
-        clear_checkpoints(run, [checkpoint_folder(run, task)])
+        clear_checkpoints(run, [checkpoint_folder(run, task.member.name, task.fold, task.key)])
         remember_task(task.key, run.task_folder(task.member.name, task.fold, task.key))
         _count(task, summary, 1)
     else:

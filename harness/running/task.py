@@ -235,7 +235,7 @@ def _build(
         requested_device=inputs.config.device,
         cache=cache,
         on_progress=progress,
-        checkpoints=checkpoint_folder(inputs.run, task).absolute(),
+        checkpoints=checkpoint_folder(inputs.run, task.member.name, task.fold, task.key).absolute(),
         checkpoint_seconds=60 * inputs.config.checkpoint_minutes,
     )
     return build_predictor(task.member, inputs.manager, context)

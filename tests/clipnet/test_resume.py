@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness_clipnet import ClipNetPredictor, training
+from harness_clipnet import ClipNetPredictor, stage
 
 from harness.plugin import Context
 from harness.training import Checkpoints
@@ -47,7 +47,7 @@ def test_killed_after_any_step(name: str, tower: Path, tmp_path: Path, monkeypat
     undisturbed = predictor(tower, tmp_path, None, **OPTIONS[name])
     undisturbed.fit(train)
     expected = undisturbed.predict(held)
-    update, steps, left = training._Run._update, itertools.count(1), 0
+    update, steps, left = stage._Run._update, itertools.count(1), 0
 
     def dying(self: Any, batch: Any) -> Any:
         nonlocal left
@@ -57,7 +57,7 @@ def test_killed_after_any_step(name: str, tower: Path, tmp_path: Path, monkeypat
         next(steps)
         return update(self, batch)
 
-    monkeypatch.setattr(training._Run, "_update", dying)
+    monkeypatch.setattr(stage._Run, "_update", dying)
     monkeypatch.setattr("harness.training.checkpoints._SHARE", 0)
     rng, kills = np.random.default_rng(1), 0
     while True:
