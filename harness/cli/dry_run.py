@@ -39,13 +39,17 @@ def print_dry_run(planned: DryRun) -> None:
     ):
         print_text(f"{label:<11}{text}")
     print_text()
-    columns = ["plugin", "version", "weights", "to do", "done", "trainable", "parameters", "memory"]
+    columns = ["plugin", "version", "weights", "fetch", "to do", "done", "trainable", "parameters", "memory"]
     legend = {
         f"memory: an estimate of one task's peak on {planned.device}, beside what the process takes by itself": any(
             member.requirements.memory is not None for member in planned.members
         ),
-        "? not known before the weights are fetched, or the plugin does not say": any(
-            None in (member.requirements.parameters, member.requirements.memory) for member in planned.members
+        "fetch: what of the weights is not on this machine yet; --json lists the files": any(
+            member.fetch for member in planned.members
+        ),
+        "? not known before the weights are fetched or without a network, or the plugin does not say": any(
+            None in (member.requirements.parameters, member.requirements.memory, member.fetch)
+            for member in planned.members
         ),
         "* tiny weights: they have only ever seen synthetic scenes, and this data is something else": any(
             member.member.out_of_domain for member in planned.members
@@ -75,6 +79,7 @@ def _row(needed: Needs) -> list[str]:
         f"{name} *" if member.out_of_domain else name,
         member.version,
         ", ".join(needs.models) or "-",
+        "?" if needed.fetch_bytes is None else size_of(needed.fetch_bytes) if needed.fetch_bytes else "-",
         f"{len(needed.todo)}{only_test}",
         str(len(needed.reused)),
         "?" if needs.parameters is None else amount(needs.parameters.trainable),

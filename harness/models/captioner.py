@@ -114,7 +114,7 @@ class Captioner:
             pixels = torch.from_numpy(np.stack(filled)).to(context.device)
             digests = list(images.digests[done : done + len(part)])
             digests += digests[-1:] * (len(filled) - len(part))
-            found = generate(model, {"pixel_values": pixels}, decoding, self.end, digests)
+            found = generate(model, {"pixel_values": pixels}, decoding, [self.end], digests)
             rows[done : done + len(part)] = found[: len(part)]
             done += len(part)
         return rows

@@ -71,7 +71,7 @@ class Decoding:
 
 
 def generate(
-    model: Any, inputs: Mapping[str, Any], decoding: Decoding, end: int, digests: Sequence[str]
+    model: Any, inputs: Mapping[str, Any], decoding: Decoding, ends: Sequence[int], digests: Sequence[str]
 ) -> NDArray[np.float32]:
     """Caption a batch.
 
@@ -83,8 +83,8 @@ def generate(
         Tensors on the model's device, the first dimension that of the images.
     decoding
         How captions are found. The model's own settings of generation hold beside it.
-    end
-        The token that ends a caption.
+    ends
+        The tokens that end a caption; the first fills up what is shorter than others.
     digests
         Of the images: a draw depends on its own image alone, never on the rest of the batch.
 
@@ -112,31 +112,33 @@ def generate(
     steps = found.beam_indices.shape[1] if not decoding.sampled and count > 1 else len(found.scores)
     said = found.sequences[:, max(0, found.sequences.shape[1] - steps) :]
     if draws is not None:
-        scores = _normalised(said, torch.stack(draws.log_probabilities, dim=1), end)
+        scores = _normalised(said, torch.stack(draws.log_probabilities, dim=1), ends)
     elif count > 1:
         scores = found.sequences_scores
     else:
         steps_taken = [torch.log_softmax(step.float(), dim=-1) for step in found.scores]
         each = torch.stack(steps_taken, dim=1).gather(2, said.unsqueeze(2)).squeeze(2)
-        scores = _normalised(said, each, end)
-    said = torch.nn.functional.pad(said, (0, decoding.tokens - said.shape[1]), value=end)
+        scores = _normalised(said, each, ends)
+    said = torch.nn.functional.pad(said, (0, decoding.tokens - said.shape[1]), value=ends[0])
     packed = torch.cat([scores.float().unsqueeze(1), said.float()], dim=1)
     return packed.view(n, count, -1).cpu().numpy()
 
 
-def _normalised(said: Any, each: Any, end: int) -> Any:
+def _normalised(said: Any, each: Any, ends: Sequence[int]) -> Any:
     """Return the mean log-probability of a token, up to the first end and with it, shape (n,).
 
     Parameters
     ----------
     said
-        Tokens, shape (n, length); what follows the first ``end`` is padding.
+        Tokens, shape (n, length); what follows the first that ends a sequence is padding.
     each
         Log-probability of each, of that shape.
-    end
-        The token that ends a sequence.
+    ends
+        The tokens that end a sequence.
     """
-    ended = (said == end).int()
+    import torch
+
+    ended = torch.isin(said, torch.tensor(ends, device=said.device)).int()
     counts = (ended.cumsum(dim=1) - ended) == 0
     return each.where(counts, 0.0).sum(dim=1) / counts.sum(dim=1)
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,12 @@ def _fetched_before(plain: str, revision: str | None) -> Path | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def fetch_file(name: str, path: str) -> Path | None:
-    """Return one small file of a repository, such as ``config.json``; None where it cannot be had."""
+    """Return one small file of a repository, such as ``config.json``; None where it cannot be had.
+
+    Each is asked for once a process: without a network each answer takes its time.
+    """
     from huggingface_hub import hf_hub_download
 
     plain, revision = split_revision(name)

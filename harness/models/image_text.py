@@ -78,8 +78,8 @@ class ImageTextCaptioner:
         return self.question or _PREFIXES.get(self.model.config.model_type)
 
     @property
-    def end(self) -> int:
-        """The token that ends a caption."""
+    def ends(self) -> list[int]:
+        """The tokens that end a caption."""
         config = self.model.generation_config
         token = config.eos_token_id
         if token is None:
@@ -88,7 +88,7 @@ class ImageTextCaptioner:
             token = self.tokenizer.eos_token_id
         if token is None:
             token = self.tokenizer.sep_token_id
-        return int(token[0] if isinstance(token, list) else token)
+        return [int(each) for each in (token if isinstance(token, list) else [token])]
 
     def texts(self, tokens: NDArray[np.integer[Any]]) -> list[str]:
         """Decode rows of tokens, shape (n, length), to words without special tokens, spaces folded."""
@@ -109,7 +109,7 @@ class ImageTextCaptioner:
                 for name, value in self._inputs(part).items()
             }
             digests = images.digests[done : done + len(part)]
-            rows[done : done + len(part)] = generate(model, inputs, decoding, self.end, digests)
+            rows[done : done + len(part)] = generate(model, inputs, decoding, self.ends, digests)
             done += len(part)
             context.progress("captions", done, len(images))
         return rows

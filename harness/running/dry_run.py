@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ class Needs:
         run); ``ALL_ROWS`` is the one task of a predictor that is not trained.
     problem
         Why the predictor could not say what it needs; empty if it could.
+    fetch
+        Of each repository on a hub that its weights come from: which files, and how many bytes are not here yet. None:
+        not known.
     """
 
     member: Member
@@ -40,6 +43,12 @@ class Needs:
     only_test: list[int]
     reused: list[int]
     problem: str = ""
+    fetch: Sequence[Mapping[str, Any]] | None = None
+
+    @property
+    def fetch_bytes(self) -> int | None:
+        """How much is to be fetched; None: not known."""
+        return None if self.fetch is None else sum(int(each["bytes"]) for each in self.fetch)
 
     def document(self) -> dict[str, Any]:
         """Return its part of the JSON document of ``harness run --dry-run``."""
@@ -60,6 +69,7 @@ class Needs:
             "models": list(needs.models),
             "parameters": parameters and {"trainable": parameters.trainable, "total": parameters.total},
             "memory_bytes": needs.memory,
+            "fetch": None if self.fetch is None else [dict(each) for each in self.fetch],
             "problem": self.problem or None,
             "tasks": [
                 {"fold": None if fold == ALL_ROWS else fold, "state": state} for fold, state in sorted(states.items())

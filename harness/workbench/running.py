@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from harness.workbench.run import Run
 
 if TYPE_CHECKING:
     from harness.plugin import Predictor, RunEvent
-    from harness.running.dry_run import DryRun
+    from harness.running.dry_run import DryRun, Needs
 
 Listener = Callable[["RunEvent"], None]
 Say = Callable[[str], None]
@@ -128,7 +128,16 @@ def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> Dr
     plan = plan_run(resolved, manager)
     repeats = plan_repeats(plan)
     require_disk([plan, *repeats])
-    return dry_run(plan, repeats)
+    planned = dry_run(plan, repeats)
+    return replace(planned, members=[_with_fetch(needs) for needs in planned.members])
+
+
+def _with_fetch(needs: Needs) -> Needs:
+    """Ask the hub what a member would fetch from it."""
+    from harness.models.fetching import to_fetch
+
+    found = to_fetch(needs.requirements.models)
+    return replace(needs, fetch=None if found is None else [each.document() for each in found])
 
 
 def _notes(plan: Plan, repeats: Sequence[Plan], summary: Summary, manager: PluginManager) -> list[str]:

@@ -29,14 +29,14 @@ class Hub:
     cut
         After so many bytes of a file the connection is closed, unless it is asked for from later on.
     declared
-        Files that are said to be there, and their sizes.
+        By repository: files that are said to be there, and their sizes.
     """
 
     root: Path
     endpoint: str = ""
     fetched: list[tuple[str, str, int]] = field(default_factory=list)
     cut: int | None = None
-    declared: dict[str, int] = field(default_factory=dict)
+    declared: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def environment(self, cache: Path) -> dict[str, str]:
         """Return the variables under which the hub's library speaks to this one."""
@@ -81,7 +81,8 @@ def serve(root: Path) -> Iterator[Hub]:
                 self.refuse("RepoNotFound")
                 return
             files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-            sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files} | hub.declared
+            sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+            sizes |= hub.declared.get(name, {})
             tree = [{"type": "file", "path": path, "size": size, "oid": COMMIT} for path, size in sizes.items()]
             siblings = [{"rfilename": path, "size": size} for path, size in sizes.items()]
             model = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "tags": []}
