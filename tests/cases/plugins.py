@@ -174,6 +174,7 @@ def not_a_clip_tower(ran: Ran) -> None:
     assert all(re.search(r"clipnet\.tower|interrogator\.clip", line) for line in lines), ran.out
     assert all(line.startswith("Error: ") for line in lines), ran.out
     assert not list(ran.folder.glob("run*/members/*/fold-*")), "refused before any work"
+    assert "siglip/preprocessor_config.json does not say how images are prepared" in lines[0]
 
 
 @expected("55-batch-size-invariance")

@@ -75,7 +75,7 @@ def build_tower(name: str, image_size: int | None = None, option: str = "tower")
             if folder is None:
                 return None
             with torch.device("meta"):
-                return build_vision(folder, name, image_size)
+                return build_vision(folder, f"{option}={name}", image_size)
         if family == "timm":
             import timm
 
@@ -100,12 +100,13 @@ def _settings(name: str) -> Path | None:
 
 def _tower(name: str, image_size: int | None, option: str, weights: bool) -> Tower | None:
     family, _, rest = name.partition(":")
+    said = f"{option}={name}"  # what messages begin with
     if family == "timm":
-        return _timm(rest, name, image_size, weights)
+        return _timm(rest, said, image_size, weights)
     if family == "open_clip":
-        return _open_clip(rest, name, image_size, weights)
+        return _open_clip(rest, said, image_size, weights)
     folder = fetch_model(rest, tiny="clip", option=option)
-    return (load_vision if weights else build_vision)(folder, name, image_size)
+    return (load_vision if weights else build_vision)(folder, said, image_size)
 
 
 def _timm(rest: str, name: str, image_size: int | None, weights: bool) -> Tower:
