@@ -58,11 +58,6 @@ class HubModel:
     revision: str
     files: tuple[HubFile, ...]
 
-    @property
-    def bytes(self) -> int:
-        """How much is to be fetched, where nothing of it is here yet."""
-        return sum(file.size or 0 for file in self.files)
-
 
 def needed_files(paths: Iterable[str]) -> list[str]:
     """Return which files of a repository are needed, of all its paths.

@@ -215,7 +215,8 @@ def _do(
     model.mkdir(parents=True)
     predictor.save(model)
     test = _predict_test(task, inputs, predictor, refused)
-    costs["weights"] = dict(predictor.context.weights)
+    weights = predictor.context.weights  # which any plugin may write into
+    costs["weights"] = {storable(str(name)): storable(str(commit)) for name, commit in dict(weights).items()}
     costs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     return Answer(predictions, test, costs)
 

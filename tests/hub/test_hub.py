@@ -146,3 +146,25 @@ def test_a_run_records_the_commit_of_what_it_fetched(hub: Hub, tmp_path: Path, h
     assert answer.code == 0, answer.err
     records: list[dict[str, Any]] = [json.loads(p.read_text()) for p in tmp_path.rglob("members/knn/*/record.json")]
     assert [record["weights"] for record in records] == [{"some/vit": COMMIT}] * 2
+
+
+def test_what_a_plugin_says_of_its_weights_costs_no_more_than_its_record(tmp_path: Path, harness: Harness) -> None:
+    plugin = tmp_path / "odd_weights.py"
+    plugin.write_text(
+        "import numpy as np\n"
+        "from harness.plugin import Predictor, hookimpl\n"
+        "class Odd(Predictor):\n"
+        "    name, version = 'odd', '1'\n"
+        "    def fit(self, train): self.context.weights |= {1: None, '\\ud800': 2}\n"
+        "    def predict(self, images): return np.ones((len(images), 384), dtype=np.float32)\n"
+        "    def save(self, folder): pass\n"
+        "    def load(self, folder): pass\n"
+        "@hookimpl\n"
+        "def harness_register_predictors(register): register(Odd)\n"
+    )
+    make_kaggle(tmp_path / "data")
+    command = ("run", "--data", tmp_path / "data", "--plugin-file", plugin, "--plugins", "odd", "--folds", 2)
+    answer = harness(*command, "--run-dir", tmp_path / "run", "--json")
+    assert answer.code == 0, answer.err
+    records = [json.loads(path.read_text()) for path in (tmp_path / "run").glob("members/odd/*/record.json")]
+    assert [record["weights"]["1"] for record in records] == ["None"] * 2
