@@ -24,6 +24,7 @@ from harness.models.hub import fetch_file, read_json
 from harness.models.image_text import ImageTextCaptioner, read_image_text
 from harness.models.loading import first_line, folder_digest, loaded_once, quiet_transformers
 from harness.models.resolve import fetch_model
+from harness.pipeline import LEAST_BATCH, device_batches
 from harness.training import without_ends
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _BASE_SIZED = frozenset({"nlpconnect/vit-gpt2-image-captioning", "google/vit-bas
 """Made of ViT-B/16 at 224 px and GPT-2 small with cross-attention: the defaults of transformers' configurations."""
 
 ENCODER_DECODER = "vision-encoder-decoder"
-_LEAST_BATCH = 4  # smaller batches take other matrix kernels, whose rounding differs in the last bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +109,14 @@ class Captioner:
         rows = np.empty((len(images), decoding.captions, 1 + decoding.tokens), dtype=np.float32)
         model = self.model.to(context.device)
         done = 0
-        for part in images.batches(self.pixels, batch):
-            filled = [*part, *[part[-1]] * (_LEAST_BATCH - len(part))]
-            pixels = torch.from_numpy(np.stack(filled)).to(context.device)
-            digests = list(images.digests[done : done + len(part)])
-            digests += digests[-1:] * (len(filled) - len(part))
-            found = generate(model, {"pixel_values": pixels}, decoding, [self.end], digests)
-            rows[done : done + len(part)] = found[: len(part)]
-            done += len(part)
+        for pixels in device_batches(images, self.pixels, batch, context.device):
+            count, missing = len(pixels), max(0, LEAST_BATCH - len(pixels))
+            filled = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)])
+            digests = list(images.digests[done : done + count])
+            digests += digests[-1:] * missing
+            found = generate(model, {"pixel_values": filled}, decoding, [self.end], digests)
+            rows[done : done + count] = found[:count]
+            done += count
         return rows
 
     def with_own_digest(self) -> Captioner:

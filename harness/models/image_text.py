@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.models.generating import Decoding, generate
 from harness.models.loading import first_line, folder_digest, quiet_transformers
+from harness.pipeline import ahead
 from harness.training import without_ends
 
 if TYPE_CHECKING:
@@ -103,28 +105,28 @@ class ImageTextCaptioner:
         model = self.model.to(device=context.device, dtype=kind)
         rows = np.empty((len(images), decoding.captions, 1 + decoding.tokens), dtype=np.float32)
         done = 0
-        for part in images.batches(without_ends, batch):
-            inputs = {
-                name: value.to(context.device, kind if value.is_floating_point() else None)
-                for name, value in self._inputs(part).items()
-            }
-            digests = images.digests[done : done + len(part)]
-            rows[done : done + len(part)] = generate(model, inputs, decoding, self.ends, digests)
-            done += len(part)
-            context.progress("captions", done, len(images))
+        with quiet_transformers(), closing(ahead(iter(images.batches(without_ends, batch)), self._inputs)) as prepared:
+            for part in prepared:
+                inputs = {
+                    name: value.to(context.device, kind if value.is_floating_point() else None)
+                    for name, value in part.items()
+                }
+                count = min(batch, len(images) - done)
+                digests = images.digests[done : done + count]
+                rows[done : done + count] = generate(model, inputs, decoding, self.ends, digests)
+                done += count
+                context.progress("captions", done, len(images))
         return rows
 
     def _inputs(self, images: Sequence[Image]) -> dict[str, Any]:
         options: dict[str, Any] = {"return_tensors": "pt"}
         if self.prompt is None:
-            with quiet_transformers():
-                return dict(self.processor(images=list(images), **options))
+            return dict(self.processor(images=list(images), **options))
         # A caption goes on where its prompt ends, so that what is shorter is filled up in front.
         self.tokenizer.padding_side = "left"
         texts = [self.prompt] * len(images)
         pictures: Any = [[image] for image in images] if self._chats else list(images)
-        with quiet_transformers():
-            return dict(self.processor(images=pictures, text=texts, padding=True, **options))
+        return dict(self.processor(images=pictures, text=texts, padding=True, **options))
 
     @property
     def _chats(self) -> bool:

@@ -3,6 +3,18 @@
 First-party predictors use it, and it is offered to plugin authors. Torch is imported when it is used.
 """
 
+from harness.pipeline.loading import ahead, device_batches
+from harness.pipeline.pixels import PixelStore
 from harness.pipeline.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from harness.pipeline.rows import LEAST_BATCH, image_rows
 
-__all__ = ["CLIP_MEAN", "CLIP_STD", "Preprocessing"]
+__all__ = [
+    "CLIP_MEAN",
+    "CLIP_STD",
+    "LEAST_BATCH",
+    "PixelStore",
+    "Preprocessing",
+    "ahead",
+    "device_batches",
+    "image_rows",
+]

@@ -29,12 +29,14 @@ import numpy as np
 from harness.models import fetch_model, own_activation
 from harness.models.loading import loaded_once
 from harness.models.names import library_name, note_weights
+from harness.pipeline import image_rows
 from harness.plugin import InputError
 from harness.training import bounded
 from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward, tower_forward
 from harness_baselines.naming import LAST, PIXELS, NamedBackbone, named_backbones
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
     from PIL.Image import Image
 
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     Rows = NDArray[np.float32]
 
 BATCH = 32
-_LEAST_BATCH = 4  # a batch of one takes other convolution kernels, whose rounding differs in the last bits
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,15 @@ class Backbone:
     Parameters
     ----------
     transform
-        From a PIL image to what ``embed`` stacks: an array or tensor.
-    embed
-        From a list of transformed images, and depths, to features at each depth, shapes (n, d), float32.
+        From a PIL image to an array or tensor, of one shape for all.
+    forward
+        From a batch of them on the device, and depths, to features at each depth, shapes (n, d).
     parameters
         How many weights it has.
     """
 
     transform: Callable[[Image], Any]
-    embed: Callable[[list[Any], Sequence[str]], list[Rows]]
+    forward: Forward
     parameters: int
 
 
@@ -108,12 +109,11 @@ def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows
 
 def _forward(context: Context, images: Images, name: str, depths: Sequence[str]) -> list[Rows]:
     backbone = load_backbone(name, context.device)
-    found: list[list[Rows]] = [[] for _ in depths]
-    for batch in images.batches(backbone.transform, BATCH):
-        padded = batch + [batch[-1]] * max(0, _LEAST_BATCH - len(batch))
-        for rows, parts in zip(backbone.embed(padded, depths), found, strict=True):
-            parts.append(rows[: len(batch)])
-    return [np.concatenate(parts).astype(np.float32, copy=False) for parts in found]
+
+    def forward(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(backbone.forward(batch, depths))
+
+    return image_rows(images, backbone.transform, forward, batch_size=BATCH, device=context.device)
 
 
 def backbone_parameters(context: Context, name: str) -> int:
@@ -132,7 +132,7 @@ def load_backbone(name: str, device: str) -> Backbone:
     name = own_activation(library_name(name))
     family, _, rest = name.partition(":")
     if name == PIXELS:
-        return Backbone(_pixels_thumbnail, lambda batch, depths: [_pixels_features(batch)], 0)
+        return Backbone(_pixels_thumbnail, _pixels_forward, 0)
     if name == "tiny":
         return _open_clip(str(fetch_model("tiny", tiny="clip", option="backbone")), device)
     if name == "efficientnet-lite2":
@@ -195,9 +195,14 @@ def _pixels_thumbnail(image: Image) -> NDArray[np.float32]:
     return np.asarray(small, dtype=np.float32) / 255.0
 
 
-def _pixels_features(batch: list[Any]) -> NDArray[np.float32]:
+def _pixels_forward(pixels: torch.Tensor, depths: Sequence[str]) -> list[torch.Tensor]:
+    import torch
+
+    return [torch.from_numpy(_pixels_features(pixels.cpu().numpy()))]
+
+
+def _pixels_features(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return mean colour (8 x 8 cells, 3 channels) and edge directions (8 x 8 cells, 8 bins): 704-d."""
-    pixels = np.stack(batch)
     n = len(pixels)
     colour = pixels.reshape(n, 8, 8, 8, 8, 3).mean(axis=(2, 4))
     grey = pixels.mean(axis=3)
@@ -279,16 +284,8 @@ def _transformers(name: str, device: str) -> Backbone:
 
 
 def _torch_backbone(model: Any, transform: Any, forward: Forward, device: str) -> Backbone:
-    import torch
-
     model.eval().to(device)
-
-    def embed(batch: list[Any], depths: Sequence[str]) -> list[Rows]:
-        with torch.inference_mode():
-            found = forward(torch.stack(batch).to(device), depths)
-            return [features.float().cpu().numpy() for features in found]
-
-    return Backbone(transform, embed, sum(p.numel() for p in model.parameters()))
+    return Backbone(transform, forward, sum(p.numel() for p in model.parameters()))
 
 
 def _unavailable(name: str, error: Exception, local: str) -> InputError:

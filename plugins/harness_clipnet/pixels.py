@@ -1,23 +1,16 @@
-"""From images to what the tower sees: resized, kept where they fit, normalised, and varied for training."""
+"""What the tower sees: a checkpoint's own preprocessing, and images varied for training."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 
 from harness.pipeline import CLIP_MEAN, CLIP_STD, Preprocessing
 from harness.plugin import InputError
 from harness.training import random_crops
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from harness.plugin import Images
 
 _BICUBIC = 3
 
@@ -62,63 +55,6 @@ def _three(values: Any, default: tuple[float, ...]) -> tuple[float, ...]:
     if len(values) != 3:
         raise ValueError(f"expected three channels, found {len(values)}")
     return tuple(float(value) for value in values)
-
-
-class PixelSource:
-    """Resized uint8 pixels of some images, in any order.
-
-    Parameters
-    ----------
-    images
-        n images.
-    preprocessing
-        How they are resized.
-    device
-        Where batches go.
-    cache_mb
-        If all pixels take no more MiB than this they are decoded once and kept, on the host.
-    batch_size
-        Images a batch where they are read in order.
-    """
-
-    def __init__(
-        self, images: Images, preprocessing: Preprocessing, device: str, cache_mb: int, batch_size: int
-    ) -> None:
-        self._images = images
-        self._preprocessing = preprocessing
-        self._device = device
-        self._batch_size = batch_size
-        self._kept: torch.Tensor | None = None
-        if len(images) * 3 * preprocessing.size**2 <= cache_mb * 2**20 and len(images):
-            decoded = [np.stack(batch) for batch in images.batches(preprocessing.pixels, batch_size)]
-            self._kept = torch.from_numpy(np.concatenate(decoded))
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def batches(self, order: NDArray[np.int64]) -> Iterator[torch.Tensor]:
-        """Yield uint8 pixels, shape (b, 3, s, s), for each row of positions in ``order``, shape (steps, b)."""
-        if self._kept is not None:
-            for row in order:
-                yield self._to_device(self._kept[torch.from_numpy(row)])
-            return
-        images = self._images.take(order.ravel().tolist())
-        for batch in images.batches(self._preprocessing.pixels, order.shape[1]):
-            yield self._to_device(torch.from_numpy(np.stack(batch)))
-
-    def in_order(self) -> Iterator[torch.Tensor]:
-        """Yield uint8 pixels of all images in order; the last batch may be shorter."""
-        if self._kept is not None:
-            for part in self._kept.split(self._batch_size):
-                yield self._to_device(part)
-            return
-        for batch in self._images.batches(self._preprocessing.pixels, self._batch_size):
-            yield self._to_device(torch.from_numpy(np.stack(batch)))
-
-    def _to_device(self, pixels: torch.Tensor) -> torch.Tensor:
-        if self._device.startswith("cuda"):  # pinned memory lets the copy run beside the kernels
-            return pixels.pin_memory().to(self._device, non_blocking=True)
-        return pixels.to(self._device)
 
 
 def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.Generator) -> torch.Tensor:

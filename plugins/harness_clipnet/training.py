@@ -13,7 +13,7 @@ from torch import nn
 from harness.models import fetch_model
 from harness.models.towers import has_tower
 from harness.models.towers import load_tower as load_named_tower
-from harness.pipeline import Preprocessing
+from harness.pipeline import PixelStore, Preprocessing, image_rows
 from harness.plugin import InputError
 from harness.training import (
     Checkpoints,
@@ -31,7 +31,7 @@ from harness_clipnet.network import (
     network_groups,
     prepare_tower,
 )
-from harness_clipnet.pixels import PixelSource, augment, read_preprocessing
+from harness_clipnet.pixels import augment, read_preprocessing
 from harness_clipnet.stage import Batch, Stage, train_stage
 from harness_clipnet.tower import load_tower, pooled, recompute_activations, tower_name, weights_hash
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from harness.plugin import Context, Images, TrainingData
     from harness_clipnet.config import ClipNetConfig
 
-_LEAST_BATCH = 4  # smaller batches take other matrix kernels, whose rounding differs in the last bits
 _HEAD, _TOWER = 0, 1  # the stages, in the seeds of their orders
 
 
@@ -139,17 +138,17 @@ def predict_rows(
     fitted: Fitted, images: Images, config: ClipNetConfig, context: Context, module: nn.Module | None = None
 ) -> NDArray[np.float32]:
     """Return one row an image, in order: of the network, or of ``module`` if given. Shape (n, d), float32."""
-    source = PixelSource(images, fitted.preprocessing, context.device, 0, config.predict_batch)
     precision = Precision(context.device, config.precision)
     network = (module or fitted.network).eval()
-    found = []
-    with torch.inference_mode(), precision.autocast():
-        for pixels in source.in_order():
-            missing = max(0, _LEAST_BATCH - len(pixels))
-            padded = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)]) if missing else pixels
-            rows = network(fitted.preprocessing.normalise(padded))
-            found.append(rows[: len(pixels)].float().cpu().numpy())
-    return np.concatenate(found)
+
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        with precision.autocast():
+            found: torch.Tensor = network(fitted.preprocessing.normalise(pixels))
+            return found
+
+    transform = fitted.preprocessing.pixels_for(context.device)
+    (rows,) = image_rows(images, transform, forward, batch_size=config.predict_batch, device=context.device)
+    return rows
 
 
 @dataclass
@@ -207,7 +206,7 @@ class _Fitting:
                 yield Batch(seen, self._targets[self.inside[row]].to(self.context.device), mixup)
 
         def inner() -> Iterator[Batch]:
-            for pixels, row in zip(held.in_order(), self._inner_rows(), strict=True):
+            for pixels, row in zip(held.in_order(self.config.predict_batch), self._inner_rows(), strict=True):
                 yield Batch(self.preprocessing.normalise(pixels), self._targets[row].to(self.context.device))
 
         tuned = self.config.lr_head_tuned if self.config.head_epochs else None
@@ -227,11 +226,11 @@ class _Fitting:
         )
         return torch.from_numpy(np.array(rows, dtype=np.float32))
 
-    def _source(self, rows: NDArray[np.int64]) -> PixelSource:
+    def _source(self, rows: NDArray[np.int64]) -> PixelStore:
+        seen = self.preprocessing
         images = self.train.images.take(rows.tolist())
-        return PixelSource(
-            images, self.preprocessing, self.context.device, self.config.cache_images_mb, self.config.predict_batch
-        )
+        transform = seen.pixels_for(self.context.device)
+        return PixelStore(self.context, images, transform, 3 * seen.size**2, self.config.cache_images_mb)
 
     def _order(self, stage: int, epoch: int) -> NDArray[np.int64]:
         return epoch_batches(len(self.inside), self._batch_size, (self.context.seed, stage, epoch))

@@ -11,7 +11,7 @@ import torch
 
 from harness.plugin import EMBEDDING_DIM
 from harness.training import l2_normalised
-from harness_cnnrnn.pixels import Pixels
+from harness_cnnrnn.pixels import pixel_store, ready
 from harness_cnnrnn.search import Caption, beam_search, draw_captions
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def caption_images(
     size, found = config.predict_batch, list[ImageCaptions]()
     # Short batches are filled up: of another size they take other kernels, whose rounding differs in the last bits.
     order = np.resize(np.arange(len(images)), (-(-len(images) // size), size))
-    pixels = Pixels(context, images, network.encoder.size, config.cache_images_mb)
+    pixels = pixel_store(context, images, network.encoder.size, config.cache_images_mb)
     for batch in pixels.batches(order):
         with torch.inference_mode():
-            features = network.encode(batch)
+            features = network.encode(ready(batch))
             guesses = None if network.guess is None else network.guess(features.mean).float().cpu().numpy()
         for i, captions in enumerate(_captions(network, features, config, context.seed)):
             texts = tuple(vocabulary.decode(caption.words) for caption in captions)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from harness.pipeline import PixelStore
 from harness.training import random_crops
 
 if TYPE_CHECKING:
@@ -31,43 +31,14 @@ class Resize:
         return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
 
 
-class Pixels:
-    """Resized pixels of n images, in any order.
+def pixel_store(context: Context, images: Images, size: int, limit_mb: int) -> PixelStore:
+    """Return resized images in any order: up to ``limit_mb`` MiB are resized once, for all folds, and kept."""
+    return PixelStore(context, images, Resize(size), 3 * size**2, limit_mb, ["cnnrnn pixels", "1", size])
 
-    Parameters
-    ----------
-    context
-        Where resized images are cached, and the device.
-    images
-        n images.
-    size
-        Side they are resized to.
-    limit_mb
-        If all of them take no more MiB they are resized once, for all folds, and kept in memory.
-    """
 
-    def __init__(self, context: Context, images: Images, size: int, limit_mb: int) -> None:
-        self._device, self._images, self._resize = context.device, images, Resize(size)
-        self._kept: torch.Tensor | None = None
-        if 0 < len(images) * 3 * size**2 <= limit_mb * 2**20:
-            rows = context.cached_rows(["cnnrnn pixels", "1", size], images, self._read)
-            self._kept = torch.from_numpy(np.array(rows))
-
-    def batches(self, order: NDArray[np.int64]) -> Iterator[torch.Tensor]:
-        """Yield pixels, shape (b, 3, s, s), float32, 0..1, for each row of positions in ``order``, (steps, b)."""
-        if self._kept is not None:
-            for row in order:
-                yield self._ready(self._kept[torch.from_numpy(row)])
-            return
-        images = self._images.take(order.ravel().tolist())
-        for batch in images.batches(self._resize, order.shape[1]):
-            yield self._ready(torch.from_numpy(np.stack(batch)))
-
-    def _read(self, images: Images) -> NDArray[np.uint8]:
-        return np.concatenate([np.stack(batch) for batch in images.batches(self._resize, 64)])
-
-    def _ready(self, pixels: torch.Tensor) -> torch.Tensor:
-        return pixels.to(self._device).float() / 255.0
+def ready(pixels: torch.Tensor) -> torch.Tensor:
+    """Return pixels as the network takes them: float32, 0..1."""
+    return pixels.float() / 255.0
 
 
 def vary(pixels: torch.Tensor, crop_min: float, flip: bool, light: float, generator: torch.Generator) -> torch.Tensor:

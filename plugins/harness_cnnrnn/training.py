@@ -22,7 +22,7 @@ from harness.training import (
     torch_generator,
 )
 from harness_cnnrnn.network import Captioner
-from harness_cnnrnn.pixels import Pixels, vary
+from harness_cnnrnn.pixels import pixel_store, ready, vary
 from harness_cnnrnn.vocabulary import END, START, Vocabulary
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class _Loop:
     ) -> None:
         self._network, self._vocabulary, self._config, self._context = network, vocabulary, config, context
         self._train, self._inside, self._outside = train, inside, outside
-        self._pixels = Pixels(context, train.images, network.encoder.size, config.cache_images_mb)
+        self._pixels = pixel_store(context, train.images, network.encoder.size, config.cache_images_mb)
         self._targets = torch.from_numpy(np.array(train.targets, dtype=np.float32)).to(context.device)
         self._size = min(config.batch_size, len(inside))
         self._precision = Precision(context.device, config.precision)
@@ -98,9 +98,9 @@ class _Loop:
         )
         self.best = BestEpoch(config.patience)
         self._epoch = 0
-        self._total = 0.0
+        self._total = torch.zeros((), device=context.device)
         self._noise = torch.Generator()
-        self._checkpoints = Checkpoints(context, "cnnrnn 1")
+        self._checkpoints = Checkpoints(context, "cnnrnn 2")
         self._expect_frequent_words()
 
     def go_on(self) -> tuple[int, int]:
@@ -112,7 +112,7 @@ class _Loop:
         self._optimizer.restore(left["optimizer"])
         self.best.restore(left["best"])
         self._noise.set_state(left["noise"])
-        self._total = left["total"]
+        self._total.copy_(left["total"])
         return left["epoch"], left["step"]
 
     def epoch(self, epoch: int, start: int) -> None:
@@ -122,16 +122,18 @@ class _Loop:
         order = self._inside[epoch_batches(len(self._inside), self._size, rng)]
         if not start:  # else the generator is where the checkpoint left it
             self._noise.set_state(torch_generator(rng).get_state())
-            self._total = 0.0
+            self._total.zero_()
         config, noise = self._config, self._noise
         self._network.train()
         rest = order[start:]
         for done, (rows, pixels) in enumerate(zip(rest, self._pixels.batches(rest), strict=True), start=start + 1):
-            seen = vary(pixels, config.crop_min, config.flip, config.light, noise)
+            seen = vary(ready(pixels), config.crop_min, config.flip, config.light, noise)
             self._total += self._update(seen, rows, noise)
-            if done % 10 == 0 or done == len(order):
-                steps = self._optimizer.steps
-                self._context.progress(f"training: loss {self._total / done:.3f}", self._optimizer.done, steps)
+            if done % 10 == 0 or done == len(order):  # reading the loss makes a GPU wait
+                loss, made = self._total.item() / done, self._optimizer.done
+                mend = "lower cnnrnn.lr, or set cnnrnn.precision=float32"
+                check_loss(loss, "cnnrnn", f"step {made}", mend)
+                self._context.progress(f"training: loss {loss:.3f}", made, self._optimizer.steps)
             if self._checkpoints.due:
                 self._checkpoints.save(
                     {
@@ -164,8 +166,8 @@ class _Loop:
         numbers = [torch.tensor(self._numbers(row, epoch)) for row in rows]
         return nn.utils.rnn.pad_sequence(numbers, batch_first=True, padding_value=_IGNORED).to(self._context.device)
 
-    def _update(self, pixels: torch.Tensor, rows: NDArray[np.int64], noise: torch.Generator) -> float:
-        """Make one step and return its loss."""
+    def _update(self, pixels: torch.Tensor, rows: NDArray[np.int64], noise: torch.Generator) -> torch.Tensor:
+        """Make one step and return the loss of its words, still on the device."""
         config, network = self._config, self._network
         labels = self._labels(rows, self._epoch)
         with self._precision.autocast():
@@ -179,14 +181,12 @@ class _Loop:
         loss = functional.cross_entropy(
             scores.float(), labels[labels != _IGNORED], label_smoothing=config.label_smoothing
         )
-        value = loss.item()
-        mend = "lower cnnrnn.lr, or set cnnrnn.precision=float32"
-        check_loss(value, "cnnrnn", f"step {self._optimizer.done}", mend)
+        words = loss.detach()
         if guess is not None:
             cosine = functional.cosine_similarity(guess.float(), self._targets[torch.from_numpy(rows)], dim=1)
             loss = loss + config.embedding_loss * (1.0 - cosine.mean())
         self._optimizer.update(loss)
-        return value
+        return words
 
     @torch.no_grad()
     def _with_own_words(self, features: Any, given: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
@@ -209,7 +209,7 @@ class _Loop:
             rows = self._outside[start : start + _INNER_BATCH]
             (pixels,) = self._pixels.batches(rows[None])
             labels = self._labels(rows, 0)
-            features = network.encode(pixels)
+            features = network.encode(ready(pixels))
             expected, _ = network.decode(features, shifted(labels), network.first_state(features))
             scores = network.scores(expected[labels != _IGNORED])
             total += functional.cross_entropy(scores, labels[labels != _IGNORED], reduction="sum").item()

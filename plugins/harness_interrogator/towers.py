@@ -18,6 +18,7 @@ from torch.nn import functional
 from harness.models import fetch_model
 from harness.models.activation import open_clip_name
 from harness.models.loading import first_line, loaded_once
+from harness.pipeline import LEAST_BATCH, image_rows
 from harness.plugin import InputError
 from harness.training import bounded
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Raised when the same weights would give other embeddings; part of every cache key."""
-_LEAST_BATCH = 4  # smaller batches take other matrix kernels, whose rounding differs in the last bits
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class Clip:
         with torch.inference_mode():
             for rows in order.split(batch):
                 part = tokens[rows]
-                if len(part) < _LEAST_BATCH:
-                    part = torch.cat([part, part[-1:].expand(_LEAST_BATCH - len(part), -1)])
+                if len(part) < LEAST_BATCH:
+                    part = torch.cat([part, part[-1:].expand(LEAST_BATCH - len(part), -1)])
                 vectors = self._text_tower(part.to(self.device), int(used[rows].max()))
                 found[rows.to(self.device)] = functional.normalize(vectors.float(), dim=1)[: len(rows)]
         return found
@@ -100,13 +100,11 @@ class Clip:
         """Return the embeddings of images, unit rows, shape (n, d), float32; each image once, by its content."""
 
         def compute(part: Images) -> NDArray[np.float32]:
-            rows = []
-            with torch.inference_mode():
-                for pixels in part.batches(bounded(self.transform), batch):
-                    filled = [*pixels, *[pixels[-1]] * (_LEAST_BATCH - len(pixels))]
-                    vectors = self.model.encode_image(torch.stack(filled).to(self.device))
-                    rows.append(functional.normalize(vectors.float(), dim=1)[: len(pixels)].cpu().numpy())
-            return np.concatenate(rows)
+            def forward(pixels: torch.Tensor) -> torch.Tensor:
+                return functional.normalize(self.model.encode_image(pixels).float(), dim=1)
+
+            (rows,) = image_rows(part, bounded(self.transform), forward, batch_size=batch, device=self.device)
+            return rows
 
         if len(images) == 0:
             return np.zeros((0, self.width), dtype=np.float32)

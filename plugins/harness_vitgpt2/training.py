@@ -7,11 +7,11 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from harness.pipeline import device_batches
 from harness.training import (
     Checkpoints,
     Precision,
@@ -116,8 +116,8 @@ class _Loop:
             clipped=list(captioner.model.parameters()),
             first=0.0,  # as transformers' get_cosine_schedule_with_warmup: the first step's rate is 0
         )
-        self._checkpoints = Checkpoints(context, "vitgpt2 1")
-        self._total = 0.0
+        self._checkpoints = Checkpoints(context, "vitgpt2 2")
+        self._total = torch.zeros((), device=context.device)
 
     def go_on(self) -> tuple[int, int]:
         """Take up what a process left that was killed; return the pass to make, and the steps of it that are done."""
@@ -128,7 +128,7 @@ class _Loop:
             for name, value in self._trained().items():
                 value.copy_(left["trained"][name])
         self._optimizer.restore(left["optimizer"])
-        self._total = left["total"]
+        self._total.copy_(left["total"])
         return left["epoch"], left["step"]
 
     def _trained(self) -> dict[str, torch.Tensor]:
@@ -141,14 +141,18 @@ class _Loop:
         What does not fill a batch waits for the next pass.
         """
         order = epoch_batches(len(self._train), self._size, (self._context.seed, epoch))[start:]
-        images = self._train.images.take(order.ravel().tolist()).batches(self._captioner.pixels, self._size)
+        chosen = self._train.images.take(order.ravel().tolist())
+        images = device_batches(chosen, self._captioner.pixels, self._size, self._context.device)
         if not start:
-            self._total = 0.0
+            self._total.zero_()
         for done, (rows, pixels) in enumerate(zip(order, images, strict=True), start=start + 1):
             texts = [captions[epoch % len(captions)] for captions in (self._train.captions[row] for row in rows)]
-            self._total += self._update(torch.from_numpy(np.stack(pixels)), self._labels(texts))
-            label = f"fine-tuning: loss {self._total / done:.3f}"
-            self._context.progress(label, self._optimizer.done, self._optimizer.steps)
+            self._total += self._update(pixels, self._labels(texts))
+            if done % 10 == 0 or done == start + len(order):  # reading the loss makes a GPU wait
+                loss, made = self._total.item() / done, self._optimizer.done
+                mend = "lower vitgpt2.lr, or set vitgpt2.precision=float32"
+                check_loss(loss, "vitgpt2", f"step {made}", mend)
+                self._context.progress(f"fine-tuning: loss {loss:.3f}", made, self._optimizer.steps)
             if self._checkpoints.due:
                 self._checkpoints.save(
                     {
@@ -165,9 +169,10 @@ class _Loop:
         rows = [torch.tensor(tokens) for tokens in self._captioner.tokens(texts, self._config.prompt_tokens)]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=_IGNORED)
 
-    def _update(self, pixels: torch.Tensor, labels: torch.Tensor) -> float:
+    def _update(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Make one step and return its loss, still on the device."""
         device, model = self._context.device, self._captioner.model
-        pixels, labels = pixels.to(device), labels.to(device)
+        labels = labels.to(device)
         start = torch.full_like(labels[:, :1], model.generation_config.decoder_start_token_id)
         given = torch.cat([start, labels[:, :-1].where(labels[:, :-1] != _IGNORED, start)], dim=1)
         with self._precision.autocast():
@@ -178,11 +183,8 @@ class _Loop:
             ignore_index=_IGNORED,
             label_smoothing=self._config.label_smoothing,
         )
-        value = loss.item()
-        mend = "lower vitgpt2.lr, or set vitgpt2.precision=float32"
-        check_loss(value, "vitgpt2", f"step {self._optimizer.done}", mend)
         self._optimizer.update(loss)
-        return value
+        return loss.detach()
 
 
 def rated_groups(model: Any, config: VitGpt2Config) -> list[dict[str, Any]]:

@@ -12,11 +12,10 @@ import pytest
 import torch
 from harness_baselines.mean import MeanPredictor
 from harness_clipnet.network import ClipNet, Mixup, MovingAverage, build_head
-from harness_clipnet.pixels import PixelSource, augment
+from harness_clipnet.pixels import augment
 from harness_clipnet.tower import core, load_tower
 
 from harness.errors import HarnessError, InputError
-from harness.pipeline import Preprocessing
 from harness.plugin import Context, TrainingData
 from harness.training import inner_split
 from tests.baselines.test_predictors import score
@@ -281,15 +280,6 @@ def test_the_tower_phase_mixups_the_pooled_output(tower: Path) -> None:
         expected = network.head(0.3 * features + 0.7 * features[[1, 2, 3, 0]])
         assert torch.allclose(network(pixels, mixup), expected, atol=1e-5)
         assert torch.equal(network(pixels), network.head(features))
-
-
-def test_pixels_are_the_same_kept_or_decoded_anew() -> None:
-    images, order = rows(10, 0).images, np.array([[3, 1, 9], [0, 2, 5]])
-    kept, anew = (PixelSource(images, Preprocessing(8), "cpu", cache, 4) for cache in (1, 0))
-    for a, b in zip(kept.batches(order), anew.batches(order), strict=True):
-        assert a.dtype == torch.uint8
-        assert torch.equal(a, b)
-    assert torch.equal(torch.cat(list(kept.in_order())), torch.cat(list(anew.in_order())))
 
 
 @pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"precision": "float16"}])
