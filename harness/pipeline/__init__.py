@@ -4,7 +4,7 @@ First-party predictors use it, and it is offered to plugin authors. Torch is imp
 """
 
 from harness.pipeline.loading import ahead, device_batches
-from harness.pipeline.pixels import PixelStore
+from harness.pipeline.pixels import PixelStore, placed
 from harness.pipeline.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from harness.pipeline.rows import LEAST_BATCH, image_rows
 
@@ -17,4 +17,5 @@ __all__ = [
     "ahead",
     "device_batches",
     "image_rows",
+    "placed",
 ]

@@ -56,7 +56,9 @@ class PixelStore:
         self._kept: torch.Tensor | None = None
         if 0 < len(images) * size <= limit_mb * 2**20:
             pixels = self._read(images) if key is None else context.cached_rows(key, images, self._read)
-            self._kept = self._placed(torch.from_numpy(pixels if pixels.flags.writeable else np.array(pixels)))
+            self._kept = placed(
+                torch.from_numpy(pixels if pixels.flags.writeable else np.array(pixels)), context.device
+            )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -88,11 +90,12 @@ class PixelStore:
     def _read(self, images: Images) -> NDArray[np.uint8]:
         return np.concatenate([np.stack(batch) for batch in images.batches(self._transform, _READ)])
 
-    def _placed(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return them where they are kept."""
-        import torch
 
-        if not self._device.startswith("cuda"):
-            return pixels
-        free, _ = torch.cuda.mem_get_info(self._device)
-        return pixels.to(self._device) if 3 * pixels.nbytes <= free else pixels
+def placed(rows: torch.Tensor, device: str) -> torch.Tensor:
+    """Return rows on a GPU that has three times as much memory left, so that a step need not fetch them; else as is."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return rows
+    free, _ = torch.cuda.mem_get_info(device)
+    return rows.to(device) if 3 * rows.nbytes <= free else rows

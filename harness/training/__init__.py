@@ -4,6 +4,13 @@ Nothing heavy is imported before it is used, so a plugin may import from here at
 """
 
 from harness.training.checkpoints import Checkpoints
+from harness.training.compiling import (
+    PREDICTION_PAYS,
+    TRAINING_PAYS,
+    compiled,
+    forward_operations,
+    pays,
+)
 from harness.training.inner import inner_folds, inner_split, kept_apart
 from harness.training.optimizer import ScheduledAdamW, parameter_groups, warmup_cosine
 from harness.training.precision import Precision, precision_name
@@ -14,6 +21,8 @@ from harness.training.stopping import BestEpoch, check_loss
 from harness.training.thin import bounded, without_ends
 
 __all__ = [
+    "PREDICTION_PAYS",
+    "TRAINING_PAYS",
     "BestEpoch",
     "Checkpoints",
     "Precision",
@@ -21,13 +30,16 @@ __all__ = [
     "best_shrinkage",
     "bounded",
     "check_loss",
+    "compiled",
     "epoch_batches",
+    "forward_operations",
     "inner_folds",
     "inner_split",
     "kept_apart",
     "l2_normalised",
     "mean_direction",
     "parameter_groups",
+    "pays",
     "precision_name",
     "random_crops",
     "seeded",

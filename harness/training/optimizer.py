@@ -107,9 +107,11 @@ class ScheduledAdamW:
     ) -> None:
         import torch
 
-        self._adamw = torch.optim.AdamW(groups)
+        every = [p for group in groups for p in group["params"]]
+        # One kernel for a whole step; a CPU keeps the plain form, whose last bits are those of earlier versions.
+        self._adamw = torch.optim.AdamW(groups, fused=all(p.is_cuda for p in every) or None)
         self._peaks = [group["lr"] for group in groups]
-        self._clipped = [p for group in groups for p in group["params"]] if clipped is None else list(clipped)
+        self._clipped = every if clipped is None else list(clipped)
         self._scaler, self._clip_norm = precision.scaler(), clip_norm
         self._ramp, self._first = round(steps * warmup), first
         self.done, self.steps = 0, steps

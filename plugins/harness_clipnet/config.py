@@ -101,6 +101,10 @@ class ClipNetConfig(PredictorConfig):
         "auto",
         description="Autocast type. auto: bfloat16 on a GPU that has it, float16 on others, float32 on a CPU.",
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="torch.compile the tower. auto: on a GPU, where the work is long enough to repay the compiler.",
+    )
     gradient_checkpointing: bool = Field(False, description="Recompute the tower's activations: slower, less memory.")
     cache_images_mb: int = Field(
         512, ge=0, description="Keep resized training images in memory if they take no more MiB than this."

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.models.towers import Tower
 from harness.plugin import EMBEDDING_DIM, ParameterCount
-from harness.training import parameter_groups
+from harness.training import compiled, parameter_groups
 from harness_clipnet.config import ClipNetConfig
 from harness_clipnet.tower import (
     apply_plan,
@@ -55,6 +55,10 @@ class Mixup:
             return None
         return cls(float(rng.beta(alpha, alpha)), torch.from_numpy(rng.permutation(rows)))
 
+    def on(self, device: str) -> Mixup:
+        """Return the same on a device."""
+        return replace(self, other=self.other.to(device, non_blocking=True))
+
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Mix rows, shape (n, d)."""
         return torch.lerp(rows[self.other.to(rows.device)], rows, self.share)
@@ -90,10 +94,25 @@ class ClipNet(nn.Module):
         super().__init__()
         self.tower = tower
         self.head = head
+        self._compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def forward(self, pixels: torch.Tensor, mixup: Mixup | None = None) -> torch.Tensor:
         """Predict embeddings, of mixtures of rows if ``mixup`` is given."""
-        return self.head(pooled(self.tower, pixels), mixup)
+        compiled = self._compiled if self.training else None  # what is held out comes in batches of other sizes
+        return self.head((compiled or self.features)(pixels), mixup)
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return pooled outputs, shape (n, hidden)."""
+        return pooled(self.tower, pixels)
+
+    @contextmanager
+    def compiled_training(self, wanted: str) -> Iterator[None]:
+        """Train with a compiled tower, for as long as the context lasts."""
+        self._compiled = compiled(self.features, wanted, "clipnet.compile")
+        try:
+            yield
+        finally:
+            self._compiled = None
 
 
 def prepare_tower(tower: nn.Module, config: ClipNetConfig) -> None:
@@ -142,19 +161,19 @@ class MovingAverage:
         self._network = network
         self._decay = decay
         self._steps = 0
-        self._average = {name: value.clone() for name, value in trained_state(network).items()}
+        self._state = trained_state(network)
+        self._average = {name: value.clone() for name, value in self._state.items()}
+        self._floating = [name for name, value in self._average.items() if value.is_floating_point()]
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the network as it stands after a step."""
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         self._steps += 1
-        for name, value in trained_state(self._network).items():
-            average = self._average[name]
-            if average.is_floating_point():
-                average.lerp_(value.to(average.dtype), 1.0 - decay)
-            else:  # BatchNorm's count of batches
-                average.copy_(value)
+        averages, values = ([state[name] for name in self._floating] for state in (self._average, self._state))
+        torch._foreach_lerp_(averages, values, 1.0 - decay)  # one call for all: there are hundreds of them
+        for name in self._average.keys() - self._floating:  # BatchNorm's count of batches
+            self._average[name].copy_(self._state[name])
 
     def checkpoint(self) -> dict[str, Any]:
         """Return the averages, for a checkpoint; the tensors are its own, not copies."""

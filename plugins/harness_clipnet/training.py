@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,19 @@ from torch import nn
 from harness.models import fetch_model
 from harness.models.towers import has_tower
 from harness.models.towers import load_tower as load_named_tower
-from harness.pipeline import PixelStore, Preprocessing, image_rows
+from harness.pipeline import PixelStore, Preprocessing, placed
 from harness.plugin import InputError
 from harness.training import (
+    TRAINING_PAYS,
     Checkpoints,
-    Precision,
     epoch_batches,
+    forward_operations,
     inner_split,
+    pays,
     seeded,
     torch_generator,
 )
+from harness_clipnet.inference import TowerInference, tower_rows
 from harness_clipnet.network import (
     ClipNet,
     Mixup,
@@ -33,7 +37,7 @@ from harness_clipnet.network import (
 )
 from harness_clipnet.pixels import augment, read_preprocessing
 from harness_clipnet.stage import Batch, Stage, train_stage
-from harness_clipnet.tower import load_tower, pooled, recompute_activations, tower_name, weights_hash
+from harness_clipnet.tower import layer_plan, layers_of, load_tower, recompute_activations, tower_name, weights_hash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,11 +60,14 @@ class Fitted:
         What its images went through in training.
     tower_hash
         ``weights_hash`` of the tower before LoRA and training.
+    inference
+        What ``predict_rows`` made of the tower, once it was called.
     """
 
     network: ClipNet
     preprocessing: Preprocessing
     tower_hash: str
+    inference: TowerInference | None = None
 
 
 def start_network(
@@ -130,25 +137,16 @@ def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) ->
             train_stage(fitting.head_stage(), config, context, checkpoints, left)
             left = None
         if config.epochs:
-            train_stage(fitting.tower_stage(), config, context, checkpoints, left)
+            with fitting.compiled_tower():
+                train_stage(fitting.tower_stage(), config, context, checkpoints, left)
     return Fitted(network.eval(), preprocessing, digest)
 
 
-def predict_rows(
-    fitted: Fitted, images: Images, config: ClipNetConfig, context: Context, module: nn.Module | None = None
-) -> NDArray[np.float32]:
-    """Return one row an image, in order: of the network, or of ``module`` if given. Shape (n, d), float32."""
-    precision = Precision(context.device, config.precision)
-    network = (module or fitted.network).eval()
-
-    def forward(pixels: torch.Tensor) -> torch.Tensor:
-        with precision.autocast():
-            found: torch.Tensor = network(fitted.preprocessing.normalise(pixels))
-            return found
-
-    transform = fitted.preprocessing.pixels_for(context.device)
-    (rows,) = image_rows(images, transform, forward, batch_size=config.predict_batch, device=context.device)
-    return rows
+def predict_rows(fitted: Fitted, images: Images, config: ClipNetConfig, context: Context) -> NDArray[np.float32]:
+    """Return one row an image, in order. Shape (n, 384), float32."""
+    if fitted.inference is None:
+        fitted.inference = TowerInference(fitted.network.tower, fitted.preprocessing, config, context.device)
+    return tower_rows(fitted.inference, images, config, context, fitted.network.head.eval())
 
 
 @dataclass
@@ -165,7 +163,7 @@ class _Fitting:
     outside: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        self._targets = torch.from_numpy(np.array(self.train.targets, dtype=np.float32))
+        self._targets = placed(torch.from_numpy(np.array(self.train.targets, dtype=np.float32)), self.context.device)
         self._batch_size = min(self.config.batch_size, len(self.inside))
         self._steps = len(self.inside) // self._batch_size
         self._noise = torch.Generator()
@@ -177,8 +175,9 @@ class _Fitting:
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
             order = self._order(_HEAD, epoch)[start:]
-            for row, mixup in zip(self.inside[order], self._mixups(_HEAD, epoch)[start:], strict=True):
-                yield Batch(features[row].to(device), self._targets[row].to(device), mixup)
+            rows, mixups = self._positions(self.inside[order]), self._mixups(_HEAD, epoch)[start:]
+            for row, mixup in zip(rows, mixups, strict=True):
+                yield Batch(features[row.to(features.device)].to(device), self._targets[row].to(device), mixup)
 
         def inner() -> Iterator[Batch]:
             for row in self._inner_rows():
@@ -199,11 +198,11 @@ class _Fitting:
             order = self._order(_TOWER, epoch)[start:]
             if not start:  # else the generator is where the checkpoint left it
                 self._noise.set_state(torch_generator(np.random.default_rng((self.context.seed, epoch))).get_state())
-            mixups = self._mixups(_TOWER, epoch)[start:]
-            for pixels, row, mixup in zip(source.batches(order), order, mixups, strict=True):
+            rows, mixups = self._positions(self.inside[order]), self._mixups(_TOWER, epoch)[start:]
+            for pixels, row, mixup in zip(source.batches(order), rows, mixups, strict=True):
                 normal = self.preprocessing.normalise(pixels)
                 seen = augment(normal, self.config.crop_min, self.config.flip, self._noise)
-                yield Batch(seen, self._targets[self.inside[row]].to(self.context.device), mixup)
+                yield Batch(seen, self._targets[row].to(self.context.device), mixup)
 
         def inner() -> Iterator[Batch]:
             for pixels, row in zip(held.in_order(self.config.predict_batch), self._inner_rows(), strict=True):
@@ -214,17 +213,33 @@ class _Fitting:
         scored = self._scored(inner)
         return Stage("train", self.network, groups, self.config.epochs, self._steps, batches, scored, self._noise)
 
+    def compiled_tower(self) -> AbstractContextManager[None]:
+        """Return a context in which the tower is compiled for training, if that pays."""
+        config, device, size = self.config, self.context.device, self.preprocessing.size
+        work = 0.0
+        if device.startswith("cuda") and config.compile == "auto":
+            plan = layer_plan(layers_of(self.network.tower), config.lora_rate, config.nfz_rate)
+            example = torch.zeros(2, 3, size, size, device=device)
+            # Once forwards, once back to the first layer that is adapted, once for the weights that are trained.
+            passes = 1 + (len(plan.lora) + 2 * len(plan.trained)) / plan.layers
+            images = config.epochs * self._steps * self._batch_size
+            work = images * passes * forward_operations(self.network.features, example)
+        if not pays(config.compile, device, work, TRAINING_PAYS):
+            return nullcontext()
+        return self.network.compiled_training(config.compile)
+
     def _features(self) -> torch.Tensor:
         """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds."""
-        fitted = Fitted(self.network, self.preprocessing, self.digest)
-        kind = torch.device(self.context.device).type
-        key = ["clipnet features", "1", self.digest, *self.preprocessing.key(), kind, self.config.precision]
-        rows = self.context.cached_rows(
-            key,
-            self.train.images,
-            lambda part: predict_rows(fitted, part, self.config, self.context, _Pooled(self.network.tower)),
-        )
-        return torch.from_numpy(np.array(rows, dtype=np.float32))
+        config, context = self.config, self.context
+        kind = torch.device(context.device).type
+        key = ["clipnet features", "2", self.digest, *self.preprocessing.key(), kind, self.config.precision]
+
+        def compute(part: Images) -> NDArray[np.float32]:
+            inference = TowerInference(self.network.tower.eval(), self.preprocessing, config, context.device)
+            return tower_rows(inference, part, config, context, None)
+
+        rows = context.cached_rows(key, self.train.images, compute)
+        return placed(torch.from_numpy(np.array(rows, dtype=np.float32)), context.device)
 
     def _source(self, rows: NDArray[np.int64]) -> PixelStore:
         seen = self.preprocessing
@@ -235,10 +250,15 @@ class _Fitting:
     def _order(self, stage: int, epoch: int) -> NDArray[np.int64]:
         return epoch_batches(len(self.inside), self._batch_size, (self.context.seed, stage, epoch))
 
+    def _positions(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return positions where the targets are, all of a pass at once: each copy makes a GPU wait."""
+        return torch.from_numpy(rows).to(self._targets.device)
+
     def _mixups(self, stage: int, epoch: int) -> list[Mixup | None]:
         """Return the mixup of each step of a pass; their generator is another one than that of its order."""
         rng = np.random.default_rng((self.context.seed, stage, epoch, 1))
-        return [Mixup.draw(self._batch_size, self.config.mixup, rng) for _ in range(self._steps)]
+        drawn = [Mixup.draw(self._batch_size, self.config.mixup, rng) for _ in range(self._steps)]
+        return [mixup and mixup.on(self.context.device) for mixup in drawn]
 
     def _inner_rows(self) -> list[NDArray[np.int64]]:
         size = self.config.predict_batch
@@ -246,17 +266,6 @@ class _Fitting:
 
     def _scored(self, inner: Callable[[], Iterator[Batch]]) -> Callable[[], Iterator[Batch]] | None:
         return inner if len(self.outside) else None
-
-
-class _Pooled(nn.Module):
-    """A tower as a module from normalised pixels to pooled outputs."""
-
-    def __init__(self, tower: nn.Module) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return pooled(self.tower, pixels)
 
 
 @torch.no_grad()

@@ -1,0 +1,46 @@
+"""What is compiled is decided by the work alone."""
+
+import pytest
+import torch
+from harness_clipnet.tower import OPENAI_TOWERS, build_tower, pooled
+
+from harness.training import PREDICTION_PAYS, compiled, forward_operations, pays
+
+
+def test_operations_are_those_of_the_published_tower():
+    import transformers
+
+    shape = transformers.CLIPVisionConfig(**OPENAI_TOWERS["openai/clip-vit-large-patch14-336"])
+    with torch.device("meta"):
+        tower = build_tower(shape)
+        found = forward_operations(lambda pixels: pooled(tower, pixels), torch.empty(2, 3, 336, 336))
+    assert found == pytest.approx(382e9, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "work", "expected"),
+    [
+        ("on", "cpu", 0.0, True),
+        ("off", "cuda", 1e30, False),
+        ("auto", "cpu", 1e30, False),
+        ("auto", "cuda", PREDICTION_PAYS / 2, False),
+        ("auto", "cuda:1", PREDICTION_PAYS, True),
+    ],
+)
+def test_it_pays_on_a_gpu_with_long_work(monkeypatch, wanted, device, work, expected):
+    monkeypatch.setattr("harness.training.compiling.find_spec", lambda name: object())
+    assert pays(wanted, device, work, PREDICTION_PAYS) is expected
+
+
+def test_without_a_compiler_for_gpus_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr("harness.training.compiling.find_spec", lambda name: None)
+    assert not pays("auto", "cuda", 1e30, PREDICTION_PAYS)
+
+
+def test_too_little_memory_is_not_taken_for_a_broken_compiler(monkeypatch):
+    def full(batch):
+        raise torch.cuda.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(torch, "compile", lambda forward, dynamic: full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        compiled(lambda batch: batch, "auto", "clipnet.compile")(torch.zeros(1))
