@@ -80,6 +80,10 @@ class EncodedImage:
         """Decode to RGB. Raises ``InputError`` naming it if it cannot be decoded whole."""
         return decode(self._read(), self.name)
 
+    def open_small(self, least: int) -> Image:
+        """Do the same, and let a large JPEG be scaled down as it is decoded: no side falls below ``least`` pixels."""
+        return decode(self._read(), self.name, least)
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFile(EncodedImage):
@@ -139,8 +143,15 @@ def check_whole(data: bytes, name: str) -> None:
         to_rgb(image)
 
 
-def decode(data: bytes, name: str) -> Image:
+def decode(data: bytes, name: str, least: int | None = None) -> Image:
     """Decode image bytes to RGB: turned as EXIF says, transparency laid over white, 16-bit and float grey scaled.
+
+    Parameters
+    ----------
+    data, name
+        Bytes, and what the image is called in messages.
+    least
+        If given, a JPEG is scaled as it is decoded, to the least of a half, quarter or eighth with no side below this.
 
     Raises
     ------
@@ -149,7 +160,7 @@ def decode(data: bytes, name: str) -> Image:
     """
     pixels, orientation = bare(data)
     with PILLOW, _reasons(name, data):
-        return to_rgb(_turned(_decoded(pixels, name), orientation))
+        return to_rgb(_turned(_decoded(pixels, name, least), orientation))
 
 
 _LARGE = 1 << 24
@@ -157,7 +168,7 @@ _one_at_a_time = threading.Lock()
 """Held while more pixels than that are decoded: decoders take up to 36 bytes a pixel, and threads decode ahead."""
 
 
-def _decoded(data: bytes, name: str) -> Image:
+def _decoded(data: bytes, name: str, least: int | None = None) -> Image:
     """Return the first frame of an image, in its own mode."""
     import PIL.Image
 
@@ -166,6 +177,8 @@ def _decoded(data: bytes, name: str) -> Image:
         _check_size(size, limit, name)
     with PIL.Image.open(io.BytesIO(data), formats=_formats()) as image:
         _check_size(image.size, limit, name)
+        if least and image.format == "JPEG":
+            image.draft(None, (least, least))
         with _one_at_a_time if image.width * image.height > _LARGE else nullcontext():
             image.load()
         return image
@@ -340,8 +353,10 @@ class LazyImages:
     def __getitem__(self, index: int) -> Image:
         return self._open(self._sources[index])
 
-    def _open(self, source: ImageSource) -> Image:
+    def _open(self, source: ImageSource, least: int | None = None) -> Image:
         try:
+            if least and isinstance(source, EncodedImage):
+                return source.open_small(least)
             return source.open()
         except InputError as error:
             if self._refused is not None:
@@ -354,7 +369,7 @@ class LazyImages:
         return LazyImages(sources, digests, self._workers, self._refused)
 
     def batches(self, transform: Callable[[Image], Any], batch_size: int) -> Iterator[list[Any]]:
-        """Yield lists of ``transform(image)``, in order; the last may be shorter.
+        """Yield lists of ``transform(image)``, in order; see ``harness.plugin.Images``.
 
         At most two batches are in memory beside the one in use.
         """
@@ -380,4 +395,4 @@ class LazyImages:
                     future.cancel()
 
     def _load(self, source: ImageSource, transform: Callable[[Image], Any]) -> Any:
-        return transform(self._open(source))
+        return transform(self._open(source, getattr(transform, "least_side", None)))

@@ -25,7 +25,7 @@ from harness.models.image_text import ImageTextCaptioner, read_image_text
 from harness.models.loading import first_line, folder_digest, loaded_once, quiet_transformers
 from harness.models.resolve import fetch_model
 from harness.pipeline import LEAST_BATCH, device_batches
-from harness.training import without_ends
+from harness.training import Precision, without_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,14 +107,15 @@ class Captioner:
         import torch
 
         rows = np.empty((len(images), decoding.captions, 1 + decoding.tokens), dtype=np.float32)
-        model = self.model.to(context.device)
+        model, precision = self.model.to(context.device), Precision(context.device)
         done = 0
         for pixels in device_batches(images, self.pixels, batch, context.device):
             count, missing = len(pixels), max(0, LEAST_BATCH - len(pixels))
             filled = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)])
             digests = list(images.digests[done : done + count])
             digests += digests[-1:] * missing
-            found = generate(model, {"pixel_values": filled}, decoding, [self.end], digests)
+            with precision.autocast():
+                found = generate(model, {"pixel_values": filled}, decoding, [self.end], digests)
             rows[done : done + count] = found[:count]
             done += count
         return rows
@@ -351,7 +352,8 @@ def captions_of(
     captioner: AnyCaptioner, context: Surroundings, images: Images, decoding: Decoding, batch: int = 16
 ) -> list[list[Caption]]:
     """Caption images with a captioner that is in memory: for each ``decoding.captions``, the most probable first."""
-    key = ["captions", VERSION, captioner.digest, *decoding.key()]
+    computed = [] if context.dtype == "float32" else [context.dtype]
+    key = ["captions", VERSION, captioner.digest, *decoding.key(), *computed]
     rows = context.cached_rows(key, images, lambda part: captioner.search(context, part, decoding, batch))
     texts = captioner.texts(rows[:, :, 1:].reshape(-1, decoding.tokens).astype(np.int64)) if len(rows) else []
     captions = [Caption(text, float(score)) for text, score in zip(texts, rows[:, :, 0].ravel(), strict=True)]

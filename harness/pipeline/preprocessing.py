@@ -57,27 +57,29 @@ class Preprocessing:
     share: float = 1.0
     centre: Literal["floor", "even"] = "floor"
 
+    @property
+    def side(self) -> int:
+        """Side that the shorter one of an image is resized to, pixels."""
+        return math.floor(self.size / self.share + 1e-6)  # a share such as 336 / 340 has no exact binary form
+
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         """Resize and cut to shape (3, size, size), uint8, by Pillow: to the bit as the model's library does."""
-        return self._cut(image, exactly=True)
-
-    def fast_pixels(self, image: Image) -> NDArray[np.uint8]:
-        """Do the same by torch, in a fifth of the time: a value may be one of 255 levels off, rarely two."""
-        return self._cut(image, exactly=not can_resize(self.resample))
+        return self.cut(image, exactly=True)
 
     def pixels_for(self, device: str) -> Callable[[Image], NDArray[np.uint8]]:
-        """Return which of the two to use: the fast one for a GPU, which else would wait for its images.
+        """Return what makes pixels: ``pixels`` for a CPU, `FastPixels` for a GPU, which else would wait for its images.
 
         There the model computes in 16 bits, beside whose rounding a level is nothing. On a CPU the model takes most of
         the time, and results are those of the model's library.
         """
-        return self.fast_pixels if device.startswith("cuda") else self.pixels
+        return FastPixels(self) if device.startswith("cuda") else self.pixels
 
-    def _cut(self, image: Image, exactly: bool) -> NDArray[np.uint8]:
+    def cut(self, image: Image, exactly: bool) -> NDArray[np.uint8]:
+        """Do so by Pillow, or by torch."""
         image = without_ends(image) if self.crop else image
         width, height = image.size
         short = min(width, height)
-        side = math.floor(self.size / self.share + 1e-6)  # a share such as 336 / 340 has no exact binary form
+        side = self.side
         target = (side, side)
         if self.crop and width != height:
             # The longer side is cut, not rounded, as transformers and torchvision do.
@@ -115,6 +117,23 @@ class Preprocessing:
     def _start(self, edge: int) -> int:
         more = edge - self.size
         return more // 2 if self.centre == "floor" else round(more / 2)
+
+
+class FastPixels:
+    """The pixels of a `Preprocessing` in a fraction of the time: a value may be one of 255 levels off, rarely two.
+
+    torch resizes, and a JPEG of four times the side or more is scaled down as it is decoded, to twice the side at
+    least. Features of the tiny tower change by 1e-5 and 1e-4 in cosine (``python -m tests.benchmarks decoders``).
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._preprocessing = preprocessing
+        self.least_side = 2 * preprocessing.side
+        self._exactly = not can_resize(preprocessing.resample)
+
+    def __call__(self, image: Image) -> NDArray[np.uint8]:
+        """Return pixels, shape (3, size, size), uint8."""
+        return self._preprocessing.cut(image, self._exactly)
 
 
 @lru_cache(maxsize=32)

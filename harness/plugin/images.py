@@ -38,4 +38,8 @@ class Images(Protocol):
         """Return the images at ``indices``, in that order, still lazy."""
 
     def batches(self, transform: Callable[[Image], Any], batch_size: int) -> Iterator[list[Any]]:
-        """Yield lists of ``transform(image)`` in order, decoded ahead by the loader's workers."""
+        """Yield lists of ``transform(image)`` in order, decoded ahead by the loader's workers.
+
+        A transform that has an attribute ``least_side`` says that it is content with an image whose sides are no
+        shorter than that, in pixels: a large JPEG is then scaled down as it is decoded, which takes less time.
+        """

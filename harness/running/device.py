@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 import warnings
@@ -17,6 +18,7 @@ from harness.process import End, WorkerGroup
 if TYPE_CHECKING:
     from harness.process import Connection
 
+CARDS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 KINDS = ("auto", "cpu", "cuda", "mps", "xpu")
 _CHOICES = "choose auto, cpu, cuda, cuda:1 (any number), mps or xpu"
 _MEANT = {
@@ -58,6 +60,21 @@ def require_device(name: str, option: str = "--device") -> None:
     if number >= count:
         there = kind if count == 1 else f"{kind}:0 to {kind}:{count - 1}"
         raise InputError(f"{option} {name}: this machine has {count} of the kind; choose {there}")
+
+
+def cards(device: str) -> list[str]:
+    """Return the GPUs that tasks may be spread over, each as ``CUDA_VISIBLE_DEVICES`` names it.
+
+    Parameters
+    ----------
+    device
+        That of the run. One that names a GPU itself (``cuda:1``), or none, leaves nothing to spread.
+    """
+    if device not in ("auto", "cuda") or sys.platform != "linux" or not _has_gpu_driver():
+        return []
+    count, _ = _devices("cuda")
+    named = [name.strip() for name in os.environ.get(CARDS_VARIABLE, "").split(",") if name.strip()]
+    return named[:count] or [str(number) for number in range(count)]
 
 
 def _nearest(name: str) -> str:

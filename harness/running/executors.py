@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness.data.targets import PromptEncoder
 from harness.plugin.process_state import ProcessState
 from harness.process import usable_cores, usable_memory
+from harness.running.device import cards
 from harness.running.inputs import Inputs
 from harness.running.isolation import Started, TaskWorkers, still_wanted
 from harness.running.judging import Outcome, answer_place, judge
@@ -103,9 +104,9 @@ class Serial:
         """Yield the outcome of each task."""
         yield from self._workers.outcomes(tasks, inputs, started, *self.shares(tasks, inputs), keep=keep)
 
-    def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str]]:
-        """Return how many processes there are, and the variables that tell each its share of the machine."""
-        return 1, _few_threads()
+    def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str], list[str]]:
+        """Return how many processes there are, the variables that tell each its share of the cores, and the GPUs."""
+        return 1, _few_threads(), []
 
 
 def _few_threads() -> dict[str, str]:
@@ -137,15 +138,15 @@ class Parallel(Serial):
     cache.
     """
 
-    def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str]]:
-        """Return a process a core, as far as there is memory for them, or as many as ``--jobs`` says."""
+    def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str], list[str]]:
+        """Return a process a GPU, else a core, as far as memory goes; or as many as ``--jobs`` says."""
         import psutil
 
-        cores = usable_cores()
+        cores, gpus = usable_cores(), cards(inputs.config.device)
         free = min(int(psutil.virtual_memory().available), usable_memory())
-        jobs = min(inputs.config.jobs or default_jobs(cores, free), len(tasks))
+        jobs = min(inputs.config.jobs or default_jobs(len(gpus) or cores, free), len(tasks))
         threads = str(max(cores // jobs, 1))
-        return jobs, {name: os.environ.get(name, threads) for name in THREAD_VARIABLES}
+        return jobs, {name: os.environ.get(name, threads) for name in THREAD_VARIABLES}, gpus
 
 
 class _WorkerEncoder(PromptEncoder):

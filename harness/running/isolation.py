@@ -14,6 +14,7 @@ import numpy as np
 from harness.errors import HarnessError, InputError
 from harness.plugin.source import ClassSource
 from harness.process import End, Limits, WorkerGroup, WorkerProcess
+from harness.running.device import CARDS_VARIABLE
 from harness.running.inputs import Inputs
 from harness.running.judging import Outcome, answer_place, judge
 from harness.running.task import Answer, Task
@@ -43,6 +44,9 @@ class TaskWorkers:
         self._environment = dict(environment or {})
         self._idle: list[WorkerProcess] = []
         """Started already, with no inputs open."""
+        self._cards: tuple[str, ...] = ()
+        self._given: dict[WorkerProcess, str] = {}
+        """The card of each process."""
 
     def __enter__(self) -> TaskWorkers:
         return self
@@ -74,6 +78,7 @@ class TaskWorkers:
         started: Started,
         jobs: int,
         environment: Mapping[str, str],
+        cards: Sequence[str] = (),
         keep: bool = False,
     ) -> Generator[Outcome]:
         """Yield outcomes as they come. Whatever ends this generator ends the processes, unless they are kept.
@@ -90,11 +95,14 @@ class TaskWorkers:
             Most processes at a time.
         environment
             Variables to set for them, beside those of this process.
+        cards
+            GPUs, from ``harness.running.device.cards``: each process sees one of them, that which the fewest have.
         keep
             Whether processes that are well when all is done wait for the tasks of another run.
         """
-        if self._environment != dict(environment):  # those that were started for something else have another
-            self._environment = dict(environment)
+        known = self._environment, self._cards
+        self._environment, self._cards = dict(environment), tuple(cards)
+        if known != (self._environment, self._cards):  # those that were started for something else have another
             for worker in self._idle:
                 self._group.dismiss(worker)
             self._idle.clear()
@@ -112,7 +120,15 @@ class TaskWorkers:
         return self._idle.pop() if self._idle else self._start(idle=False)
 
     def _start(self, idle: bool = True) -> WorkerProcess:
-        worker = self._group.start(serve, environment=self._environment)
+        environment = self._environment
+        if self._cards:
+            self._given = {worker: card for worker, card in self._given.items() if worker in self._group.workers}
+            taken = list(self._given.values())
+            card = min(self._cards, key=taken.count)
+            environment = {**environment, CARDS_VARIABLE: card}
+        worker = self._group.start(serve, environment=environment)
+        if self._cards:
+            self._given[worker] = card
         if idle:
             self._idle.append(worker)
         return worker

@@ -207,7 +207,7 @@ def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> Ru
     return config.model_copy(
         update={
             "plugins": tuple(names),
-            "workers": config.workers or min(8, usable_cores()),
+            "workers": config.workers or min(16, usable_cores()),
             "test": config.test or dataset.test_spec,
         }
     )

@@ -112,7 +112,7 @@ def open_images(paths: Sequence[Path]) -> GivenImages:
         files += found.images
         notes += found.notes()
     sources = [ImageFile(path) for path in dict.fromkeys(files)]
-    workers = min(8, usable_cores())
+    workers = min(16, usable_cores())
     names = [str(source.path) for source in sources]
     digests = image_digests(sources)  # refuses what is no image, which in a plugin would look like the plugin's fault
     return GivenImages(names, LazyImages(sources, digests, workers), workers, notes)

@@ -75,7 +75,8 @@ class RunConfig(BaseModel):
     jobs: int | None = Field(
         None,
         ge=1,
-        description="Worker processes of parallel. Default: one a core, as far as there is a GiB for each.",
+        description="Worker processes of parallel, each with a GPU of its own where there are any. Default: one a GPU, "
+        "or one a core where there is none, as far as there is a GiB for each.",
     )
     task_timeout: float | None = Field(
         None, gt=0, description="Seconds a task (a predictor on a fold) may take before it is ended. Default: no limit."
@@ -91,7 +92,7 @@ class RunConfig(BaseModel):
     )
     device: str = Field("auto", description="Torch device of the predictors: auto, cpu, cuda, cuda:1.")
     workers: int | None = Field(
-        None, ge=1, le=256, description="Threads that decode images. Default: one a core, at most 8."
+        None, ge=1, le=256, description="Threads that decode images. Default: one a core, at most 16."
     )
     encoder: str = Field(
         "package",

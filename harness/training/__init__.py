@@ -5,11 +5,9 @@ Nothing heavy is imported before it is used, so a plugin may import from here at
 
 from harness.training.checkpoints import Checkpoints
 from harness.training.compiling import (
-    PREDICTION_PAYS,
-    TRAINING_PAYS,
     compiled,
+    compiling_pays,
     forward_operations,
-    pays,
 )
 from harness.training.inner import inner_folds, inner_split, kept_apart
 from harness.training.optimizer import ScheduledAdamW, parameter_groups, warmup_cosine
@@ -21,8 +19,6 @@ from harness.training.stopping import BestEpoch, check_loss
 from harness.training.thin import bounded, without_ends
 
 __all__ = [
-    "PREDICTION_PAYS",
-    "TRAINING_PAYS",
     "BestEpoch",
     "Checkpoints",
     "Precision",
@@ -31,6 +27,7 @@ __all__ = [
     "bounded",
     "check_loss",
     "compiled",
+    "compiling_pays",
     "epoch_batches",
     "forward_operations",
     "inner_folds",
@@ -39,7 +36,6 @@ __all__ = [
     "l2_normalised",
     "mean_direction",
     "parameter_groups",
-    "pays",
     "precision_name",
     "random_crops",
     "seeded",

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     Forward = Callable[[torch.Tensor], torch.Tensor]
 
-TRAINING_PAYS = 40e15
+_TRAINING_PAYS = 40e15
 """Operations above which compiling a training pays. Measured on an H100 with a ViT-L/14-336 (890e9 an image): 244
 images a second became 383, which saves 1.7 s in 1e15 operations, and the compiler took about a minute."""
-PREDICTION_PAYS = 70e15
+_PREDICTION_PAYS = 70e15
 """The same for predictions (382e9 an image): 972 became 1 232, which saves .6 s in 1e15, and the compiler took 40 s."""
 
 
@@ -39,13 +39,14 @@ def forward_operations(forward: Forward, example: torch.Tensor) -> float:
     return float(counter.get_total_flops()) / len(example)
 
 
-def pays(wanted: str, device: str, operations: float, least: float) -> bool:
+def compiling_pays(wanted: str, device: str, operations: float, training: bool) -> bool:
     """Whether to compile: as wanted, or with ``auto`` where a GPU and its compiler are there and the work is long.
 
     It depends on the work alone and not on the clock, so that a fit that goes on after a kill decides as it did.
     """
     if wanted != "auto":
         return wanted == "on"
+    least = _TRAINING_PAYS if training else _PREDICTION_PAYS
     return device.startswith("cuda") and find_spec("triton") is not None and operations >= least
 
 

@@ -31,7 +31,7 @@ from harness.models.loading import loaded_once
 from harness.models.names import library_name, note_weights
 from harness.pipeline import image_rows
 from harness.plugin import InputError
-from harness.training import bounded
+from harness.training import Precision, bounded, precision_name
 from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward, tower_forward
 from harness_baselines.naming import LAST, PIXELS, NamedBackbone, named_backbones
 
@@ -86,7 +86,8 @@ def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows
     that is missing at one depth is stored at the later ones from the same pass. Depths have one order everywhere, so
     that no two processes wait for one another; the last, whose pass costs most, is first and has the time to its name.
     """
-    identity = _identity(named.name)
+    computed = precision_name(context.device)
+    identity = [*_identity(named.name), *([] if computed == "float32" else [computed])]
     note_weights(named.name)  # also where all features are cached, and nothing is loaded
     quiet = replace(context, on_progress=lambda label, done, total: None)
     fresh: list[dict[str, Rows]] = [{} for _ in named.depths]  # by the image's digest
@@ -110,8 +111,11 @@ def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows
 def _forward(context: Context, images: Images, name: str, depths: Sequence[str]) -> list[Rows]:
     backbone = load_backbone(name, context.device)
 
+    precision = Precision(context.device)
+
     def forward(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(backbone.forward(batch, depths))
+        with precision.autocast():
+            return tuple(backbone.forward(batch, depths))
 
     return image_rows(images, backbone.transform, forward, batch_size=BATCH, device=context.device)
 

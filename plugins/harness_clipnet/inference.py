@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from harness.pipeline import Preprocessing, image_rows
-from harness.training import PREDICTION_PAYS, Precision, compiled, forward_operations, pays
+from harness.training import Precision, compiled, compiling_pays, forward_operations
 from harness_clipnet.tower import pooled
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ class TowerInference:
 
     def compile_for(self, images: int) -> bool:
         """Compile if that pays for so many images; return whether it is compiled."""
-        if self._compiled is None and pays(self._config.compile, self._device, self._work(images), PREDICTION_PAYS):
-            self._compiled = compiled(self._pooled, self._config.compile, "clipnet.compile")
+        wanted = self._config.compile
+        if self._compiled is None and compiling_pays(wanted, self._device, self._work(images), training=False):
+            self._compiled = compiled(self._pooled, wanted, "clipnet.compile")
         return self._compiled is not None
 
     def _pooled(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -17,12 +17,11 @@ from harness.models.towers import load_tower as load_named_tower
 from harness.pipeline import PixelStore, Preprocessing, placed
 from harness.plugin import InputError
 from harness.training import (
-    TRAINING_PAYS,
     Checkpoints,
+    compiling_pays,
     epoch_batches,
     forward_operations,
     inner_split,
-    pays,
     seeded,
     torch_generator,
 )
@@ -224,7 +223,7 @@ class _Fitting:
             passes = 1 + (len(plan.lora) + 2 * len(plan.trained)) / plan.layers
             images = config.epochs * self._steps * self._batch_size
             work = images * passes * forward_operations(self.network.features, example)
-        if not pays(config.compile, device, work, TRAINING_PAYS):
+        if not compiling_pays(config.compile, device, work, training=True):
             return nullcontext()
         return self.network.compiled_training(config.compile)
 

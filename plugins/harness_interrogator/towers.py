@@ -20,7 +20,7 @@ from harness.models.activation import open_clip_name
 from harness.models.loading import first_line, loaded_once
 from harness.pipeline import LEAST_BATCH, image_rows
 from harness.plugin import InputError
-from harness.training import bounded
+from harness.training import Precision, bounded, precision_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +66,8 @@ class Clip:
 
     def key(self) -> list[Any]:
         """Return all that an embedding depends on beside the image or text, for cache keys."""
-        return [VERSION, self.digest, torch.device(self.device).type]
+        kind, computed = torch.device(self.device).type, precision_name(self.device)
+        return [VERSION, self.digest, kind, *([] if computed == "float32" else [computed])]
 
     def full(self, texts: Sequence[str]) -> list[bool]:
         """Say of each text whether it fills the context, so that the tower may not see its end."""
@@ -86,13 +87,14 @@ class Clip:
         """Return the embeddings of rows of token ids, shape (n, context): unit rows, float32, on the tower's device."""
         used = (tokens != self._padding()).cumsum(dim=1).argmax(dim=1) + 1
         order = used.argsort(stable=True)
-        found = torch.empty((len(tokens), self.width), device=self.device)
+        found, precision = torch.empty((len(tokens), self.width), device=self.device), Precision(self.device)
         with torch.inference_mode():
             for rows in order.split(batch):
                 part = tokens[rows]
                 if len(part) < LEAST_BATCH:
                     part = torch.cat([part, part[-1:].expand(LEAST_BATCH - len(part), -1)])
-                vectors = self._text_tower(part.to(self.device), int(used[rows].max()))
+                with precision.autocast():
+                    vectors = self._text_tower(part.to(self.device), int(used[rows].max()))
                 found[rows.to(self.device)] = functional.normalize(vectors.float(), dim=1)[: len(rows)]
         return found
 
@@ -100,8 +102,12 @@ class Clip:
         """Return the embeddings of images, unit rows, shape (n, d), float32; each image once, by its content."""
 
         def compute(part: Images) -> NDArray[np.float32]:
+            precision = Precision(self.device)
+
             def forward(pixels: torch.Tensor) -> torch.Tensor:
-                return functional.normalize(self.model.encode_image(pixels).float(), dim=1)
+                with precision.autocast():
+                    found = self.model.encode_image(pixels)
+                return functional.normalize(found.float(), dim=1)
 
             (rows,) = image_rows(part, bounded(self.transform), forward, batch_size=batch, device=self.device)
             return rows

@@ -16,6 +16,7 @@ BENCHMARKS = (
     "overhead",
     "cold_start",
     "interrogator",
+    "decoders",
     "coverage",
     "nested",
     "average",

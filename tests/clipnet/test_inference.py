@@ -124,8 +124,8 @@ def test_what_cannot_be_compiled_is_refused_or_told(
         return run
 
     monkeypatch.setattr(torch, "compile", broken)
-    monkeypatch.setattr("harness_clipnet.inference.pays", lambda *given: True)
-    monkeypatch.setattr("harness_clipnet.training.pays", lambda *given: True)
+    monkeypatch.setattr("harness_clipnet.inference.compiling_pays", lambda *given, training: True)
+    monkeypatch.setattr("harness_clipnet.training.compiling_pays", lambda *given, training: True)
     train, held = rows(48, 0), rows(8, 1)
     with pytest.raises(InputError, match=r"clipnet\.compile=on: .*no compiler was found\); set it to off"):
         build(tower, tmp_path, compile="on").fit(train)

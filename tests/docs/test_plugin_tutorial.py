@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 import harness.plugin as contract
-from harness import training
+from harness import pipeline, training
 from harness.plugin import events, hooks
 from tests.conftest import PROMPTS, run_harness, save_image
 from tests.third_party.environment import ROOT, Environment, make_environment
@@ -169,6 +169,15 @@ def test_the_reference_has_all_that_trained_predictors_share_with_its_arguments(
     public = {name: getattr(training, name) for name in training.__all__}
     expected = [f"{name}({', '.join(inspect.signature(value).parameters)})" for name, value in public.items()]
     assert sorted(written) == sorted(expected)
+
+
+def test_the_reference_has_all_of_the_pipeline_with_its_arguments() -> None:
+    section = sections("###")["`harness.pipeline`"]
+    written = re.findall(r"`([^`]*)`", "".join(re.findall(r"^\| ([^|]*) \|", section.text, flags=re.MULTILINE)))
+    for name in pipeline.__all__:
+        value = getattr(pipeline, name)
+        shown = f"{name}({', '.join(inspect.signature(value).parameters)})" if callable(value) else name
+        assert shown in written, shown
 
 
 def test_the_reference_names_all_that_the_contract_exports_and_all_events() -> None:

@@ -26,10 +26,10 @@ def test_a_container_with_few_cores_has_few_threads(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "3")
     monkeypatch.setattr(executors, "usable_cores", lambda: 2)
-    jobs, variables = Serial().shares([], None)  # type: ignore[arg-type]
+    jobs, variables, _ = Serial().shares([], None)  # type: ignore[arg-type]
     assert (jobs, variables["OMP_NUM_THREADS"], variables["MKL_NUM_THREADS"]) == (1, "2", "3")
     monkeypatch.setattr(executors, "usable_cores", lambda: 64)
-    assert Serial().shares([], None) == (1, {}), "libraries see themselves how many there are"  # type: ignore[arg-type]
+    assert Serial().shares([], None) == (1, {}, []), "libraries see themselves how many there are"  # type: ignore[arg-type]
 
 
 def test_memory_that_is_let_go_of_is_given_back() -> None:

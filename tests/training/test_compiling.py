@@ -4,7 +4,7 @@ import pytest
 import torch
 from harness_clipnet.tower import OPENAI_TOWERS, build_tower, pooled
 
-from harness.training import PREDICTION_PAYS, compiled, forward_operations, pays
+from harness.training import compiled, compiling_pays, forward_operations
 
 
 def test_operations_are_those_of_the_published_tower():
@@ -23,18 +23,19 @@ def test_operations_are_those_of_the_published_tower():
         ("on", "cpu", 0.0, True),
         ("off", "cuda", 1e30, False),
         ("auto", "cpu", 1e30, False),
-        ("auto", "cuda", PREDICTION_PAYS / 2, False),
-        ("auto", "cuda:1", PREDICTION_PAYS, True),
+        ("auto", "cuda", 69e15, False),
+        ("auto", "cuda:1", 71e15, True),
     ],
 )
 def test_it_pays_on_a_gpu_with_long_work(monkeypatch, wanted, device, work, expected):
     monkeypatch.setattr("harness.training.compiling.find_spec", lambda name: object())
-    assert pays(wanted, device, work, PREDICTION_PAYS) is expected
+    assert compiling_pays(wanted, device, work, training=False) is expected
+    assert compiling_pays(wanted, device, 41e15 / 71e15 * work, training=True) is expected
 
 
 def test_without_a_compiler_for_gpus_nothing_is_compiled(monkeypatch):
     monkeypatch.setattr("harness.training.compiling.find_spec", lambda name: None)
-    assert not pays("auto", "cuda", 1e30, PREDICTION_PAYS)
+    assert not compiling_pays("auto", "cuda", 1e30, training=True)
 
 
 def test_too_little_memory_is_not_taken_for_a_broken_compiler(monkeypatch):
