@@ -12,7 +12,6 @@ import torch
 
 from harness.pipeline import CLIP_MEAN, CLIP_STD, Preprocessing
 from harness.plugin import InputError
-from harness.training import random_crops
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,29 +118,3 @@ class PixelSource:
         if self._device.startswith("cuda"):  # pinned memory lets the copy run beside the kernels
             return pixels.pin_memory().to(self._device, non_blocking=True)
         return pixels.to(self._device)
-
-
-def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.Generator) -> torch.Tensor:
-    """Crop a random square out of each image, and mirror half of them.
-
-    On whole batches, with one generator: the result depends on the seed and the step, never on which loader
-    thread came first.
-
-    Parameters
-    ----------
-    pixels
-        Normalised, shape (n, 3, s, s), float32.
-    crop_min
-        Least side of the crop, as a share of s; 1 leaves images whole.
-    flip
-        Whether to mirror.
-    generator
-        On the CPU.
-    """
-    n = len(pixels)
-    if crop_min < 1.0:
-        pixels = random_crops(pixels, torch.rand(3, n, generator=generator), crop_min)
-    if flip:
-        mirrored = torch.rand(n, generator=generator).to(pixels.device) < 0.5
-        pixels = torch.where(mirrored.view(n, 1, 1, 1), pixels.flip(3), pixels)
-    return pixels

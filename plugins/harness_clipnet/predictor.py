@@ -58,11 +58,13 @@ class ClipNetPredictor(Predictor):
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return unit rows, shape (len(images), 384)."""
         from harness_clipnet.training import predict_rows
+        from harness_clipnet.views import Viewed
 
         fitted = self._ready("predict")
         if len(images) == 0:
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
-        return l2_normalised(predict_rows(fitted, images, self.config, self.context))
+        module = None if self.config.views == "one" else Viewed(fitted.network, self.config.views)
+        return l2_normalised(predict_rows(fitted, images, self.config, self.context, module))
 
     def explain(self, images: Images) -> list[list[Explanation]]:
         """Name the training prompts nearest to each prediction, by cosine, best first."""

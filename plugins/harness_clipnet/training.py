@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from harness.models import fetch_model
-from harness.models.towers import has_tower
+from harness.models.towers import Tower, has_tower
 from harness.models.towers import load_tower as load_named_tower
 from harness.pipeline import Preprocessing
 from harness.plugin import InputError
@@ -20,9 +20,11 @@ from harness.training import (
     Precision,
     epoch_batches,
     inner_split,
+    one_of_each,
     seeded,
     torch_generator,
 )
+from harness_clipnet.augment import augment, jittered
 from harness_clipnet.network import (
     ClipNet,
     Mixup,
@@ -31,8 +33,9 @@ from harness_clipnet.network import (
     network_groups,
     prepare_tower,
 )
-from harness_clipnet.pixels import PixelSource, augment, read_preprocessing
+from harness_clipnet.pixels import PixelSource, read_preprocessing
 from harness_clipnet.stage import Batch, Stage, train_stage
+from harness_clipnet.start import load_text, start_from_text
 from harness_clipnet.tower import load_tower, pooled, recompute_activations, tower_name, weights_hash
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from harness_clipnet.config import ClipNetConfig
 
 _LEAST_BATCH = 4  # smaller batches take other matrix kernels, whose rounding differs in the last bits
-_HEAD, _TOWER = 0, 1  # the stages, in the seeds of their orders
+_HEAD, _TOWER, _SMALL = 0, 1, 2  # the stages, in the seeds of their orders
 
 
 @dataclass
@@ -93,18 +96,7 @@ def start_network(
     tower = load_tower(folder, config.tower)
     shape = tower.config
     preprocessing = preprocessing or read_preprocessing(folder, shape.image_size, config.image_size)
-    if preprocessing.size < shape.patch_size:
-        raise InputError(
-            f"clipnet.image_size={preprocessing.size}: the patches of tower {config.tower} are {shape.patch_size} "
-            f"pixels wide; give at least that"
-        )
-    if config.image_size and (over := config.image_size % shape.patch_size):
-        low = config.image_size - over
-        raise InputError(
-            f"clipnet.image_size={config.image_size} is no multiple of a patch: the patches of tower {config.tower} "
-            f"are {shape.patch_size} pixels wide, and {over} pixels of each side would not be seen; give {low} or "
-            f"{low + shape.patch_size}"
-        )
+    _check_patches("image_size", preprocessing.size, bool(config.image_size), shape.patch_size, config.tower)
     digest = weights_hash(tower)
     head = build_head(shape.hidden_size, config.head_width, config.head_dropout)
     prepare_tower(tower, config)
@@ -113,26 +105,84 @@ def start_network(
 
 def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) -> Fitted:
     """Train on all rows of a fold, or all but the inner split. Raises ``InputError`` for what cannot be trained."""
-    if not config.epochs and not config.head_epochs:
-        raise InputError("clipnet.epochs=0 and clipnet.head_epochs=0 leave nothing to train; set one of them")
+    _check_options(config)
     inside, outside = inner_split(train, config.inner_share)
-    if len(inside) < 2:
-        raise InputError(
-            f"clipnet: BatchNorm needs at least 2 training rows, this fold has {len(inside)}; lower --folds"
-        )
+    text = load_text(config) if config.head_start == "text" else None
     with seeded(context.seed, context.device):
         network, preprocessing, digest = start_network(config)
         _start_at_the_mean(network.head, train.targets[inside])
+        first = small_preprocessing(config, network.tower, preprocessing)
         network.to(context.device)
-        fitting = _Fitting(config, context, train, network, preprocessing, digest, inside, outside)
+        fitting = _Fitting(config, context, train, network, preprocessing, first, digest, inside, outside)
         checkpoints = Checkpoints(context, "clipnet 1")
         left = checkpoints.load()
-        if config.head_epochs and (left is None or left["stage"] == "head"):
-            train_stage(fitting.head_stage(), config, context, checkpoints, left)
-            left = None
-        if config.epochs:
-            train_stage(fitting.tower_stage(), config, context, checkpoints, left)
+        if text is not None and left is None:
+            start_from_text(network.head, fitting.features(), train, inside, text, context)
+        text = None  # its memory is wanted
+        if config.gradient_checkpointing and config.epochs:
+            recompute_activations(network.tower)
+        for label, stage in fitting.stages():
+            if left is None or left["stage"] == label:
+                train_stage(stage(), config, context, checkpoints, left)
+                left = None
     return Fitted(network.eval(), preprocessing, digest)
+
+
+def small_preprocessing(config: ClipNetConfig, tower: nn.Module, own: Preprocessing) -> Preprocessing:
+    """Return how images are prepared in the first stage: as later, or ``small_size`` wide.
+
+    Raises
+    ------
+    InputError
+        If that is no smaller, no whole number of patches, or the tower cannot take images of two sizes.
+    """
+    size = config.small_size
+    if size is None:
+        return own
+    if size >= own.size:
+        raise InputError(
+            f"clipnet.small_size={size}: the images of the stage after it are {own.size} pixels wide; "
+            "give less, or a larger clipnet.image_size"
+        )
+    if not isinstance(tower, Tower):
+        _check_patches("small_size", size, True, tower.config.patch_size, config.tower)
+    elif (reason := tower.refusal(size)) is not None:
+        raise InputError(
+            f"clipnet.small_size={size}: the tower {config.tower} was built for images of {own.size} pixels and cannot "
+            f"take these as well ({reason}); leave the option out, or take a CLIP of transformers or a convolutional "
+            "tower"
+        )
+    return replace(own, size=size)
+
+
+def _check_options(config: ClipNetConfig) -> None:
+    """Raise ``InputError`` for options that contradict each other."""
+    if not config.epochs and not config.head_epochs:
+        raise InputError("clipnet.epochs=0 and clipnet.head_epochs=0 leave nothing to train; set one of them")
+    if config.small_size is not None and not config.epochs:
+        raise InputError(
+            f"clipnet.small_size={config.small_size} trains the tower before the epochs at image_size, and "
+            "clipnet.epochs=0; set clipnet.epochs, or leave small_size out"
+        )
+    if config.weights == "bfloat16" and config.precision not in ("auto", "bfloat16"):
+        raise InputError(
+            f"clipnet.weights=bfloat16 computes in bfloat16, and clipnet.precision={config.precision}; "
+            "set precision to auto or bfloat16"
+        )
+
+
+def _check_patches(option: str, size: int, asked: bool, patch: int, tower: str) -> None:
+    """Raise ``InputError`` unless images are a whole number of patches wide, at least one."""
+    if size < patch:
+        raise InputError(
+            f"clipnet.{option}={size}: the patches of tower {tower} are {patch} pixels wide; give at least that"
+        )
+    if asked and (over := size % patch):
+        low = size - over
+        raise InputError(
+            f"clipnet.{option}={size} is no multiple of a patch: the patches of tower {tower} are {patch} pixels wide, "
+            f"and {over} pixels of each side would not be seen; give {low} or {low + patch}"
+        )
 
 
 def predict_rows(
@@ -154,26 +204,50 @@ def predict_rows(
 
 @dataclass
 class _Fitting:
-    """What both stages need."""
+    """What all stages need. ``first`` is how images are prepared in the first stage, ``preprocessing`` in the last."""
 
     config: ClipNetConfig
     context: Context
     train: TrainingData
     network: ClipNet
     preprocessing: Preprocessing
+    first: Preprocessing
     digest: str
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
 
     def __post_init__(self) -> None:
         self._targets = torch.from_numpy(np.array(self.train.targets, dtype=np.float32))
-        self._batch_size = min(self.config.batch_size, len(self.inside))
-        self._steps = len(self.inside) // self._batch_size
+        self._prompts: NDArray[np.int64] | None = None
+        rows = len(self.inside)
+        if self.config.one_per_prompt:
+            numbers: dict[tuple[str, ...], int] = {}
+            captions = [tuple(self.train.captions[row]) for row in self.inside.tolist()]
+            self._prompts = np.array([numbers.setdefault(each, len(numbers)) for each in captions], dtype=np.int64)
+            rows = len(numbers)
+        if rows < 2:
+            what = "prompts (one_per_prompt=true)" if self.config.one_per_prompt else "rows"
+            raise InputError(
+                f"clipnet: BatchNorm needs at least 2 training {what}, this fold has {rows}; lower --folds"
+            )
+        self._rows, self._batch_size = rows, min(self.config.batch_size, rows)
+        self._steps = rows // self._batch_size
         self._noise = torch.Generator()
 
-    def head_stage(self) -> Stage:
+    def stages(self) -> list[tuple[str, Callable[[], Stage]]]:
+        """Return the labels of the stages in their order, and what makes each: one holds its pixels alone."""
+        config, found = self.config, []
+        if config.head_epochs:
+            found.append(("head", self._head_stage))
+        if config.small_size is not None:
+            found.append(("small", lambda: self._tower_stage("small", _SMALL, self.first, config.small_epochs)))
+        if config.epochs:
+            found.append(("train", lambda: self._tower_stage("train", _TOWER, self.preprocessing, config.epochs)))
+        return found
+
+    def _head_stage(self) -> Stage:
         """Return the head phase of LP-FT (Kumar et al. 2022, arXiv:2202.10054): the tower only gave the features."""
-        features = self._features()
+        features = self.features()
         device = self.context.device
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
@@ -190,36 +264,39 @@ class _Fitting:
         scored = self._scored(inner)
         return Stage("head", head, groups, self.config.head_epochs, self._steps, batches, scored, self._noise)
 
-    def tower_stage(self) -> Stage:
-        """Return the stage that trains tower and head on pixels."""
-        if self.config.gradient_checkpointing:
-            recompute_activations(self.network.tower)
-        source, held = self._source(self.inside), self._source(self.outside)
+    def _tower_stage(self, label: str, number: int, seen: Preprocessing, epochs: int) -> Stage:
+        """Return a stage that trains tower and head on pixels."""
+        config, seed = self.config, self.context.seed
+        source, held = self._source(self.inside, seen), self._source(self.outside, seen)
 
         def batches(epoch: int, start: int) -> Iterator[Batch]:
-            order = self._order(_TOWER, epoch)[start:]
+            order = self._order(number, epoch)[start:]
             if not start:  # else the generator is where the checkpoint left it
-                self._noise.set_state(torch_generator(np.random.default_rng((self.context.seed, epoch))).get_state())
-            mixups = self._mixups(_TOWER, epoch)[start:]
+                drawn = np.random.default_rng((seed, epoch) if number == _TOWER else (seed, epoch, number))
+                self._noise.set_state(torch_generator(drawn).get_state())
+            mixups = self._mixups(number, epoch)[start:]
             for pixels, row, mixup in zip(source.batches(order), order, mixups, strict=True):
-                normal = self.preprocessing.normalise(pixels)
-                seen = augment(normal, self.config.crop_min, self.config.flip, self._noise)
-                yield Batch(seen, self._targets[self.inside[row]].to(self.context.device), mixup)
+                normal = seen.normalise(jittered(pixels, config.jitter, self._noise))
+                varied = augment(normal, config.crop_min, config.flip, self._noise)
+                yield Batch(varied, self._targets[self.inside[row]].to(self.context.device), mixup)
 
         def inner() -> Iterator[Batch]:
             for pixels, row in zip(held.in_order(), self._inner_rows(), strict=True):
-                yield Batch(self.preprocessing.normalise(pixels), self._targets[row].to(self.context.device))
+                yield Batch(seen.normalise(pixels), self._targets[row].to(self.context.device))
 
-        tuned = self.config.lr_head_tuned if self.config.head_epochs else None
-        groups = network_groups(self.network, self.config, tuned or self.config.lr_head)
-        scored = self._scored(inner)
-        return Stage("train", self.network, groups, self.config.epochs, self._steps, batches, scored, self._noise)
+        begun = config.head_epochs or config.head_start == "text" or (config.small_size and number == _TOWER)
+        tuned = config.lr_head_tuned if begun else None
+        groups = network_groups(self.network, config, tuned or config.lr_head)
+        return Stage(label, self.network, groups, epochs, self._steps, batches, self._scored(inner), self._noise)
 
-    def _features(self) -> torch.Tensor:
-        """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds."""
-        fitted = Fitted(self.network, self.preprocessing, self.digest)
+    def features(self) -> torch.Tensor:
+        """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds.
+
+        From images as the first stage sees them: the head is to suit the tower that it is trained with next.
+        """
+        fitted = Fitted(self.network, self.first, self.digest)
         kind = torch.device(self.context.device).type
-        key = ["clipnet features", "1", self.digest, *self.preprocessing.key(), kind, self.config.precision]
+        key = ["clipnet features", "1", self.digest, *self.first.key(), kind, self.config.precision]
         rows = self.context.cached_rows(
             key,
             self.train.images,
@@ -227,14 +304,15 @@ class _Fitting:
         )
         return torch.from_numpy(np.array(rows, dtype=np.float32))
 
-    def _source(self, rows: NDArray[np.int64]) -> PixelSource:
+    def _source(self, rows: NDArray[np.int64], seen: Preprocessing) -> PixelSource:
         images = self.train.images.take(rows.tolist())
-        return PixelSource(
-            images, self.preprocessing, self.context.device, self.config.cache_images_mb, self.config.predict_batch
-        )
+        return PixelSource(images, seen, self.context.device, self.config.cache_images_mb, self.config.predict_batch)
 
     def _order(self, stage: int, epoch: int) -> NDArray[np.int64]:
-        return epoch_batches(len(self.inside), self._batch_size, (self.context.seed, stage, epoch))
+        """Return the positions in ``inside`` that a pass takes, shape (steps, batch)."""
+        seed = (self.context.seed, stage, epoch)
+        batches = epoch_batches(self._rows, self._batch_size, seed)
+        return batches if self._prompts is None else one_of_each(self._prompts, (*seed, 2))[batches]
 
     def _mixups(self, stage: int, epoch: int) -> list[Mixup | None]:
         """Return the mixup of each step of a pass; their generator is another one than that of its order."""

@@ -25,7 +25,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "tower alone": {"head_epochs": 0, "epochs": 4},
     "head alone": {"head_epochs": 5, "epochs": 0},
     "inner score": {"head_epochs": 3, "epochs": 3, "inner_share": 0.3, "patience": 2},
-    "varied images": {"head_epochs": 0, "epochs": 3, "crop_min": 0.6, "flip": True, "ema_decay": 0.0},
+    "varied images": {"head_epochs": 0, "epochs": 3, "crop_min": 0.6, "flip": True, "jitter": 0.3, "ema_decay": 0.0},
+    "two sizes": {"head_epochs": 2, "small_size": 16, "small_epochs": 2, "epochs": 2, "flip": True},
+    "small size first": {"head_epochs": 0, "small_size": 24, "small_epochs": 2, "epochs": 2, "inner_share": 0.3},
+    "one per prompt": {"head_epochs": 4, "epochs": 5, "one_per_prompt": True},
+    "bfloat16": {"head_epochs": 2, "epochs": 3, "weights": "bfloat16", "inner_share": 0.3, "patience": 2},
 }
 
 
@@ -74,7 +78,7 @@ def test_killed_after_any_step(name: str, tower: Path, tmp_path: Path, monkeypat
     assert kills > 2
     assert np.array_equal(again.predict(held), expected)
     done = next(steps) - 1
-    whole = sum(OPTIONS[name][key] for key in ("head_epochs", "epochs")) * (24 // 8)
+    whole = sum(OPTIONS[name].get(key, 0) for key in ("head_epochs", "small_epochs", "epochs")) * (24 // 8)
     assert done <= whole, "with a checkpoint at every step no step is made twice"
 
 
