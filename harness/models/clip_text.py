@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from harness.errors import InputError
-from harness.models.convert import OPEN_CLIP_WEIGHTS, to_transformers
-from harness.models.hub import read_json
+from harness.models.convert import OPEN_CLIP_WEIGHTS, TINY_CLIP, to_transformers, transformers_config
+from harness.models.hub import fetch_file, read_json
 from harness.models.loading import first_line, quiet_transformers
 from harness.models.names import has_tower, library_name
 from harness.models.resolve import fetch_model
@@ -21,7 +21,16 @@ from harness.models.resolve import fetch_model
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_BATCH = 256
+TEXTS_AT_ONCE = 256
+"""Texts encoded in one step."""
+OPENAI_TEXT_WIDTHS = {
+    "openai/clip-vit-base-patch32": 512,
+    "openai/clip-vit-base-patch16": 512,
+    "openai/clip-vit-large-patch14": 768,
+    "openai/clip-vit-large-patch14-336": 768,
+}
+"""From the ``config.json`` of each, so that a run can be planned before its weights are fetched; 12 layers all."""
+_TOKENIZERS = ("tokenizer.json", "vocab.json")
 
 
 @dataclass(frozen=True)
@@ -50,10 +59,10 @@ class ClipText:
         """Return unit rows, shape (len(texts), d), float32. The tower is on ``device`` meanwhile."""
         self.model.to(device)
         found = []
-        for start in range(0, len(texts), _BATCH):
-            rows = self.features(list(texts[start : start + _BATCH]), device)
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            rows = self.features(list(texts[start : start + TEXTS_AT_ONCE]), device)
             found.append(functional.normalize(rows.float(), dim=1).cpu())
-            progress(min(start + _BATCH, len(texts)), len(texts))
+            progress(min(start + TEXTS_AT_ONCE, len(texts)), len(texts))
         self.model.to("cpu")
         return torch.cat(found).numpy()
 
@@ -91,6 +100,51 @@ def load_clip_text(name: str, said: str, option: str) -> ClipText:
     )
 
 
+def text_shape(name: str) -> tuple[int, int, int] | None:
+    """Return parameters, width and longest text of a text tower, without its weights; None if that needs a network."""
+    plain = library_name(name) if name != "tiny" else name
+    if plain.startswith("open_clip:"):
+        import open_clip  # type: ignore[import-untyped]
+
+        rest = plain.partition(":")[2]
+        known = rest.partition("/")[0] in open_clip.list_models()
+        if not known and not Path(rest).is_dir():
+            return None
+        model_name = rest.partition("/")[0] if known else f"local-dir:{rest}"
+        model = open_clip.create_model(model_name, load_weights=False, device="meta")
+        count = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in model.visual.parameters())
+        sizes = open_clip.get_model_config(model_name) or {}
+        text = sizes.get("text_cfg", {})
+        return count, text.get("width", 512), text.get("context_length", 77)
+    config = _text_config(plain.removeprefix("transformers:"))
+    if config is None:
+        return None
+    import transformers
+
+    with torch.device("meta"):
+        model = transformers.CLIPTextModelWithProjection(config)
+    return sum(p.numel() for p in model.parameters()), config.hidden_size, config.max_position_embeddings
+
+
+def _text_config(name: str) -> Any | None:
+    import transformers
+
+    if name in OPENAI_TEXT_WIDTHS:
+        width = OPENAI_TEXT_WIDTHS[name]
+        return transformers.CLIPTextConfig(
+            hidden_size=width, intermediate_size=4 * width, num_attention_heads=width // 64, projection_dim=width
+        )
+    if name == "tiny":
+        return transformers_config(TINY_CLIP).text_config
+    config = Path(name) / "config.json" if Path(name).is_dir() else fetch_file(name, "config.json")
+    if read_json(config).get("model_type") != "clip":
+        return None
+    with quiet_transformers():
+        whole = transformers.CLIPConfig.from_pretrained(config.parent, local_files_only=True)
+    whole.text_config.projection_dim = whole.projection_dim  # the text part may say another, which is not heeded
+    return whole.text_config
+
+
 def _bundle(folder: Path) -> ClipText:
     """Load from both towers in open_clip's form, beside the vision tower in that of transformers."""
     import open_clip  # type: ignore[import-untyped]
@@ -108,6 +162,8 @@ def _clip(folder: Path, said: str, name: str) -> ClipText:
             model, found = transformers.CLIPModel.from_pretrained(
                 folder, local_files_only=True, output_loading_info=True
             )
+            if not any((folder / file).is_file() for file in _TOKENIZERS):  # transformers would make an empty one
+                raise ValueError(f"neither {' nor '.join(_TOKENIZERS)} is there")
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise InputError(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.models.clip_text import ClipText, load_clip_text
+from harness.models.clip_text import TEXTS_AT_ONCE, ClipText, load_clip_text, text_shape
 from harness.plugin import EMBEDDING_DIM, InputError
 from harness.training import l2_normalised
 
@@ -65,6 +65,25 @@ def load_text(config: ClipNetConfig) -> ClipText:
             f"{EMBEDDING_DIM} outputs; give at least {LEAST_WIDTH}"
         )
     return load_clip_text(config.tower, "clipnet.head_start=text", "clipnet.tower")
+
+
+def text_memory(config: ClipNetConfig, hidden: int, rows: int) -> int:
+    """Estimate the bytes that the start needs beside the network.
+
+    Parameters
+    ----------
+    config, hidden
+        Options, and the width of the tower's pooled output.
+    rows
+        Training rows whose features are in the same memory, 0 if none are.
+    """
+    shape = text_shape(config.tower)
+    if shape is None:  # it is not here yet
+        return 0
+    weights, width, tokens = shape
+    encoding = TEXTS_AT_ONCE * tokens * width * (2 + 2 * 4)  # residual stream, MLP before and after its activation
+    learning = 8 * min(rows, _MOST) * (hidden + 3 * EMBEDDING_DIM)
+    return 4 * rows * hidden + max(4 * (weights + encoding), learning)
 
 
 def start_from_text(
