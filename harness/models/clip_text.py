@@ -137,7 +137,7 @@ def _text_config(name: str) -> Any | None:
     if name == "tiny":
         return transformers_config(TINY_CLIP).text_config
     config = Path(name) / "config.json" if Path(name).is_dir() else fetch_file(name, "config.json")
-    if read_json(config).get("model_type") != "clip":
+    if config is None or read_json(config).get("model_type") != "clip":
         return None
     with quiet_transformers():
         whole = transformers.CLIPConfig.from_pretrained(config.parent, local_files_only=True)
