@@ -10,10 +10,11 @@ from harness.training.compiling import (
     forward_operations,
 )
 from harness.training.inner import inner_folds, inner_split, kept_apart
+from harness.training.masters import MasterWeights
 from harness.training.optimizer import ScheduledAdamW, parameter_groups, warmup_cosine
 from harness.training.precision import Precision, precision_name
 from harness.training.rows import best_shrinkage, l2_normalised, mean_direction, shrunk
-from harness.training.sampling import epoch_batches, random_crops
+from harness.training.sampling import epoch_batches, one_of_each, random_crops
 from harness.training.seeding import seeded, torch_generator
 from harness.training.stopping import BestEpoch, check_loss
 from harness.training.thin import bounded, without_ends
@@ -21,6 +22,7 @@ from harness.training.thin import bounded, without_ends
 __all__ = [
     "BestEpoch",
     "Checkpoints",
+    "MasterWeights",
     "Precision",
     "ScheduledAdamW",
     "best_shrinkage",
@@ -35,6 +37,7 @@ __all__ = [
     "kept_apart",
     "l2_normalised",
     "mean_direction",
+    "one_of_each",
     "parameter_groups",
     "precision_name",
     "random_crops",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from harness.training.masters import MasterWeights
     from harness.training.precision import Precision
 
 
@@ -87,6 +88,9 @@ class ScheduledAdamW:
         may give another norm in the last bit.)
     first
         As for `warmup_cosine`; by default the first step has the rate 1 / ramp.
+    masters
+        Of the module that the groups belong to, where its weights are stored in bfloat16: updates are made to their
+        float32 masters, and rounded into the module after each.
 
     Attributes
     ----------
@@ -104,9 +108,14 @@ class ScheduledAdamW:
         precision: Precision,
         clipped: Sequence[torch.nn.Parameter] | None = None,
         first: float = 1.0,
+        masters: MasterWeights | None = None,
     ) -> None:
         import torch
 
+        self._masters = masters
+        if masters is not None:
+            groups = [{**group, "params": [masters.of(p) for p in group["params"]]} for group in groups]
+            clipped = None if clipped is None else [masters.of(p) for p in clipped]
         every = [p for group in groups for p in group["params"]]
         # One kernel for a whole step; a CPU keeps the plain form, whose last bits are those of earlier versions.
         self._adamw = torch.optim.AdamW(groups, fused=all(p.is_cuda for p in every) or None)
@@ -124,12 +133,16 @@ class ScheduledAdamW:
         for group, peak in zip(self._adamw.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         self._scaler.scale(loss).backward()
+        if self._masters is not None:
+            self._masters.take_gradients()
         if self._clip_norm:
             self._scaler.unscale_(self._adamw)
             torch.nn.utils.clip_grad_norm_(self._clipped, self._clip_norm)
         self._scaler.step(self._adamw)
         self._scaler.update()
         self._adamw.zero_grad(set_to_none=True)
+        if self._masters is not None:
+            self._masters.write()
         self.done += 1
 
     def state(self) -> dict[str, Any]:

@@ -32,6 +32,23 @@ def epoch_batches(rows: int, batch_size: int, seed: int | Sequence[int] | np.ran
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 
+def one_of_each(labels: NDArray[np.int64], seed: int | Sequence[int] | np.random.Generator) -> NDArray[np.int64]:
+    """Return the position of one random row of each label, in the order of the labels, shape (distinct,), int64.
+
+    Parameters
+    ----------
+    labels
+        Shape (n,); rows with the same one stand in for each other, as the images of one prompt do.
+    seed
+        Of the choice, such as ``(context.seed, epoch)``; or a generator, which is drawn from.
+    """
+    import numpy as np
+
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    first: NDArray[np.int64] = np.unique(labels[shuffled], return_index=True)[1]
+    return shuffled[first]
+
+
 def random_crops(pixels: torch.Tensor, drawn: torch.Tensor, crop_min: float) -> torch.Tensor:
     """Crop a random square out of each image and resize it to the image's size, bilinearly.
 

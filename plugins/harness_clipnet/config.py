@@ -34,6 +34,13 @@ class ClipNetConfig(PredictorConfig):
     head_width: int = Field(1024, ge=1, le=2**20, description="Hidden units of the head (reference: 16 * 1024).")
     head_dropout: float = Field(0.8, ge=0.0, lt=1.0, description="Dropout before the head's last layer.")
 
+    head_start: Literal["mean", "text"] = Field(
+        "mean",
+        description="What the untrained head predicts. mean: the mean target. text: a linear map, learned from the "
+        "text tower's features of the training prompts to their embeddings, on the tower's own projection (needs a "
+        "CLIP with its text tower, head_width of at least 768, and a pass over the images for their features).",
+    )
+
     # How it is trained.
     epochs: int = Field(
         3, ge=0, le=10_000, description="Passes over the rows with tower and head; 0 trains the head alone."
@@ -44,12 +51,27 @@ class ClipNetConfig(PredictorConfig):
         le=10_000,
         description="Passes with the head alone first, on cached features of the frozen tower (LP-FT).",
     )
+    small_size: int | None = Field(
+        None,
+        ge=8,
+        le=4096,
+        description="Train tower and head on images of this side first, then on those of image_size; the head phase is "
+        "on features of this size, too. Default: no such stage.",
+    )
+    small_epochs: int = Field(3, ge=1, le=10_000, description="Passes at small_size.")
+    one_per_prompt: bool = Field(
+        False,
+        description="Each pass takes one random image of each distinct prompt, in all stages, instead of all images.",
+    )
     batch_size: int = Field(64, ge=2, le=65_536, description="Rows a step; the rest of a pass is dropped (BatchNorm).")
     lr_head: float = Field(
         5e-3, gt=0.0, le=1.0, description="Peak learning rate of the head where it starts from scratch."
     )
     lr_head_tuned: float | None = Field(
-        3e-4, gt=0.0, le=1.0, description="The same in the tower phase after a head phase; null: lr_head."
+        3e-4,
+        gt=0.0,
+        le=1.0,
+        description="The same in the tower phase after a head phase or head_start=text; null: lr_head.",
     )
     lr_tower: float = Field(1e-4, gt=0.0, le=1.0, description="Peak learning rate of the last tower layer.")
     lr_lora: float | None = Field(
@@ -87,7 +109,12 @@ class ClipNetConfig(PredictorConfig):
         description="Train on random square crops whose side is at least this share; 1 does not crop.",
     )
     flip: bool = Field(False, description="Mirror half of the training images (prompts may say left and right).")
-
+    jitter: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Brightness, contrast and saturation of the training images change by factors within 1 ± this.",
+    )
     mixup: float = Field(
         1.0,
         ge=0.0,
@@ -105,11 +132,21 @@ class ClipNetConfig(PredictorConfig):
         "auto",
         description="torch.compile the tower. auto: on a GPU, where the work is long enough to repay the compiler.",
     )
+    weights: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Type that matrices have while they are trained. bfloat16: half the memory of frozen ones, with "
+        "float32 masters of those that are trained; computed in bfloat16. The resulting model is float32 in any case.",
+    )
     gradient_checkpointing: bool = Field(False, description="Recompute the tower's activations: slower, less memory.")
     cache_images_mb: int = Field(
         512, ge=0, description="Keep resized training images in memory if they take no more MiB than this."
     )
     predict_batch: int = Field(64, ge=4, le=65_536, description="Images a step in prediction.")
+    views: Literal["one", "flip", "crops", "flip_crops"] = Field(
+        "one",
+        description="Mean of the unit predictions from the image alone, with its mirror image, with its four corners "
+        "(7/8 of its side), or with both: 1, 2, 5 or 10 times the time.",
+    )
 
     # What it says.
     nearest: int = Field(5, ge=1, le=1000, description="Training prompts that explain names for an image.")

@@ -4,6 +4,10 @@ Training holds, in float32: all weights; for each trained one a gradient, AdamW'
 the activations that the backward pass needs. The last are counted below, layer by layer, as in Korthikanti et al. 2022
 ("Reducing Activation Recomputation in Large Transformer Models", arXiv:2205.05198, section 4.1), whose 34 bytes a token
 and hidden unit become, without dropout and with fused attention, about 16 to 20 numbers in a trained layer.
+
+A first stage on smaller images needs no more than the one after it, and its pixels are dropped before those are kept;
+one image a prompt needs no more than all. Weights in bfloat16 take two bytes while they are trained, and four more
+where they have a master; what is frozen waits on the host.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import torch
 from harness.models.towers import Tower
 from harness.plugin import EMBEDDING_DIM
 from harness.training import precision_name
+from harness_clipnet.start import text_memory
 from harness_clipnet.tower import layer_plan, layers_of, width_of
 
 if TYPE_CHECKING:
@@ -45,24 +50,39 @@ def estimate_memory(
     named = isinstance(tower_config, Tower)
     size = tower_config.preprocessing.size if named else config.image_size or tower_config.image_size
     weights = _FLOAT * parameters.total
-    copies = 4 if config.ema_decay else 3  # gradient, two moments, average
     on_host = device.startswith("cpu")
+    batch = max(2, min(config.batch_size, rows))
+    head = _FLOAT * (width_of(tower_config) + 4 * config.head_width + EMBEDDING_DIM)
+    training = _trained_weights(config, parameters, on_host) + batch * head
+    kept = 0
+    if config.epochs:
+        computed = config.model_copy(update={"precision": "bfloat16"}) if config.weights == "bfloat16" else config
+        varied = _image(size) if config.jitter else 0
+        training += batch * (_pixels(size) + varied + _kept_activations(computed, tower_config, size, device))
+        training += _cast_weights(computed, tower_config, device)
+        kept = rows * 3 * size**2 if on_host else 0
+    viewed = _image(size) if config.views != "one" else 0
+    prediction = weights + config.predict_batch * (
+        _pixels(size) + viewed + _passing_activations(config, tower_config, size, device) + head
+    )
+    start = 0
+    if config.head_start == "text":
+        start = weights + text_memory(config, width_of(tower_config), rows if on_host else 0)
+    peak = max(training + (kept if kept <= config.cache_images_mb * 2**20 else 0), prediction, start)
+    return int(peak * _HEAP) if on_host else peak
+
+
+def _trained_weights(config: ClipNetConfig, parameters: ParameterCount, on_host: bool) -> int:
+    """Bytes of the weights while they are trained, and of what training keeps for each."""
+    copies = 4 if config.ema_decay else 3  # gradient, two moments, average
     if config.inner_share and on_host:
         copies += 1  # the best epoch
     state = copies * _FLOAT * parameters.trainable
-    batch = max(2, min(config.batch_size, rows))
-    head = _FLOAT * (width_of(tower_config) + 4 * config.head_width + EMBEDDING_DIM)
-    training = state + batch * head
-    kept = 0
-    if config.epochs:
-        training += batch * (_pixels(size) + _kept_activations(config, tower_config, size, device))
-        training += _cast_weights(config, tower_config, device)
-        kept = rows * 3 * size**2 if on_host else 0
-    prediction = config.predict_batch * (
-        _pixels(size) + _passing_activations(config, tower_config, size, device) + head
-    )
-    peak = weights + max(training + (kept if kept <= config.cache_images_mb * 2**20 else 0), prediction)
-    return int(peak * _HEAP) if on_host else peak
+    if config.weights == "float32":
+        return _FLOAT * parameters.total + state
+    frozen = parameters.total - parameters.trainable
+    waiting = _FLOAT * frozen if on_host else 0
+    return _FLOAT // 2 * parameters.total + _FLOAT * parameters.trainable + waiting + state
 
 
 def _tokens(tower_config: Any, size: int) -> int:
@@ -73,6 +93,11 @@ def _tokens(tower_config: Any, size: int) -> int:
 def _half(config: ClipNetConfig, device: str) -> bool:
     """Whether autocast computes in two bytes."""
     return precision_name(device, config.precision) != "float32"
+
+
+def _image(size: int) -> int:
+    """Bytes of one more copy of an image, in float32: of its colours changed, or of a view of it."""
+    return 3 * size**2 * _FLOAT
 
 
 def _pixels(size: int) -> int:
@@ -150,7 +175,7 @@ def _outputs(tower: Tower) -> list[tuple[str, int]]:
 
 def _cast_weights(config: ClipNetConfig, tower_config: Any, device: str) -> int:
     """Bytes of the weights that autocast casts and that wait for the backward pass: those of layers with gradients."""
-    if not _half(config, device):
+    if not _half(config, device) or config.weights == "bfloat16":
         return 0
     if isinstance(tower_config, Tower):
         return 2 * sum(p.numel() for p in tower_config.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn.utils import parametrize
 from harness.pipeline import Preprocessing, image_rows
 from harness.training import Precision, compiled, compiling_pays, forward_operations
 from harness_clipnet.tower import pooled
+from harness_clipnet.views import mean_over_views
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from harness.plugin import Context, Images
     from harness_clipnet.config import ClipNetConfig
+    from harness_clipnet.network import ClipNet
 
     Forward = Callable[[torch.Tensor], torch.Tensor]
 
@@ -52,7 +55,10 @@ class TowerInference:
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map uint8 pixels, shape (n, 3, s, s), to pooled outputs, shape (n, d)."""
-        normal = self._preprocessing.normalise(pixels)
+        return self.features(self._preprocessing.normalise(pixels))
+
+    def features(self, normal: torch.Tensor) -> torch.Tensor:
+        """Map normalised pixels to pooled outputs."""
         if self._half:
             return (self._compiled or self._pooled)(normal.to(torch.bfloat16))
         with self.precision.autocast():
@@ -84,20 +90,58 @@ class TowerInference:
         return images * self._operations
 
 
-def tower_rows(
-    inference: TowerInference, images: Images, config: ClipNetConfig, context: Context, head: nn.Module | None
+def image_features(
+    inference: TowerInference, images: Images, config: ClipNetConfig, context: Context
 ) -> NDArray[np.float32]:
-    """Return one row an image, in order: pooled outputs, or what a head makes of them. Shape (n, d), float32."""
-    filled = inference.compile_for(len(images))
+    """Return the pooled outputs of images, in order. Shape (n, d), float32."""
+    return _rows(inference, inference, images, config, context)
 
-    def forward(pixels: torch.Tensor) -> torch.Tensor:
-        features = inference(pixels)
-        if head is None:
-            return features
+
+@dataclass
+class Fitted:
+    """A network that can predict.
+
+    Parameters
+    ----------
+    network
+        On its device, in evaluation mode.
+    preprocessing
+        What its images went through in training.
+    tower_hash
+        ``weights_hash`` of the tower before LoRA and training.
+    inference
+        What ``predict_rows`` made of the tower, once it was called.
+    """
+
+    network: ClipNet
+    preprocessing: Preprocessing
+    tower_hash: str
+    inference: TowerInference | None = None
+
+
+def predict_rows(fitted: Fitted, images: Images, config: ClipNetConfig, context: Context) -> NDArray[np.float32]:
+    """Return one row an image, in order: of the image, or the mean of its views. Shape (n, 384), float32."""
+    if fitted.inference is None:
+        fitted.inference = TowerInference(fitted.network.tower, fitted.preprocessing, config, context.device)
+    inference, head = fitted.inference, fitted.network.head.eval()
+
+    def embed(normal: torch.Tensor) -> torch.Tensor:
+        features = inference.features(normal)
         with inference.precision.autocast():
             found: torch.Tensor = head(features)
             return found
 
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        normal = fitted.preprocessing.normalise(pixels)
+        return embed(normal) if config.views == "one" else mean_over_views(embed, normal, config.views)
+
+    return _rows(forward, inference, images, config, context)
+
+
+def _rows(
+    forward: Forward, inference: TowerInference, images: Images, config: ClipNetConfig, context: Context
+) -> NDArray[np.float32]:
+    filled = inference.compile_for(len(images))
     size, device = config.predict_batch, context.device
     (rows,) = image_rows(images, inference.transform, forward, batch_size=size, device=device, filled=filled)
     return rows

@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.models.towers import Tower
 from harness.plugin import EMBEDDING_DIM, ParameterCount
-from harness.training import compiled, parameter_groups
+from harness.training import MasterWeights, compiled, parameter_groups
 from harness_clipnet.config import ClipNetConfig
 from harness_clipnet.tower import (
     apply_plan,
@@ -124,21 +124,25 @@ def prepare_tower(tower: nn.Module, config: ClipNetConfig) -> None:
         tower.requires_grad_(False)
 
 
-def trained_state(network: nn.Module) -> dict[str, torch.Tensor]:
+def trained_state(network: nn.Module, masters: MasterWeights | None = None) -> dict[str, torch.Tensor]:
     """Return what training changes, by name: parameters that take gradients, and the BatchNorm buffers.
 
-    The tensors are the network's own, not copies. Non-persistent buffers (position ids) are constants.
+    The tensors are the network's own or its ``masters``, float32, not copies. Non-persistent buffers (position ids) are
+    constants.
     """
     state = {name: value.detach() for name, value in network.named_parameters() if value.requires_grad}
     persistent = network.state_dict().keys()
-    return state | {name: value for name, value in network.named_buffers() if name in persistent}
+    state |= {name: value for name, value in network.named_buffers() if name in persistent}
+    return state if masters is None else masters.state(state)
 
 
 @torch.no_grad()
-def restore(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Copy a state that ``trained_state`` named back into the network."""
-    for name, value in trained_state(network).items():
+def restore(network: nn.Module, state: dict[str, torch.Tensor], masters: MasterWeights | None = None) -> None:
+    """Copy a state that ``trained_state`` named back into the network, and into its masters if it has some."""
+    for name, value in trained_state(network, masters).items():
         value.copy_(state[name])
+    if masters is not None:
+        masters.write()
 
 
 class MovingAverage:
@@ -155,13 +159,15 @@ class MovingAverage:
     decay
         Weight of the past, at most; over the first steps it is (1 + t) / (10 + t), as in TensorFlow's
         ``ExponentialMovingAverage``, so that a short training forgets its start.
+    masters
+        Of the network, if it has some: then they are what is averaged.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self._network = network
+    def __init__(self, network: nn.Module, decay: float, masters: MasterWeights | None = None) -> None:
+        self._network, self._masters = network, masters
         self._decay = decay
         self._steps = 0
-        self._state = trained_state(network)
+        self._state = trained_state(network, masters)
         self._average = {name: value.clone() for name, value in self._state.items()}
         self._floating = [name for name, value in self._average.items() if value.is_floating_point()]
 
@@ -189,16 +195,16 @@ class MovingAverage:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Let the network be the average, for as long as the context lasts."""
-        own = {name: value.clone() for name, value in trained_state(self._network).items()}
+        own = {name: value.clone() for name, value in trained_state(self._network, self._masters).items()}
         self.copy_to_network()
         try:
             yield
         finally:
-            restore(self._network, own)
+            restore(self._network, own, self._masters)
 
     def copy_to_network(self) -> None:
         """Let the network be the average from now on."""
-        restore(self._network, self._average)
+        restore(self._network, self._average, self._masters)
 
 
 def head_groups(head: nn.Module, config: ClipNetConfig, rate: float) -> list[dict[str, Any]]:

@@ -6,11 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness.pipeline import CLIP_MEAN, CLIP_STD, Preprocessing
 from harness.plugin import InputError
-from harness.training import random_crops
 
 _BICUBIC = 3
 
@@ -55,29 +52,3 @@ def _three(values: Any, default: tuple[float, ...]) -> tuple[float, ...]:
     if len(values) != 3:
         raise ValueError(f"expected three channels, found {len(values)}")
     return tuple(float(value) for value in values)
-
-
-def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.Generator) -> torch.Tensor:
-    """Crop a random square out of each image, and mirror half of them.
-
-    On whole batches, with one generator: the result depends on the seed and the step, never on which loader
-    thread came first.
-
-    Parameters
-    ----------
-    pixels
-        Normalised, shape (n, 3, s, s), float32.
-    crop_min
-        Least side of the crop, as a share of s; 1 leaves images whole.
-    flip
-        Whether to mirror.
-    generator
-        On the CPU.
-    """
-    n = len(pixels)
-    if crop_min < 1.0:
-        pixels = random_crops(pixels, torch.rand(3, n, generator=generator), crop_min)
-    if flip:
-        mirrored = torch.rand(n, generator=generator).to(pixels.device) < 0.5
-        pixels = torch.where(mirrored.view(n, 1, 1, 1), pixels.flip(3), pixels)
-    return pixels

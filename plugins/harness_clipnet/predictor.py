@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.plugin import Context, Images, TrainingData
-    from harness_clipnet.training import Fitted
+    from harness_clipnet.inference import Fitted
 
 _ARCHITECTURE = ("lora_rate", "nfz_rate", "rank", "lora_scale", "head_width", "epochs")
 _BLOCK = 1024
@@ -57,7 +57,7 @@ class ClipNetPredictor(Predictor):
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return unit rows, shape (len(images), 384)."""
-        from harness_clipnet.training import predict_rows
+        from harness_clipnet.inference import predict_rows
 
         fitted = self._ready("predict")
         if len(images) == 0:
@@ -140,8 +140,9 @@ def load_fitted(folder: Path, config: ClipNetConfig, context: Context) -> Fitted
     from safetensors.torch import load_file
 
     from harness.pipeline import Preprocessing
+    from harness_clipnet.inference import Fitted
+    from harness_clipnet.loading import start_network
     from harness_clipnet.network import restore, trained_state
-    from harness_clipnet.training import Fitted, start_network
 
     about = json.loads((folder / "clipnet.json").read_text(encoding="utf-8"))
     preprocessing = Preprocessing.from_json(about["preprocessing"])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from harness.training import BestEpoch, Checkpoints, Precision, ScheduledAdamW, check_loss
+from harness.training import BestEpoch, Checkpoints, MasterWeights, Precision, ScheduledAdamW, check_loss
 from harness_clipnet.network import Mixup, MovingAverage, restore, trained_state
 
 if TYPE_CHECKING:
@@ -99,15 +99,17 @@ class _Run:
 
     def __init__(self, stage: Stage, config: ClipNetConfig, context: Context, checkpoints: Checkpoints) -> None:
         self._stage, self._context, self._checkpoints = stage, context, checkpoints
-        self._precision = Precision(context.device, config.precision)
+        self._masters = MasterWeights(stage.module) if config.weights == "bfloat16" else None
+        self._precision = Precision(context.device, "bfloat16" if self._masters else config.precision)
         self._optimizer = ScheduledAdamW(
             stage.groups,
             steps=stage.epochs * stage.steps,
             warmup=config.warmup,
             clip_norm=config.clip_norm,
             precision=self._precision,
+            masters=self._masters,
         )
-        self._average = MovingAverage(stage.module, config.ema_decay) if config.ema_decay else None
+        self._average = MovingAverage(stage.module, config.ema_decay, self._masters) if config.ema_decay else None
         self._score: float | None = None
         self._total = torch.zeros((), device=context.device)
         self.best = BestEpoch(config.patience)
@@ -131,7 +133,7 @@ class _Run:
         if self._stage.inner is not None:
             with self._average.applied() if self._average else nullcontext():
                 self._score = self._inner_score(self._stage.inner())
-                self.best.compare(self._score, trained_state(self._stage.module))
+                self.best.compare(self._score, trained_state(self._stage.module, self._masters))
             self._report(loss)
 
     def _state(self, epoch: int, step: int) -> dict[str, Any]:
@@ -139,7 +141,7 @@ class _Run:
             "stage": self._stage.label,
             "epoch": epoch,
             "step": step,
-            "module": trained_state(self._stage.module),
+            "module": trained_state(self._stage.module, self._masters),
             "optimizer": self._optimizer.state(),
             "average": None if self._average is None else self._average.checkpoint(),
             "best": self.best.checkpoint(),
@@ -150,7 +152,7 @@ class _Run:
 
     def restore(self, left: dict[str, Any]) -> tuple[int, int]:
         """Take up what was left; return the pass and the steps of it that are done."""
-        restore(self._stage.module, left["module"])
+        restore(self._stage.module, left["module"], self._masters)
         self._optimizer.restore(left["optimizer"])
         if self._average is not None:
             self._average.restore(left["average"])
@@ -161,11 +163,13 @@ class _Run:
         return left["epoch"], left["step"]
 
     def finish(self) -> None:
-        """Leave the best epoch's weights in the module, or the average, or the last step's."""
+        """Leave the best epoch's weights in the module, or the average, or the last step's; float32 again."""
         if self.best.state is not None:
-            restore(self._stage.module, self.best.state)
+            restore(self._stage.module, self.best.state, self._masters)
         elif self._average is not None:
             self._average.copy_to_network()
+        if self._masters is not None:
+            self._masters.release()
 
     def _update(self, batch: Batch) -> torch.Tensor:
         """Make one step and return its loss, still on the device."""

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from harness_clipnet.inference import TowerInference, merged
+from harness_clipnet.loading import start_network
 from harness_clipnet.tower import pooled
-from harness_clipnet.training import start_network
 
 from harness.errors import InputError
 from harness.models import fetch_model

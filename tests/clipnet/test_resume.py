@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from harness_clipnet import ClipNetPredictor, stage
 
 from harness.plugin import Context
 from harness.training import Checkpoints
-from tests.clipnet.towers import rows, save_vision_tower
+from tests.clipnet.towers import rows, save_worded_clip
 
 
 class Killed(BaseException):
@@ -25,13 +26,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "tower alone": {"head_epochs": 0, "epochs": 4},
     "head alone": {"head_epochs": 5, "epochs": 0},
     "inner score": {"head_epochs": 3, "epochs": 3, "inner_share": 0.3, "patience": 2},
-    "varied images": {"head_epochs": 0, "epochs": 3, "crop_min": 0.6, "flip": True, "ema_decay": 0.0},
+    "varied images": {"head_epochs": 0, "epochs": 3, "crop_min": 0.6, "flip": True, "jitter": 0.3, "ema_decay": 0.0},
+    "two sizes": {"head_epochs": 2, "small_size": 16, "small_epochs": 2, "epochs": 2, "flip": True},
+    "small size first": {"head_epochs": 0, "small_size": 24, "small_epochs": 2, "epochs": 2, "inner_share": 0.3},
+    "one per prompt": {"head_epochs": 4, "epochs": 5, "one_per_prompt": True},
+    "text start": {"head_epochs": 2, "epochs": 2, "head_start": "text", "head_width": 800},
+    "bfloat16": {"head_epochs": 2, "epochs": 3, "weights": "bfloat16", "inner_share": 0.3, "patience": 2},
 }
 
 
 @pytest.fixture(scope="module")
 def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_vision_tower(tmp_path_factory.mktemp("tower"))
+    return save_worded_clip(tmp_path_factory.mktemp("tower"))
 
 
 def predictor(tower: Path, scratch: Path, kept: Path | None, **options: Any) -> ClipNetPredictor:
@@ -44,6 +50,7 @@ def predictor(tower: Path, scratch: Path, kept: Path | None, **options: Any) -> 
 @pytest.mark.parametrize("name", list(OPTIONS))
 def test_killed_after_any_step(name: str, tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, held = rows(24, 0), rows(6, 1).images
+    train = dataclasses.replace(train, captions=[(f"p{i // 2}",) for i in range(24)])
     undisturbed = predictor(tower, tmp_path, None, **OPTIONS[name])
     undisturbed.fit(train)
     expected = undisturbed.predict(held)
@@ -74,7 +81,7 @@ def test_killed_after_any_step(name: str, tower: Path, tmp_path: Path, monkeypat
     assert kills > 2
     assert np.array_equal(again.predict(held), expected)
     done = next(steps) - 1
-    whole = sum(OPTIONS[name][key] for key in ("head_epochs", "epochs")) * (24 // 8)
+    whole = sum(OPTIONS[name].get(key, 0) for key in ("head_epochs", "small_epochs", "epochs")) * (24 // 8)
     assert done <= whole, "with a checkpoint at every step no step is made twice"
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from harness_baselines.mean import MeanPredictor
+from harness_clipnet.augment import augment
 from harness_clipnet.network import ClipNet, Mixup, MovingAverage, build_head
-from harness_clipnet.pixels import augment
 from harness_clipnet.tower import core, load_tower
 
 from harness.errors import HarnessError, InputError

@@ -66,6 +66,19 @@ def save_whole_clip(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def save_worded_clip(folder: Path, seed: int = 0) -> Path:
+    """A whole CLIP with a tokenizer of letters and digits."""
+    from transformers import CLIPTokenizer
+
+    save_whole_clip(folder, seed)
+    letters = "abcdefghijklmnopqrstuvwxyz0123"
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    assert len(vocabulary) <= TEXT["vocab_size"]
+    CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
+    return folder
+
+
 def build(tower: Path | str, scratch: Path, context: dict[str, Any] | None = None, **options: Any) -> ClipNetPredictor:
     """A clipnet that trains within a second."""
     config = ClipNetPredictor.Config(tower=str(tower), **{**QUICK, **options})

@@ -94,6 +94,16 @@ class Tower(nn.Module):  # type: ignore[misc]
             block.forward = again
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
+    def refusal(self, size: int) -> str | None:
+        """Say why the tower as it is built cannot take images of a size, None if it can. Ask it in evaluation mode."""
+        device = next(self.model.parameters()).device
+        try:
+            found = self(torch.zeros(1, 3, size, size, device=device))
+        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+            return str(error).partition("\n")[0]
+        return None if found.shape == (1, self.width) else f"its features have the shape {tuple(found.shape)}"
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _probe(self) -> int:
         """Send one grey image through: whether the size suits is for the library to say, and it says it so."""
         self.eval()

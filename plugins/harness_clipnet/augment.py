@@ -1,0 +1,73 @@
+"""What training images are varied by: brightness, contrast and saturation, crops, and mirroring.
+
+On whole batches, with one generator: the result depends on the seed and the step, never on which loader thread came
+first.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from harness.training import random_crops
+
+_GREY = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in brightness (ITU-R BT.601), as Pillow and torchvision have it."""
+_WHITE = 255.0
+
+
+def jittered(pixels: torch.Tensor, jitter: float, generator: torch.Generator) -> torch.Tensor:
+    """Change brightness, contrast and saturation of each image by factors from 1 - jitter to 1 + jitter.
+
+    The weak colour augmentation of Howard 2013 (arXiv:1312.5402), by the formulas of torchvision's ``ColorJitter`` in a
+    fixed order: towards black, towards the image's mean grey, towards its own grey; cut to 0..255 after each.
+
+    Parameters
+    ----------
+    pixels
+        Shape (n, 3, s, s), values 0..255, of any type.
+    jitter
+        0 returns the pixels as they are, and draws nothing.
+    generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor of the shape of ``pixels``, float32 if anything is changed
+    """
+    if jitter == 0.0:
+        return pixels
+    drawn = 1.0 + jitter * (2.0 * torch.rand(3, len(pixels), generator=generator) - 1.0)
+    brightness, contrast, saturation = drawn.to(pixels.device).view(3, -1, 1, 1, 1)
+    pixels = (pixels.float() * brightness).clamp_(0.0, _WHITE)
+    mean = _grey(pixels).mean(dim=(2, 3), keepdim=True)
+    pixels = torch.lerp(mean, pixels, contrast).clamp_(0.0, _WHITE)
+    return torch.lerp(_grey(pixels), pixels, saturation).clamp_(0.0, _WHITE)
+
+
+def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.Generator) -> torch.Tensor:
+    """Crop a random square out of each image, and mirror half of them.
+
+    Parameters
+    ----------
+    pixels
+        Normalised, shape (n, 3, s, s), float32.
+    crop_min
+        Least side of the crop, as a share of s; 1 leaves images whole.
+    flip
+        Whether to mirror.
+    generator
+        On the CPU.
+    """
+    n = len(pixels)
+    if crop_min < 1.0:
+        pixels = random_crops(pixels, torch.rand(3, n, generator=generator), crop_min)
+    if flip:
+        mirrored = torch.rand(n, generator=generator).to(pixels.device) < 0.5
+        pixels = torch.where(mirrored.view(n, 1, 1, 1), pixels.flip(3), pixels)
+    return pixels
+
+
+def _grey(pixels: torch.Tensor) -> torch.Tensor:
+    """Return the brightness of each pixel, shape (n, 1, s, s)."""
+    shares = torch.tensor(_GREY, device=pixels.device).view(1, 3, 1, 1)
+    return (pixels * shares).sum(dim=1, keepdim=True)
