@@ -56,7 +56,7 @@ class Bench:
         if self.setting.tower == "vit-large-336":
             return transformers.CLIPVisionConfig(**_LARGE, image_size=336, patch_size=14)
         if self.setting.tower == "tiny":
-            return transformers.CLIPConfig.from_pretrained(TINY_FOLDER / "clip").vision_config
+            return transformers.CLIPVisionConfig.from_pretrained(TINY_FOLDER / "clip")
         return transformers.CLIPVisionConfig(**_STUB, image_size=32, patch_size=16)
 
     def tower(self) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import transformers
 
+from harness.models import TINY_FOLDER
 from tests.benchmarks import gpu
 from tests.benchmarks.__main__ import parse
 from tests.benchmarks.gpu_bench import Bench, smooth_picture
@@ -142,7 +143,15 @@ def test_the_card_has_the_published_shapes(tmp_path: Path) -> None:
     assert (published.num_hidden_layers, published.image_size, published.patch_size) == (24, 336, 14)
     assert CARD.head_width == 16 * 1024
     assert CARD.predicted % CARD.batch == 0
-    assert (PROCESSOR.tower, PROCESSOR.preset) == ("tiny", "tiny")
+
+
+def test_a_processor_has_the_shape_of_the_bundled_tower(tmp_path: Path) -> None:
+    bundled = transformers.CLIPVisionModel.from_pretrained(TINY_FOLDER / "clip", local_files_only=True)
+    made = bench(tmp_path, PROCESSOR).tower()
+    assert {name: value.shape for name, value in made.state_dict().items()} == {
+        name: value.shape for name, value in bundled.state_dict().items()
+    }
+    assert made.config.image_size == bundled.config.image_size
 
 
 def test_passes_are_timed_from_the_end_of_the_first(tmp_path: Path) -> None:
