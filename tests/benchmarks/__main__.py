@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
-from tests.benchmarks import weights
+from tests.benchmarks import gpu_setting, weights
 from tests.benchmarks.result import Result
 
 BENCHMARKS = (
@@ -21,11 +25,21 @@ BENCHMARKS = (
     "nested",
     "average",
     "weights",
+    "gpu",
 )
 
 
-def parse(arguments: list[str]) -> tuple[list[str], weights.Options]:
-    """Return the names of the benchmarks to run, and the options of ``weights``."""
+@dataclass(frozen=True)
+class Options:
+    """Options of the benchmarks that have any, and a file for the rows as JSON."""
+
+    weights: weights.Options
+    gpu: gpu_setting.Options
+    json: Path | None = None
+
+
+def parse(arguments: list[str]) -> tuple[list[str], Options]:
+    """Return the names of the benchmarks to run, and their options."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which; none: all of {', '.join(BENCHMARKS)}")
     of_weights = parser.add_argument_group("options of weights")
@@ -35,21 +49,47 @@ def parse(arguments: list[str]) -> tuple[list[str], weights.Options]:
     of_weights.add_argument("--raw-rows", type=int, help="run methods on the predictions on at most so many rows")
     of_weights.add_argument("--memory-gb", type=float, help="run nothing that needs more memory")
     of_weights.add_argument("--autogluon", metavar="PYTHON", help="a Python that has autogluon.core")
+    of_gpu = parser.add_argument_group("options of gpu")
+    of_gpu.add_argument("--small", action="store_true", help=argparse.SUPPRESS)
+    of_gpu.add_argument("--parts", type=_words, metavar="PART,...", help=f"of {', '.join(gpu_setting.PARTS)}")
+    of_gpu.add_argument("--budget", type=float, metavar="SECONDS", help="begin no part, and stop one, after so long")
+    of_gpu.add_argument("--set", type=_setting, action="append", metavar="KEY=VALUE", help="an option of clipnet")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
     given = vars(parser.parse_args(arguments))
     names = given.pop("names") or [*BENCHMARKS]
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]}; there are: {', '.join(BENCHMARKS)}")
-    return names, weights.Options(**{name: value for name, value in given.items() if value is not None})
+    if wrong := [part for part in given["parts"] or () if part not in gpu_setting.PARTS]:
+        parser.error(f"gpu has no part {wrong[0]}; there are: {', '.join(gpu_setting.PARTS)}")
+    file, clipnet = given.pop("json"), dict(given.pop("set") or ())
+    told = {name: value for name, value in given.items() if value is not None}
+    gpu = {name: told.pop(name) for name in ("small", "parts", "budget") if name in told}
+    return names, Options(weights.Options(**told), gpu_setting.Options(**gpu, clipnet=clipnet), file)
 
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def results(name: str, options: weights.Options) -> Iterator[Result]:
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Read KEY=VALUE; a value that is no JSON is taken as the text it is."""
+    key, _, value = text.partition("=")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def results(name: str, options: Options) -> Iterator[Result]:
     """Run one benchmark; what it needs is imported only then."""
     if name == "weights":
-        return weights.measure(options)
+        return weights.measure(options.weights)
+    if name == "gpu":
+        return import_module("tests.benchmarks.gpu").measure(options.gpu)
     return import_module(f"tests.benchmarks.{name}").measure()
 
 
@@ -58,8 +98,12 @@ def main() -> None:
     names, options = parse(sys.argv[1:])
     out = sys.stdout
     out.write("| what | measured | beside it | ratio | goal |\n| --- | --- | --- | --- | --- |\n")
+    rows = []
     for name in names:
         for row in results(name, options):
+            rows.append({"benchmark": name, **asdict(row)})
+            if options.json:  # after each row: a machine that is taken away leaves what was had
+                options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
             out.write(f"| {row.what} | {row.ours} | {row.other} | {row.ratio} | {row.goal} |\n")
             out.flush()
 

@@ -189,11 +189,12 @@ def test_the_harness_itself_is_not_run_beyond_memory() -> None:
 
 
 def test_the_command_line_names_benchmarks_and_cells() -> None:
-    names, options = parse(["weights", "--rows", "2000,20000", "--members", "3", "--seconds", "7"])
+    names, told = parse(["weights", "--rows", "2000,20000", "--members", "3", "--seconds", "7"])
+    options = told.weights
     assert names == ["weights"]
     assert options == Options(rows=[2000, 20000], members=[3], seconds=7.0)
     assert options.cells() == [(2000, 3), (20000, 3)]
-    _, default = parse([])
+    default = parse([])[1].weights
     assert default == Options()
     assert GOAL_CELL in default.cells()
     assert ONLY_WHEN_NAMED not in default.cells()
