@@ -59,7 +59,8 @@ def _decoded(bench: Bench, kind: str, workers: int) -> float:
     batch_size = min(64, bench.setting.predicted)
     images = bench.images(kind, 64 * batch_size, workers)
     done, began = 0, time.perf_counter()
-    for batch in images.batches(Preprocessing(bench.shape.image_size).pixels, batch_size):
+    transform = Preprocessing(bench.shape.image_size).pixels_for(bench.setting.device)
+    for batch in images.batches(transform, batch_size):
         done += len(batch)
         if time.perf_counter() - began > bench.setting.seconds:
             break
