@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Harness
+from tests import warm
+from tests.conftest import Answer, run_harness
 from tests.hub.server import COMMIT, serve
 
 SHARED = {"do_resize": True, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
@@ -85,23 +85,51 @@ TOWERS: dict[str, tuple[dict[str, Any], dict[str, Any], int, float]] = {
 """Shapes as their repositories have them, the bytes of their weights, and parameters of the vision tower."""
 
 
-@pytest.mark.parametrize("name", list(TOWERS))
-def test_a_reference_run_with_a_modern_tower(name: str, tmp_path: Path, harness: Harness, cold: None) -> None:
-    config, processor, size, parameters = TOWERS[name]
-    folder = tmp_path / "hub" / name
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    command = ("run", "--data", "scenes:40", "--plugins", "clipnet,knn", "--preset", "reference", "--dry-run")
-    command += ("--set", f"clipnet.tower={name}", "--set", f"knn.backbone={name}")
-    command += ("--task-memory", 400)  # more than this machine has; without it the plan is refused, with the reason
-    with serve(tmp_path / "hub") as hub:
-        hub.declared[name] = {"model.safetensors": size, "pytorch_model.bin": size, "onnx/model.onnx": size}
-        answer = harness(*command, "--json", env=hub.environment(tmp_path / "cache"))
-        said = harness(*command, env=hub.environment(tmp_path / "cache")).out
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Answer, str, set[str]]:
+    """One plan with two members a tower: its JSON, its text, and the files that were asked for."""
+    root = tmp_path_factory.mktemp("hub")
+    plugins, options = [], list[str]()
+    for number, (name, (config, processor, _, _)) in enumerate(TOWERS.items()):
+        folder = root / "hub" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+        plugins += [f"c{number}=clipnet", f"k{number}=knn"]
+        options += ["--set", f"c{number}.tower={name}", "--set", f"k{number}.backbone={name}"]
+    command = [
+        "run",
+        "--data",
+        "scenes:40",
+        "--plugins",
+        ",".join(plugins),
+        "--preset",
+        "reference",
+        "--dry-run",
+        *options,
+    ]
+    command += ["--task-memory", "400"]  # more than this machine has; without it the plan is refused, with the reason
+    with serve(root / "hub") as hub:
+        for name, (_, _, size, _) in TOWERS.items():
+            hub.declared[name] = {"model.safetensors": size, "pytorch_model.bin": size, "onnx/model.onnx": size}
+        environment = hub.environment(root / "cache") | {warm.COLD_VARIABLE: "1"}  # read when it is imported
+        answer = run_harness(*command, "--json", cwd=root, env=environment)
+        said = run_harness(*command, cwd=root, env=environment).out
+    return answer, said, {path for _, path, _ in hub.fetched}
+
+
+def test_no_weights_are_asked_for(answers: tuple[Answer, str, set[str]]) -> None:
+    answer, _, fetched = answers
     assert answer.code == 0, answer.err
-    assert {path for _, path, _ in hub.fetched} <= {"config.json", "preprocessor_config.json"}, "no weights"
-    clipnet, knn = answer.json["members"]
+    assert fetched <= {"config.json", "preprocessor_config.json"}
+
+
+@pytest.mark.parametrize("number", range(len(TOWERS)), ids=list(TOWERS))
+def test_a_reference_run_with_a_modern_tower(number: int, answers: tuple[Answer, str, set[str]]) -> None:
+    name = list(TOWERS)[number]
+    _, _, size, parameters = TOWERS[name]
+    answer, said, _ = answers
+    clipnet, knn = (member for member in answer.json["members"] if member["plugin"] in (f"c{number}", f"k{number}"))
     head = 16 * 1024 * (2048 + 384)  # about: what is on top of the tower is small beside it
     assert abs(clipnet["parameters"]["total"] - parameters) < 0.03 * parameters + head
     assert 0.2 < clipnet["parameters"]["trainable"] / clipnet["parameters"]["total"] < 0.8
