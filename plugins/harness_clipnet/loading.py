@@ -40,7 +40,8 @@ def start_network(
     """
     name = tower_name(config.tower)
     if has_tower(name):
-        named = load_named_tower(name, preprocessing.size if preprocessing else config.image_size, "clipnet.tower")
+        size, two = preprocessing.size if preprocessing else config.image_size, config.small_size is not None
+        named = load_named_tower(name, size, "clipnet.tower", two)
         digest = weights_hash(named)
         head = build_head(named.width, config.head_width, config.head_dropout)
         prepare_tower(named, config)

@@ -95,17 +95,29 @@ def test_what_contradicts_itself_is_refused(tower: Path, tmp_path: Path, options
         build(tower, tmp_path, **options).fit(rows(16, 0))
 
 
-@pytest.mark.parametrize(("family", "kind"), [("timm", "convnext_atto"), ("transformers", "dinov2")])
+TWO_SIZES = [
+    ("timm", "convnext_atto"),
+    ("timm", "vit_tiny_patch16_224"),
+    ("timm", "vit_small_patch16_dinov3"),
+    ("transformers", "dinov2"),
+]
+
+
+@pytest.mark.parametrize(("family", "kind"), TWO_SIZES)
 def test_other_towers_that_take_two_sizes(family: str, kind: str, tmp_path: Path) -> None:
     name, _ = (save_timm if family == "timm" else save_vision)(kind, tmp_path / "tower")
     plan = {"lora_rate": 0.0, "nfz_rate": 0.34}
-    size = loading.load_named_tower(name).preprocessing.size
+    plain = loading.load_named_tower(name)
+    size = plain.preprocessing.size
     predictor = build(name, tmp_path, small_size=size // 2, head_epochs=1, **plan)
     predictor.fit(rows(16, 0))
     assert predictor.predict(rows(4, 1).images).shape == (4, 384)
+    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(training.load_named_tower(name, other_sizes=True)(pixels), plain(pixels), atol=1e-6)
 
 
-@pytest.mark.parametrize(("family", "kind"), [("timm", "vit_tiny_patch16_224"), ("open_clip", "ViT")])
+@pytest.mark.parametrize(("family", "kind"), [("timm", "beit_base_patch16_224"), ("open_clip", "ViT")])
 def test_towers_of_one_size_are_refused_with_the_reason(family: str, kind: str, tmp_path: Path) -> None:
     name, _ = (save_timm if family == "timm" else save_open_clip)(kind, tmp_path / "tower")
     with pytest.raises(

@@ -30,7 +30,7 @@ from harness.pipeline import Preprocessing
 _RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 
 
-def load_tower(name: str, image_size: int | None = None, option: str = "tower") -> Tower:
+def load_tower(name: str, image_size: int | None = None, option: str = "tower", other_sizes: bool = False) -> Tower:
     """Load a tower with its weights, in float32 and evaluation mode.
 
     Parameters
@@ -41,6 +41,9 @@ def load_tower(name: str, image_size: int | None = None, option: str = "tower") 
         Side of its images; None for its own.
     option
         Of which option the name is, for messages.
+    other_sizes
+        Build it for images of other sizes as well where its library can: timm interpolates the position embedding of
+        some towers call by call. `Tower.refusal` says whether it takes one. Features of ``image_size`` stay the same.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def load_tower(name: str, image_size: int | None = None, option: str = "tower") 
     """
     name = own_activation(library_name(name))
     try:
-        tower = _tower(name, image_size, option, weights=True)
+        tower = _tower(name, image_size, option, weights=True, other_sizes=other_sizes)
         assert tower is not None
         note_weights(name)
         return tower.float().eval()
@@ -98,18 +101,18 @@ def _settings(name: str) -> Path | None:
     return config.parent
 
 
-def _tower(name: str, image_size: int | None, option: str, weights: bool) -> Tower | None:
+def _tower(name: str, image_size: int | None, option: str, weights: bool, other_sizes: bool = False) -> Tower | None:
     family, _, rest = name.partition(":")
     said = f"{option}={name}"  # what messages begin with
     if family == "timm":
-        return _timm(rest, said, image_size, weights)
+        return _timm(rest, said, image_size, weights, other_sizes)
     if family == "open_clip":
         return _open_clip(rest, said, image_size, weights)
     folder = fetch_model(rest, tiny="clip", option=option)
     return (load_vision if weights else build_vision)(folder, said, image_size)
 
 
-def _timm(rest: str, name: str, image_size: int | None, weights: bool) -> Tower:
+def _timm(rest: str, name: str, image_size: int | None, weights: bool, other_sizes: bool) -> Tower:
     import timm
     from timm.data import resolve_model_data_config  # type: ignore[attr-defined]
 
@@ -117,6 +120,8 @@ def _timm(rest: str, name: str, image_size: int | None, weights: bool) -> Tower:
     with torch.device("meta"):
         shape = timm.create_model(source, pretrained=False, num_classes=0)
     sized: dict[str, Any] = {"img_size": image_size} if image_size and hasattr(shape, "patch_embed") else {}
+    if other_sizes and hasattr(shape, "dynamic_img_size"):
+        sized["dynamic_img_size"] = True
     model = timm.create_model(source, pretrained=weights, num_classes=0, **sized)
     wants = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     height, width = wants["input_size"][1:]
