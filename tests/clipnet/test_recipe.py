@@ -114,7 +114,7 @@ def test_other_towers_that_take_two_sizes(family: str, kind: str, tmp_path: Path
     assert predictor.predict(rows(4, 1).images).shape == (4, 384)
     pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert torch.allclose(training.load_named_tower(name, other_sizes=True)(pixels), plain(pixels), atol=1e-6)
+        assert torch.allclose(loading.load_named_tower(name, other_sizes=True)(pixels), plain(pixels), atol=1e-6)
 
 
 @pytest.mark.parametrize(("family", "kind"), [("timm", "beit_base_patch16_224"), ("open_clip", "ViT")])
