@@ -97,5 +97,5 @@ def placed(rows: torch.Tensor, device: str) -> torch.Tensor:
 
     if not device.startswith("cuda"):
         return rows
-    free, _ = torch.cuda.mem_get_info(device)
+    free, _ = torch.cuda.mem_get_info(torch.device(device).index)
     return rows.to(device) if 3 * rows.nbytes <= free else rows

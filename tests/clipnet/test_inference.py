@@ -61,6 +61,22 @@ def test_sixteen_bits_say_nearly_the_same(tower: Path, other_library: str, tmp_p
     assert torch.cosine_similarity(full, short.float(), dim=1).min() > 0.999
 
 
+@pytest.mark.parametrize("kind", ["transformers", "open_clip"])
+def test_what_recomputes_in_training_is_copied_whole(
+    tower: Path, other_library: str, tmp_path: Path, kind: str
+) -> None:
+    name = tower if kind == "transformers" else other_library
+    predictor = build(name, tmp_path, gradient_checkpointing=True, precision="bfloat16", epochs=1)
+    predictor.fit(rows(32, 0))
+    fitted = predictor._fitted
+    assert fitted is not None
+    before = predictor.predict(rows(4, 1).images)
+    with torch.no_grad():
+        for value in fitted.network.tower.parameters():
+            value.zero_()
+    assert np.array_equal(predictor.predict(rows(4, 1).images), before), "it has weights of its own"
+
+
 def test_a_fit_in_sixteen_bits_is_loaded_as_it_was(tower: Path, tmp_path: Path) -> None:
     train, held = rows(64, 0), rows(20, 1)
     predictor = build(tower, tmp_path, precision="bfloat16", head_epochs=2)
