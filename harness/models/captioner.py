@@ -22,7 +22,7 @@ from harness.models.decoders import load_decoder
 from harness.models.generating import Decoding, Images, Surroundings, generate
 from harness.models.hub import fetch_file, read_json
 from harness.models.image_text import ImageTextCaptioner, read_image_text
-from harness.models.loading import first_line, folder_digest, loaded_once, quiet_transformers
+from harness.models.loading import first_line, folder_digest, loaded_once, quiet_transformers, refuse_missing
 from harness.models.resolve import fetch_model
 from harness.pipeline import LEAST_BATCH, device_batches
 from harness.training import Precision, without_ends
@@ -215,12 +215,8 @@ def read_captioner(folder: Path, what: str, digest: str | None = None) -> Captio
             "a VisionEncoderDecoderModel, its tokenizer and its image processor, or with a model of "
             "AutoModelForImageTextToText and its processor, as save_pretrained writes them"
         ) from error
-    missing = sorted(key for key in found["missing_keys"] if "pooler" not in key and "lm_head" not in key)
-    if missing:  # transformers would go on with random numbers
-        raise InputError(
-            f"{what}: {folder} lacks {len(missing)} weights of the captioner, {missing[0]} first; "
-            "fetch the checkpoint again"
-        )
+    missing = (key for key in found["missing_keys"] if "pooler" not in key and "lm_head" not in key)
+    refuse_missing(missing, what, folder, "captioner")
     return Captioner(model.float().eval(), tokenizer, processor, digest or folder_digest(folder))
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from harness.errors import InputError
 from harness.models.convert import OPEN_CLIP_WEIGHTS, TINY_CLIP, to_transformers, transformers_config
 from harness.models.hub import fetch_file, read_json
-from harness.models.loading import first_line, quiet_transformers
+from harness.models.loading import first_line, quiet_transformers, refuse_missing
 from harness.models.names import has_tower, library_name
 from harness.models.resolve import fetch_model
 
@@ -170,8 +170,8 @@ def _clip(folder: Path, said: str, name: str) -> ClipText:
             f"{said}: {name} has no text tower with a tokenizer that transformers can load ({first_line(error)}); "
             "complete the folder, or leave the option out"
         ) from error
-    if missing := sorted(key for key in found["missing_keys"] if "position_ids" not in key):
-        raise InputError(f"{said}: {name} lacks {len(missing)} weights, {missing[0]} first; fetch the checkpoint again")
+    missing = (key for key in found["missing_keys"] if "position_ids" not in key)
+    refuse_missing(missing, said, name, "text tower")
     length = model.config.text_config.max_position_embeddings
 
     def tokens(texts: list[str]) -> dict[str, torch.Tensor]:

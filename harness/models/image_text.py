@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.models.generating import Decoding, generate
-from harness.models.loading import first_line, folder_digest, quiet_transformers
+from harness.models.loading import first_line, folder_digest, quiet_transformers, refuse_missing
 from harness.pipeline import ahead
 from harness.training import without_ends
 
@@ -166,12 +166,8 @@ def read_image_text(folder: Path, what: str, question: str | None = None) -> Ima
             "folder with a model of AutoModelForImageTextToText and its processor, as save_pretrained writes them. "
             "Code that comes with a checkpoint is not run"
         ) from error
-    missing = sorted(key for key in found["missing_keys"] if "position_ids" not in key)
-    if missing:  # transformers would go on with random numbers
-        raise InputError(
-            f"{what}: {folder} lacks {len(missing)} weights of the captioner, {missing[0]} first; "
-            "fetch the checkpoint again"
-        )
+    missing = (key for key in found["missing_keys"] if "position_ids" not in key)
+    refuse_missing(missing, what, folder, "captioner")
     digest = folder_digest(folder)
     if question is not None:
         digest = hashlib.sha256(f"{digest} {question}".encode()).hexdigest()[:16]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.errors import InputError
 from harness.plugin import Context, current_context, in_use, named_paths
 
 R = TypeVar("R")
@@ -86,6 +87,24 @@ def folder_digest(folder: Path) -> str:
             with file.open("rb") as stream:
                 total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()[:16]
+
+
+def refuse_missing(missing: Iterable[str], what: str, place: Path | str, whose: str) -> None:
+    """Raise ``InputError`` if weights were not found: transformers would go on with random numbers.
+
+    Parameters
+    ----------
+    missing
+        Names of weights.
+    what, place
+        What the message begins with, and where they were looked for.
+    whose
+        What they are the weights of.
+    """
+    if names := sorted(missing):
+        raise InputError(
+            f"{what}: {place} lacks {len(names)} weights of the {whose}, {names[0]} first; fetch the checkpoint again"
+        )
 
 
 def first_line(error: BaseException) -> str:

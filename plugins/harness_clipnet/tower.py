@@ -15,7 +15,7 @@ from torch import nn
 
 from harness.models import fetch_model
 from harness.models.hub import fetch_file, read_json
-from harness.models.loading import quiet_transformers
+from harness.models.loading import quiet_transformers, refuse_missing
 from harness.models.towers import Tower, adapt, has_tower, library_name
 from harness.models.towers import build_tower as build_named_tower
 from harness.plugin import InputError
@@ -63,12 +63,8 @@ def load_tower(folder: Path, name: str) -> nn.Module:
             f"clipnet.tower={name}: {folder} holds no CLIP vision tower that transformers can load ({reason}); "
             "name a folder with config.json and model.safetensors of a CLIP checkpoint"
         ) from error
-    missing = sorted(key for key in found["missing_keys"] if "position_ids" not in key)
-    if missing:  # transformers would go on with random numbers
-        raise InputError(
-            f"clipnet.tower={name}: {folder} lacks {len(missing)} weights of the vision tower, {missing[0]} first; "
-            "fetch the checkpoint again"
-        )
+    missing = (key for key in found["missing_keys"] if "position_ids" not in key)
+    refuse_missing(missing, f"clipnet.tower={name}", folder, "vision tower")
     return tower.float().eval()
 
 

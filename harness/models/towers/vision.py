@@ -12,7 +12,7 @@ import torch
 
 from harness.errors import InputError
 from harness.models.hub import read_json
-from harness.models.loading import first_line, quiet_transformers
+from harness.models.loading import first_line, quiet_transformers, refuse_missing
 from harness.models.towers.tower import Tower
 from harness.pipeline import Preprocessing
 
@@ -30,11 +30,7 @@ def load_vision(folder: Path, name: str, image_size: int | None) -> Tower:
     if missing and all(key.startswith("pooler.dense.") for key in missing):
         model.pooler = None  # a ViT that was trained to classify: its class token is what it pools
         missing = []
-    if missing:  # transformers would go on with random numbers
-        raise InputError(
-            f"{name}: {folder} lacks {len(missing)} weights of the vision tower, {missing[0]} first; "
-            "fetch the checkpoint again"
-        )
+    refuse_missing(missing, name, folder, "vision tower")
     return _tower(model, folder, name, image_size)
 
 
