@@ -371,7 +371,7 @@ class LazyImages:
     def batches(self, transform: Callable[[Image], Any], batch_size: int) -> Iterator[list[Any]]:
         """Yield lists of ``transform(image)``, in order; see ``harness.plugin.Images``.
 
-        At most two batches are in memory beside the one in use.
+        It keeps at most two batches in memory beside the one in use.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")

@@ -24,8 +24,8 @@ from harness.models.hub import fetch_file, read_json
 from harness.models.image_text import ImageTextCaptioner, read_image_text
 from harness.models.loading import first_line, folder_digest, loaded_once, quiet_transformers, refuse_missing
 from harness.models.resolve import fetch_model
-from harness.pipeline import LEAST_BATCH, device_batches
-from harness.training import Precision, without_ends
+from harness.pipeline import LEAST_BATCH, device_batches, filled_up
+from harness.training import Precision, precision_name, without_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,16 +104,13 @@ class Captioner:
 
     def search(self, context: Surroundings, images: Images, decoding: Decoding, batch: int) -> NDArray[np.float32]:
         """Return scores and tokens, shape (n, captions, 1 + tokens); see ``generating.generate``."""
-        import torch
-
         rows = np.empty((len(images), decoding.captions, 1 + decoding.tokens), dtype=np.float32)
         model, precision = self.model.to(context.device), Precision(context.device)
         done = 0
         for pixels in device_batches(images, self.pixels, batch, context.device):
-            count, missing = len(pixels), max(0, LEAST_BATCH - len(pixels))
-            filled = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)])
+            count, filled = len(pixels), filled_up(pixels, LEAST_BATCH)
             digests = list(images.digests[done : done + count])
-            digests += digests[-1:] * missing
+            digests += digests[-1:] * (len(filled) - count)
             with precision.autocast():
                 found = generate(model, {"pixel_values": filled}, decoding, [self.end], digests)
             rows[done : done + count] = found[:count]
@@ -348,8 +345,8 @@ def captions_of(
     captioner: AnyCaptioner, context: Surroundings, images: Images, decoding: Decoding, batch: int = 16
 ) -> list[list[Caption]]:
     """Caption images with a captioner that is in memory: for each ``decoding.captions``, the most probable first."""
-    computed = [] if context.dtype == "float32" else [context.dtype]
-    key = ["captions", VERSION, captioner.digest, *decoding.key(), *computed]
+    computed = precision_name(context.device)
+    key = ["captions", VERSION, captioner.digest, *decoding.key(), *([] if computed == "float32" else [computed])]
     rows = context.cached_rows(key, images, lambda part: captioner.search(context, part, decoding, batch))
     texts = captioner.texts(rows[:, :, 1:].reshape(-1, decoding.tokens).astype(np.int64)) if len(rows) else []
     captions = [Caption(text, float(score)) for text, score in zip(texts, rows[:, :, 0].ravel(), strict=True)]

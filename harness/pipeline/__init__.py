@@ -3,10 +3,10 @@
 First-party predictors use it, and it is offered to plugin authors. Torch is imported when it is used.
 """
 
-from harness.pipeline.loading import ahead, device_batches
+from harness.pipeline.batches import ahead, device_batches
 from harness.pipeline.pixels import PixelStore, placed
 from harness.pipeline.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
-from harness.pipeline.rows import LEAST_BATCH, image_rows
+from harness.pipeline.rows import LEAST_BATCH, filled_up, image_rows
 
 __all__ = [
     "CLIP_MEAN",
@@ -16,6 +16,7 @@ __all__ = [
     "Preprocessing",
     "ahead",
     "device_batches",
+    "filled_up",
     "image_rows",
     "placed",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.pipeline.loading import device_batches, sent_ahead
+from harness.pipeline.batches import device_batches, sent_ahead
 
 if TYPE_CHECKING:
     import torch
@@ -31,14 +31,14 @@ class PixelStore:
         n images.
     transform
         From a PIL image to an array, uint8, of one shape for all.
-    size
-        Bytes of one.
+    nbytes
+        Of one.
     limit_mb
-        If all of them take no more MiB they are decoded once and kept: on a GPU that has three times as much left,
+        If all of them take no more MiB they are decoded once and kept: on a GPU that has eight times as much left,
         there; else on the host.
     key
         If given, what is kept is also shared between folds, under this and the images' content; see
-        ``Context.cached_rows``.
+        ``Context.cached_rows``. It must hold all that a transform depends on, as the kind of device.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class PixelStore:
         context: Context,
         images: Images,
         transform: Callable[[Image], NDArray[np.uint8]],
-        size: int,
+        nbytes: int,
         limit_mb: int,
         key: list[Any] | None = None,
     ) -> None:
@@ -54,7 +54,7 @@ class PixelStore:
 
         self._device, self._images, self._transform = context.device, images, transform
         self._kept: torch.Tensor | None = None
-        if 0 < len(images) * size <= limit_mb * 2**20:
+        if 0 < len(images) * nbytes <= limit_mb * 2**20:
             pixels = self._read(images) if key is None else context.cached_rows(key, images, self._read)
             self._kept = placed(
                 torch.from_numpy(pixels if pixels.flags.writeable else np.array(pixels)), context.device
@@ -92,10 +92,11 @@ class PixelStore:
 
 
 def placed(rows: torch.Tensor, device: str) -> torch.Tensor:
-    """Return rows on a GPU that has three times as much memory left, so that a step need not fetch them; else as is."""
+    """Return rows on a GPU that has eight times as much memory left, so that a step need not fetch them; else as is."""
     import torch
 
     if not device.startswith("cuda"):
         return rows
     free, _ = torch.cuda.mem_get_info(torch.device(device).index)
-    return rows.to(device) if 3 * rows.nbytes <= free else rows
+    spare = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, and unused
+    return rows.to(device) if 8 * rows.nbytes <= free + spare else rows

@@ -1,7 +1,7 @@
 """What a model wants to see: an image resized, cut and normalised as its family does it.
 
-Resizing is Pillow's and happens on the host, to unsigned bytes; a quarter of the memory of what is normalised then
-travels to the device, where the rest is done.
+Resizing happens on the host, to unsigned bytes, by Pillow or by torch; a quarter of the memory of what is normalised
+then travels to the device, where the rest is done.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Preprocessing:
     def pixels_for(self, device: str) -> Callable[[Image], NDArray[np.uint8]]:
         """Return what makes pixels: ``pixels`` for a CPU, `FastPixels` for a GPU, which else would wait for its images.
 
-        There the model computes in 16 bits, beside whose rounding a level is nothing. On a CPU the model takes most of
-        the time, and results are those of the model's library.
+        There the model mostly computes in 16 bits, beside whose rounding a level is nothing. On a CPU the model takes
+        most of the time, and results are those of the model's library.
         """
         return FastPixels(self) if device.startswith("cuda") else self.pixels
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.pipeline.loading import Batched, device_batches
+from harness.pipeline.batches import Batched, device_batches
 
 if TYPE_CHECKING:
     import torch
@@ -120,10 +120,14 @@ class Passes:
             torch.cuda.empty_cache()  # outside of the handler, whose traceback holds what did not fit
 
     def _rows(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        import torch
-
-        missing = (self.size if self._filled else LEAST_BATCH) - len(batch)
-        full = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])]) if missing > 0 else batch
-        found = self._forward(full)
+        found = self._forward(filled_up(batch, self.size if self._filled else LEAST_BATCH))
         several = found if isinstance(found, tuple) else (found,)
         return tuple(rows[: len(batch)].float() for rows in several)
+
+
+def filled_up(batch: torch.Tensor, least: int) -> torch.Tensor:
+    """Return a batch with its last item repeated, so that it has ``least`` items at least."""
+    import torch
+
+    missing = least - len(batch)
+    return torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])]) if missing > 0 else batch

@@ -9,6 +9,7 @@ import sys
 import warnings
 from contextlib import suppress
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,9 +73,16 @@ def cards(device: str) -> list[str]:
     """
     if device not in ("auto", "cuda") or sys.platform != "linux" or not _has_gpu_driver():
         return []
-    count, _ = _devices("cuda")
-    named = [name.strip() for name in os.environ.get(CARDS_VARIABLE, "").split(",") if name.strip()]
-    return named[:count] or [str(number) for number in range(count)]
+    named = os.environ.get(CARDS_VARIABLE, "")
+    names = [name.strip() for name in named.split(",") if name.strip()]
+    count = _count_cards(named)
+    return names[:count] or [str(number) for number in range(count)]
+
+
+@cache
+def _count_cards(named: str) -> int:
+    """Return how many GPUs torch sees where the variable says ``named``; a process that asks it takes seconds."""
+    return _devices("cuda")[0]
 
 
 def _nearest(name: str) -> str:

@@ -75,7 +75,7 @@ class RunConfig(BaseModel):
     jobs: int | None = Field(
         None,
         ge=1,
-        description="Worker processes of parallel, each with a GPU of its own where there are any. Default: one a GPU, "
+        description="Worker processes of parallel; where there are GPUs, each sees one of them. Default: one a GPU, "
         "or one a core where there is none, as far as there is a GiB for each.",
     )
     task_timeout: float | None = Field(

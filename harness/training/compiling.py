@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ _TRAINING_PAYS = 40e15
 images a second became 383, which saves 1.7 s in 1e15 operations, and the compiler took about a minute."""
 _PREDICTION_PAYS = 70e15
 """The same for predictions (382e9 an image): 972 became 1 232, which saves .6 s in 1e15, and the compiler took 40 s."""
+
+_NAME = "force_non_lazy_backward_lowering"
+_EAGER_BACKWARD = {_NAME: True}
+"""A setting of torch's that older versions lack."""
 
 
 def forward_operations(forward: Forward, example: torch.Tensor) -> float:
@@ -70,6 +75,7 @@ def compiled(forward: Forward, wanted: str, option: str) -> Forward:
         By its first call: if it cannot be compiled, and ``on`` was wanted.
     """
     import torch
+    from torch._functorch import config as differentiating
 
     fast: Any = torch.compile(forward, dynamic=False)
     called = False
@@ -79,16 +85,19 @@ def compiled(forward: Forward, wanted: str, option: str) -> Forward:
         if called:
             return fast(batch)
         try:
-            found = fast(batch)
+            # The backward pass at once, too: else it is compiled where nobody asks whether it can be.
+            with differentiating.patch(**_EAGER_BACKWARD) if hasattr(differentiating, _NAME) else nullcontext():
+                found = fast(batch)
         except torch.cuda.OutOfMemoryError:
             raise
         except Exception as error:  # the compilers of torch and of the system raise types of their own
-            reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+            found = forward(batch)  # what is wrong with the model itself is raised here
+            own = getattr(error, "inner_exception", error)  # dynamo says first that a backend failed, and then how
+            reason = f"{type(own).__name__}: {own}".strip().splitlines()[0][:300]
             if wanted == "on":
                 raise InputError(f"{option}=on: torch cannot compile the model ({reason}); set it to off") from error
             sys.stderr.write(f"{option}: torch cannot compile the model ({reason}); it runs as it is\n")
             fast = forward
-            found = fast(batch)
         called = True
         return found
 

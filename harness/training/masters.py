@@ -69,8 +69,10 @@ class MasterWeights:
 
     def write(self) -> None:
         """Round the masters into the module."""
-        for parameter, master in self._masters.items():
-            parameter.data.copy_(master)
+        import torch
+
+        if self._masters:
+            torch._foreach_copy_([parameter.data for parameter in self._masters], list(self._masters.values()))
 
     def release(self) -> None:
         """Make the module float32 again: the masters, and what was frozen as it was."""

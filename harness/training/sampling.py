@@ -74,9 +74,10 @@ def random_crops(pixels: torch.Tensor, drawn: torch.Tensor, crop_min: float) -> 
     if crop_min >= 1.0:
         return pixels
     n = len(pixels)
+    drawn = drawn.to(pixels.device, non_blocking=True)  # else each step would wait for the GPU
     side = crop_min + (1.0 - crop_min) * drawn[0]
     theta = torch.zeros(n, 2, 3, device=drawn.device)
     theta[:, 0, 0] = theta[:, 1, 1] = side
     theta[:, :, 2] = ((1.0 - side) * (2.0 * drawn[1:] - 1.0)).T
-    grid = functional.affine_grid(theta.to(pixels.device), list(pixels.shape), align_corners=False)
+    grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)

@@ -37,7 +37,7 @@ def jittered(pixels: torch.Tensor, jitter: float, generator: torch.Generator) ->
     if jitter == 0.0:
         return pixels
     drawn = 1.0 + jitter * (2.0 * torch.rand(3, len(pixels), generator=generator) - 1.0)
-    brightness, contrast, saturation = drawn.to(pixels.device).view(3, -1, 1, 1, 1)
+    brightness, contrast, saturation = drawn.to(pixels.device, non_blocking=True).view(3, -1, 1, 1, 1)
     pixels = (pixels.float() * brightness).clamp_(0.0, _WHITE)
     mean = _grey(pixels).mean(dim=(2, 3), keepdim=True)
     pixels = torch.lerp(mean, pixels, contrast).clamp_(0.0, _WHITE)
@@ -62,12 +62,12 @@ def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.
     if crop_min < 1.0:
         pixels = random_crops(pixels, torch.rand(3, n, generator=generator), crop_min)
     if flip:
-        mirrored = torch.rand(n, generator=generator).to(pixels.device) < 0.5
+        mirrored = torch.rand(n, generator=generator).to(pixels.device, non_blocking=True) < 0.5
         pixels = torch.where(mirrored.view(n, 1, 1, 1), pixels.flip(3), pixels)
     return pixels
 
 
 def _grey(pixels: torch.Tensor) -> torch.Tensor:
     """Return the brightness of each pixel, shape (n, 1, s, s)."""
-    shares = torch.tensor(_GREY, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels * shares).sum(dim=1, keepdim=True)
+    red, green, blue = _GREY
+    return red * pixels[:, :1] + green * pixels[:, 1:2] + blue * pixels[:, 2:]

@@ -45,7 +45,7 @@ def estimate_memory(
     rows
         Training rows.
     device
-        A torch device string. Decoded images are kept on the host, and so count on ``cpu`` only.
+        A torch device string. Decoded images count on ``cpu`` only: a GPU keeps them where it has plenty of room.
     """
     named = isinstance(tower_config, Tower)
     size = tower_config.preprocessing.size if named else config.image_size or tower_config.image_size
@@ -62,8 +62,12 @@ def estimate_memory(
         training += _cast_weights(computed, tower_config, device)
         kept = rows * 3 * size**2 if on_host else 0
     viewed = _image(size) if config.views != "one" else 0
-    prediction = weights + config.predict_batch * (
-        _pixels(size) + viewed + _passing_activations(config, tower_config, size, device) + head
+    halved = weights if _half(config, device) else 0  # a copy with LoRA merged in, before it is cast
+    prediction = (
+        weights
+        + halved
+        + config.predict_batch
+        * (_pixels(size) + viewed + _passing_activations(config, tower_config, size, device) + head)
     )
     start = 0
     if config.head_start == "text":

@@ -152,7 +152,8 @@ def merged(tower: nn.Module) -> nn.Module:
     """Return a copy of a tower whose LoRA updates are part of its weights: the same map, with fewer products."""
     found = copy.deepcopy(tower).eval()
     for module in found.modules():
-        vars(module).pop("forward", None)  # that of a recomputing block, which would call the block it was copied from
+        if hasattr(vars(module).get("forward"), "recomputes"):
+            del module.forward  # it would call the block that this was copied from
         if isinstance(module, BaseTunerLayer):
             module.merge()
     for module in list(found.modules()):

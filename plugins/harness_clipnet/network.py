@@ -113,6 +113,7 @@ class ClipNet(nn.Module):
             yield
         finally:
             self._compiled = None
+            torch.compiler.reset()  # torch compiles a function eight times at most in a process, and fits differ
 
 
 def prepare_tower(tower: nn.Module, config: ClipNetConfig) -> None:

@@ -140,8 +140,8 @@ def load_fitted(folder: Path, config: ClipNetConfig, context: Context) -> Fitted
     from safetensors.torch import load_file
 
     from harness.pipeline import Preprocessing
+    from harness_clipnet.beginning import start_network
     from harness_clipnet.inference import Fitted
-    from harness_clipnet.loading import start_network
     from harness_clipnet.network import restore, trained_state
 
     about = json.loads((folder / "clipnet.json").read_text(encoding="utf-8"))

@@ -21,12 +21,13 @@ from harness.training import (
     forward_operations,
     inner_split,
     one_of_each,
+    precision_name,
     seeded,
     torch_generator,
 )
 from harness_clipnet.augment import augment, jittered
+from harness_clipnet.beginning import check_options, small_preprocessing, start_network
 from harness_clipnet.inference import Fitted, TowerInference, image_features
-from harness_clipnet.loading import check_options, small_preprocessing, start_network
 from harness_clipnet.network import ClipNet, Mixup, head_groups, network_groups
 from harness_clipnet.stage import Batch, Stage, train_stage
 from harness_clipnet.start import load_text, start_from_text
@@ -162,7 +163,8 @@ class _Fitting:
         """
         config, context = self.config, self.context
         kind = torch.device(context.device).type
-        key = ["clipnet features", "2", self.digest, *self.first.key(), kind, config.precision]
+        computed = precision_name(context.device, config.precision)
+        key = ["clipnet features", "2", self.digest, *self.first.key(), kind, computed]
 
         def compute(part: Images) -> NDArray[np.float32]:
             inference = TowerInference(self.network.tower.eval(), self.first, config, context.device)
@@ -184,6 +186,7 @@ class _Fitting:
             # Once forwards, once back to the first layer that is adapted, once for the weights that are trained.
             passes = 1 + (len(plan.lora) + 2 * len(plan.trained)) / plan.layers
             size = self.preprocessing.size
+            self.network.eval()  # dropout would move the generator, and a fit that goes on has it where it was
             with Precision(device, config.precision).autocast():
                 an_image = forward_operations(self.network.features, torch.zeros(2, 3, size, size, device=device))
             work = config.epochs * self._steps * self._batch_size * passes * an_image

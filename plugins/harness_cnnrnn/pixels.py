@@ -48,7 +48,7 @@ def vary(pixels: torch.Tensor, crop_min: float, flip: bool, light: float, genera
     loader thread came first.
     """
     n = len(pixels)
-    drawn = torch.rand(6, n, generator=generator).to(pixels.device)
+    drawn = torch.rand(6, n, generator=generator).to(pixels.device, non_blocking=True)
     pixels = random_crops(pixels, drawn[:3], crop_min)
     if flip:
         pixels = torch.where((drawn[3] < 0.5).view(n, 1, 1, 1), pixels.flip(3), pixels)

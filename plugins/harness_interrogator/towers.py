@@ -18,7 +18,7 @@ from torch.nn import functional
 from harness.models import fetch_model
 from harness.models.activation import open_clip_name
 from harness.models.loading import first_line, loaded_once
-from harness.pipeline import LEAST_BATCH, image_rows
+from harness.pipeline import LEAST_BATCH, filled_up, image_rows
 from harness.plugin import InputError
 from harness.training import Precision, bounded, precision_name
 
@@ -91,8 +91,7 @@ class Clip:
         with torch.inference_mode():
             for rows in order.split(batch):
                 part = tokens[rows]
-                if len(part) < LEAST_BATCH:
-                    part = torch.cat([part, part[-1:].expand(LEAST_BATCH - len(part), -1)])
+                part = filled_up(part, LEAST_BATCH)
                 with precision.autocast():
                     vectors = self._text_tower(part.to(self.device), int(used[rows].max()))
                 found[rows.to(self.device)] = functional.normalize(vectors.float(), dim=1)[: len(rows)]

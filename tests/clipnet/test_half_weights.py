@@ -85,7 +85,7 @@ def test_the_fit_is_in_bfloat16_and_what_it_leaves_is_float32(tower: Path, tmp_p
     assert {value.dtype for value in fitted.network.parameters()} == {torch.float32}
     head = fitted.network.head[0].weight
     assert not torch.equal(head, head.bfloat16().float()), "the masters, not what they were rounded to"
-    from harness_clipnet.loading import start_network
+    from harness_clipnet.beginning import start_network
 
     plain = dict(start_network(predictor.config)[0].named_parameters())
     for name, value in fitted.network.named_parameters():

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from harness_clipnet.beginning import start_network
 from harness_clipnet.inference import TowerInference, merged
-from harness_clipnet.loading import start_network
 from harness_clipnet.tower import pooled
 
 from harness.errors import InputError

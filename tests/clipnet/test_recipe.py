@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from harness_clipnet import loading, stage, training
+from harness_clipnet import beginning, stage, training
 from harness_clipnet.augment import jittered
 from harness_clipnet.views import CROP_SIDE, mean_over_views, views_of
 
@@ -107,14 +107,14 @@ TWO_SIZES = [
 def test_other_towers_that_take_two_sizes(family: str, kind: str, tmp_path: Path) -> None:
     name, _ = (save_timm if family == "timm" else save_vision)(kind, tmp_path / "tower")
     plan = {"lora_rate": 0.0, "nfz_rate": 0.34}
-    plain = loading.load_named_tower(name)
+    plain = beginning.load_named_tower(name)
     size = plain.preprocessing.size
     predictor = build(name, tmp_path, small_size=size // 2, head_epochs=1, **plan)
     predictor.fit(rows(16, 0))
     assert predictor.predict(rows(4, 1).images).shape == (4, 384)
     pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert torch.allclose(loading.load_named_tower(name, other_sizes=True)(pixels), plain(pixels), atol=1e-6)
+        assert torch.allclose(beginning.load_named_tower(name, other_sizes=True)(pixels), plain(pixels), atol=1e-6)
 
 
 @pytest.mark.parametrize(("family", "kind"), [("timm", "beit_base_patch16_224"), ("open_clip", "ViT")])

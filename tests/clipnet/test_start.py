@@ -208,7 +208,7 @@ def test_features_of_both_towers_are_their_librarys(kind: str, tmp_path: Path) -
         assert text.projection is None
     else:
         predictor = build(name, tmp_path)
-        from harness_clipnet.loading import start_network
+        from harness_clipnet.beginning import start_network
 
         network = start_network(predictor.config)[0].eval()
         assert text.projection is not None

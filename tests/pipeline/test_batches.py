@@ -43,11 +43,18 @@ def test_the_next_is_prepared_while_the_first_is_in_use():
 
 
 def test_no_more_than_two_wait():
-    made = []
-    items = ahead(iter(range(100)), made.append)
+    made, third = [], threading.Event()
+
+    def prepare(number: int) -> None:
+        made.append(number)
+        if number == 2:
+            third.set()
+
+    items = ahead(range(100), prepare)
     next(items)
-    time.sleep(0.2)
-    assert len(made) == 3
+    assert third.wait(10)
+    time.sleep(0.05)
+    assert made == [0, 1, 2]
     items.close()
 
 

@@ -43,7 +43,7 @@ def test_filters_that_torch_lacks_are_left_to_pillow():
     assert np.array_equal(seen.pixels(image), FastPixels(seen)(image))
 
 
-def test_the_device_says_which(monkeypatch):
+def test_the_device_says_which():
     seen = Preprocessing(61)
     assert seen.pixels_for("cpu") == seen.pixels
     assert isinstance(seen.pixels_for("cuda:1"), FastPixels)

@@ -1,5 +1,7 @@
 """What is compiled is decided by the work alone."""
 
+from functools import partial
+
 import pytest
 import torch
 from harness_clipnet.tower import OPENAI_TOWERS, build_tower, pooled
@@ -36,6 +38,27 @@ def test_it_pays_on_a_gpu_with_long_work(monkeypatch, wanted, device, work, expe
 def test_without_a_compiler_for_gpus_nothing_is_compiled(monkeypatch):
     monkeypatch.setattr("harness.training.compiling.find_spec", lambda name: None)
     assert not compiling_pays("auto", "cuda", 1e30, training=True)
+
+
+def test_a_backward_pass_that_cannot_be_compiled_is_told(monkeypatch, capsys):
+    from torch._dynamo.backends.common import aot_autograd
+
+    def refuse(graph, examples):
+        raise RuntimeError("no kernel for this")
+
+    backend = aot_autograd(fw_compiler=lambda graph, examples: graph, bw_compiler=refuse)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    weight = torch.ones(3, requires_grad=True)
+    run = compiled(lambda batch: (batch * weight).sin(), "auto", "clipnet.compile")
+    run(torch.ones(2, 3)).sum().backward()
+    assert weight.grad is not None
+    assert "no kernel for this" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_the_model_is_not_the_compilers(monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        compiled(lambda batch: batch @ torch.ones(5, 2), "on", "clipnet.compile")(torch.ones(2, 3))
 
 
 def test_too_little_memory_is_not_taken_for_a_broken_compiler(monkeypatch):

@@ -91,6 +91,7 @@ class Tower(nn.Module):  # type: ignore[misc]
                     return _inner(*args, **kwargs)
                 return checkpoint(_inner, *args, use_reentrant=False, **kwargs)
 
+            again.recomputes = True  # type: ignore[attr-defined]  # for whoever copies the block
             block.forward = again
 
     @torch.no_grad()  # type: ignore[untyped-decorator]

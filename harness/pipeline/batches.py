@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -33,7 +34,7 @@ def device_batches(
     """Yield ``transform`` of images, stacked, on a device, in order; the last batch may be smaller.
 
     One thread stacks batches and sends them off while the caller computes. To a GPU they go from page-locked memory
-    that is allocated once, on a stream of their own, so that neither the caller nor the card waits for a copy.
+    that is allocated once a call, on a stream of their own, so that neither the caller nor the card waits for a copy.
 
     Parameters
     ----------
@@ -55,14 +56,15 @@ def sent_ahead(batches: Iterator[list[Any]], device: str) -> Iterator[torch.Tens
         yield receive()
 
 
-def ahead(items: Iterator[Item], prepare: Callable[[Item], Ready]) -> Generator[Ready]:
+def ahead(items: Iterable[Item], prepare: Callable[[Item], Ready]) -> Generator[Ready]:
     """Yield ``prepare(item)`` in order; a thread takes items and prepares them while the caller does something else.
 
     What either raises is raised here, in its turn. Nothing goes on when the caller stops early.
     """
+    remaining = iter(items)
 
     def following() -> tuple[Ready] | None:
-        for item in items:
+        for item in remaining:
             return (prepare(item),)
         return None
 
@@ -104,16 +106,18 @@ class _Pinned:
         import torch
 
         self._device = torch.device(device)
-        self._stream = torch.cuda.Stream(self._device)
+        self._stream = _stream(device)
         self._slots: list[tuple[torch.Tensor, torch.cuda.Event] | None] = [None] * _AHEAD
         self._turn = 0
 
     def __call__(self, batch: list[Any]) -> Callable[[], torch.Tensor]:
         import torch
 
-        first = torch.as_tensor(batch[0])
-        buffer, copied = self._slot((len(batch), *first.shape), first.dtype)
-        if isinstance(batch[0], torch.Tensor):
+        first = batch[0]
+        ready = isinstance(first, torch.Tensor)
+        dtype = first.dtype if ready else torch.from_numpy(np.empty(0, first.dtype)).dtype
+        buffer, copied = self._slot((len(batch), *first.shape), dtype)
+        if ready:
             torch.stack(batch, out=buffer)
         else:
             np.stack(batch, out=buffer.numpy())
@@ -138,7 +142,17 @@ class _Pinned:
         if slot is not None:
             slot[1].synchronize()
         if slot is None or slot[0].dtype != dtype or slot[0].shape[1:] != shape[1:] or len(slot[0]) < shape[0]:
-            slot = (torch.empty(shape, dtype=dtype, pin_memory=True), torch.cuda.Event())
-        slot = (slot[0], torch.cuda.Event())
-        self._slots[self._turn] = slot
-        return slot[0][: shape[0]], slot[1]
+            buffer = torch.empty(shape, dtype=dtype, pin_memory=True)
+        else:
+            buffer = slot[0]
+        copied = torch.cuda.Event()
+        self._slots[self._turn] = buffer, copied
+        return buffer[: shape[0]], copied
+
+
+@cache
+def _stream(device: str) -> torch.cuda.Stream:
+    """Return the one stream of copies to a device: memory that was freed on one is not reused on another."""
+    import torch
+
+    return torch.cuda.Stream(torch.device(device))
