@@ -50,7 +50,7 @@ def compiling_pays(wanted: str, device: str, operations: float, training: bool) 
     It depends on the work alone and not on the clock, so that a fit that goes on after a kill decides as it did.
     """
     if wanted != "auto":
-        return wanted == "on"
+        return wanted == "always"
     least = _TRAINING_PAYS if training else _PREDICTION_PAYS
     return device.startswith("cuda") and find_spec("triton") is not None and operations >= least
 
@@ -72,7 +72,7 @@ def compiled(forward: Forward, wanted: str, option: str) -> Forward:
     Raises
     ------
     InputError
-        By its first call: if it cannot be compiled, and ``on`` was wanted.
+        By its first call: if it cannot be compiled, and ``always`` was wanted.
     """
     import torch
     from torch._functorch import config as differentiating
@@ -94,8 +94,10 @@ def compiled(forward: Forward, wanted: str, option: str) -> Forward:
             found = forward(batch)  # what is wrong with the model itself is raised here
             own = getattr(error, "inner_exception", error)  # dynamo says first that a backend failed, and then how
             reason = f"{type(own).__name__}: {own}".strip().splitlines()[0][:300]
-            if wanted == "on":
-                raise InputError(f"{option}=on: torch cannot compile the model ({reason}); set it to off") from error
+            if wanted == "always":
+                raise InputError(
+                    f"{option}=always: torch cannot compile the model ({reason}); set it to never"
+                ) from error
             sys.stderr.write(f"{option}: torch cannot compile the model ({reason}); it runs as it is\n")
             fast = forward
         called = True

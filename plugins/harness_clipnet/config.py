@@ -128,7 +128,7 @@ class ClipNetConfig(PredictorConfig):
         "auto",
         description="Autocast type. auto: bfloat16 on a GPU that has it, float16 on others, float32 on a CPU.",
     )
-    compile: Literal["auto", "on", "off"] = Field(
+    compile: Literal["auto", "always", "never"] = Field(
         "auto",
         description="torch.compile the tower. auto: on a GPU, where the work is long enough to repay the compiler.",
     )

@@ -110,7 +110,9 @@ class Bench:
             "head_width": self.setting.head_width,
             "inner_share": 0.0,
             "patience": 0,
-            "compile": "on" if self.setting.compiler == "inductor" else "off",  # though so few images never repay it
+            "compile": "always"
+            if self.setting.compiler == "inductor"
+            else "never",  # though so few images never repay it
             "predict_batch": self.setting.batch,
             **options,
             **self.options.clipnet,

@@ -111,7 +111,7 @@ def test_a_compiled_training_agrees_with_a_plain_one(
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
     train, held = rows(48, 0), rows(21, 1)
     found = []
-    for wanted in ("on", "off"):
+    for wanted in ("always", "never"):
         predictor = build(tower, tmp_path, compile=wanted, inner_share=0.2, predict_batch=8)
         predictor.fit(train)
         found.append(predictor.predict(held.images))
@@ -120,12 +120,12 @@ def test_a_compiled_training_agrees_with_a_plain_one(
 
 def test_the_compiler_of_this_machine_predicts_the_same(tmp_path: Path) -> None:
     small, held = save_vision_tower(tmp_path / "tower", num_hidden_layers=1), rows(21, 1)
-    plain = build(small, tmp_path, compile="off", epochs=0, head_epochs=2)
+    plain = build(small, tmp_path, compile="never", epochs=0, head_epochs=2)
     plain.fit(rows(48, 0))
     folder = tmp_path / "model"
     folder.mkdir()
     plain.save(folder)
-    fast = build(small, tmp_path, compile="on", epochs=0, head_epochs=2, predict_batch=8)
+    fast = build(small, tmp_path, compile="always", epochs=0, head_epochs=2, predict_batch=8)
     fast.load(folder)
     assert np.allclose(fast.predict(held.images), plain.predict(held.images), atol=1e-4)
 
@@ -143,13 +143,13 @@ def test_what_cannot_be_compiled_is_refused_or_told(
     monkeypatch.setattr("harness_clipnet.inference.compiling_pays", lambda *given, training: True)
     monkeypatch.setattr("harness_clipnet.training.compiling_pays", lambda *given, training: True)
     train, held = rows(48, 0), rows(8, 1)
-    with pytest.raises(InputError, match=r"clipnet\.compile=on: .*no compiler was found\); set it to off"):
-        build(tower, tmp_path, compile="on").fit(train)
+    with pytest.raises(InputError, match=r"clipnet\.compile=always: .*no compiler was found\); set it to never"):
+        build(tower, tmp_path, compile="always").fit(train)
     predictor = build(tower, tmp_path)
     predictor.fit(train)
     told = predictor.predict(held.images)
     assert capsys.readouterr().err.count("it runs as it is") == 2  # of the training, and of the prediction
     monkeypatch.undo()
-    plain = build(tower, tmp_path, compile="off")
+    plain = build(tower, tmp_path, compile="never")
     plain.fit(train)
     assert np.allclose(told, plain.predict(held.images), atol=1e-6)

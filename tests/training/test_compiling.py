@@ -22,8 +22,8 @@ def test_operations_are_those_of_the_published_tower():
 @pytest.mark.parametrize(
     ("wanted", "device", "work", "expected"),
     [
-        ("on", "cpu", 0.0, True),
-        ("off", "cuda", 1e30, False),
+        ("always", "cpu", 0.0, True),
+        ("never", "cuda", 1e30, False),
         ("auto", "cpu", 1e30, False),
         ("auto", "cuda", 69e15, False),
         ("auto", "cuda:1", 71e15, True),
@@ -58,7 +58,7 @@ def test_a_backward_pass_that_cannot_be_compiled_is_told(monkeypatch, capsys):
 def test_what_is_wrong_with_the_model_is_not_the_compilers(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        compiled(lambda batch: batch @ torch.ones(5, 2), "on", "clipnet.compile")(torch.ones(2, 3))
+        compiled(lambda batch: batch @ torch.ones(5, 2), "always", "clipnet.compile")(torch.ones(2, 3))
 
 
 def test_too_little_memory_is_not_taken_for_a_broken_compiler(monkeypatch):
