@@ -100,7 +100,7 @@ def new(
 
 def _type(field: dict[str, Any]) -> str:
     parts = field.get("anyOf", [field])
-    names = [str(part.get("type") or part.get("enum") or "any") for part in parts if part.get("type") != "null"]
+    names = [_type_of(part) for part in parts if part.get("type") != "null"]
     bounds = [
         f"{sign} {part[key]}"
         for part in parts
@@ -114,3 +114,9 @@ def _default(field: dict[str, Any]) -> str:
     if "default" not in field:
         return "(required)"
     return "chosen" if field["default"] is None else str(field["default"])
+
+
+def _type_of(part: dict[str, Any]) -> str:
+    """Return the choices of an option that has some, else the name of its type."""
+    choices = part.get("enum") or ([part["const"]] if "const" in part else [])
+    return ", ".join(map(str, choices)) or str(part.get("type") or "any")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -68,11 +68,7 @@ def small_preprocessing(config: ClipNetConfig, tower: nn.Module, own: Preprocess
     size = config.small_size
     if size is None:
         return own
-    if size >= own.size:
-        raise InputError(
-            f"clipnet.small_size={size}: the images of the stage after it are {own.size} pixels wide; "
-            "give less, or a larger clipnet.image_size"
-        )
+    _check_smaller(size, own.size)
     if not isinstance(tower, Tower):
         _check_patches("small_size", size, True, tower.config.patch_size, config.tower)
     elif (reason := tower.refusal(size)) is not None:
@@ -82,6 +78,25 @@ def small_preprocessing(config: ClipNetConfig, tower: nn.Module, own: Preprocess
             "tower"
         )
     return replace(own, size=size)
+
+
+def check_small_size(config: ClipNetConfig, shape: Any) -> None:
+    """Raise ``InputError`` for a small size that a tower's shape, from ``known_config``, does not suit."""
+    if config.small_size is None:
+        return
+    if isinstance(shape, Tower):
+        _check_smaller(config.small_size, shape.preprocessing.size)
+        return
+    _check_smaller(config.small_size, config.image_size or shape.image_size)
+    _check_patches("small_size", config.small_size, True, shape.patch_size, config.tower)
+
+
+def _check_smaller(size: int, own: int) -> None:
+    if size >= own:
+        raise InputError(
+            f"clipnet.small_size={size}: the images of the stage after it are {own} pixels wide; "
+            "give less, or a larger clipnet.image_size"
+        )
 
 
 def check_options(config: ClipNetConfig) -> None:

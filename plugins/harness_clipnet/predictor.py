@@ -83,15 +83,21 @@ class ClipNetPredictor(Predictor):
         self._prompts = PromptTable.load(folder)
 
     def requirements(self, rows: int) -> Requirements:
-        """Name the tower, and estimate size and memory from its shape, where that needs no network."""
+        """Name the tower, and estimate size and memory from its shape, where that needs no network.
+
+        Options that contradict each other or the tower are an ``InputError`` here, before any work.
+        """
+        from harness_clipnet.beginning import check_options, check_small_size
         from harness_clipnet.estimate import estimate_memory
         from harness_clipnet.network import planned_parameters
         from harness_clipnet.tower import known_config
 
+        check_options(self.config)
         models = (self.config.tower,)
         shape = known_config(self.config.tower, self.config.image_size)
         if shape is None:
             return Requirements(models)
+        check_small_size(self.config, shape)
         parameters = planned_parameters(self.config, shape)
         memory = estimate_memory(self.config, shape, parameters, rows, self.context.device)
         return Requirements(models, parameters, memory)

@@ -95,6 +95,22 @@ def test_what_contradicts_itself_is_refused(tower: Path, tmp_path: Path, options
         build(tower, tmp_path, **options).fit(rows(16, 0))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"small_size": 64}, "the images of the stage after it are 32 pixels wide"),
+        ({"small_size": 12}, "give 8 or 16"),
+        ({"small_size": 16, "epochs": 0, "head_epochs": 1}, "clipnet.epochs=0"),
+        ({"weights": "bfloat16", "precision": "float16"}, "set precision to auto or bfloat16"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_any_work(
+    tower: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        build(tower, tmp_path, **options).requirements(100)
+
+
 TWO_SIZES = [
     ("timm", "convnext_atto"),
     ("timm", "vit_tiny_patch16_224"),
