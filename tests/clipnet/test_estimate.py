@@ -81,7 +81,9 @@ def test_options_count_what_they_cost() -> None:
     frozen = {"lora_rate": 0.9, "nfz_rate": 0.1, "batch_size": 2, "predict_batch": 4, "head_width": 1024}
     saved = need(**frozen) - need(weights="bfloat16", **frozen)
     assert saved > 200e6 * 2, "two bytes of each frozen weight at least, and no cast copies"
-    text = {**alone, "predict_batch": 4}
+    text = {**alone, "predict_batch": 4, "precision": "float32"}
+    copied = need(**{**text, "precision": "bfloat16"}) - need(**text)
+    assert copied > 1e9, "bfloat16 predicts with a copy of 304 million weights"
     assert need(head_start="text", **text) - need(**text) > 123e6 * 4, "123 million weights of the text tower"
     assert need("cpu", 100_000, head_start="text", **text) > need("cpu", 1000, head_start="text", **text) + 400e6
 
