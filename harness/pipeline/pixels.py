@@ -72,7 +72,7 @@ class PixelStore:
             yield from device_batches(chosen, self._transform, order.shape[1], self._device)
             return
         kept = self._kept
-        if kept.device.type == torch.device(self._device).type:
+        if self._there:
             for row in torch.from_numpy(order).to(kept.device):  # the order at once: each copy makes a GPU wait
                 yield kept[row]
         else:
@@ -82,10 +82,15 @@ class PixelStore:
         """Yield transformed images in order; the last batch may be smaller."""
         if self._kept is None:
             yield from device_batches(self._images, self._transform, batch_size, self._device)
-            return
-        rows = np.arange(len(self))
-        for start in range(0, len(rows), batch_size):
-            yield from self.batches(rows[None, start : start + batch_size])
+        elif self._there:
+            yield from self._kept.split(batch_size)
+        else:
+            yield from sent_ahead((list(part) for part in self._kept.split(batch_size)), self._device)
+
+    @property
+    def _there(self) -> bool:
+        """Whether what is kept lies on the device."""
+        return self._kept is not None and self._kept.device.type == self._device.partition(":")[0]
 
     def _read(self, images: Images) -> NDArray[np.uint8]:
         return np.concatenate([np.stack(batch) for batch in images.batches(self._transform, _READ)])

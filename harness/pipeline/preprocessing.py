@@ -123,7 +123,8 @@ class FastPixels:
     """The pixels of a `Preprocessing` in a fraction of the time: a value may be one of 255 levels off, rarely two.
 
     torch resizes, and a JPEG of four times the side or more is scaled down as it is decoded, to twice the side at
-    least. Features of the tiny tower change by 1e-5 and 1e-4 in cosine (``python -m tests.benchmarks decoders``).
+    least: that changes features of the tiny tower by 1.2e-4 in cosine at most (``python -m tests.benchmarks
+    decoders``).
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:

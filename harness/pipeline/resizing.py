@@ -1,4 +1,4 @@
-"""Resizing 8-bit images as Pillow does, by torch's vectorised kernels: three to five times as fast on one core.
+"""Resizing 8-bit images as Pillow does, by torch's vectorised kernels: over three times as fast on one core.
 
 torch ported the kernels of Pillow-SIMD (``interpolate`` of uint8 with ``antialias``, bilinear and bicubic). They weigh
 pixels in 16 bits where Pillow takes 32, so that here and there a value is one of 255 levels off, rarely two.

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     Forward = Callable[[torch.Tensor], torch.Tensor]
 
 _TRAINING_PAYS = 40e15
-"""Operations above which compiling a training pays. Measured on an H100 with a ViT-L/14-336 (890e9 an image): 244
-images a second became 383, which saves 1.7 s in 1e15 operations, and the compiler took about a minute."""
+"""Operations above which compiling a training pays. In bare loops on an H100 with a ViT-L/14-336 (890e9 an image), 244
+images a second became 383, which saves 1.7 s in 1e15 operations; a minute is allowed for the compiler, as a guess."""
 _PREDICTION_PAYS = 70e15
-"""The same for predictions (382e9 an image): 972 became 1 232, which saves .6 s in 1e15, and the compiler took 40 s."""
+"""The same for predictions (382e9 an image), bare as well: 972 became 1 232, which saves .6 s in 1e15, and the compiler
+took 40 s."""
 
-_NAME = "force_non_lazy_backward_lowering"
-_EAGER_BACKWARD = {_NAME: True}
-"""A setting of torch's that older versions lack."""
+_AT_ONCE = "force_non_lazy_backward_lowering"
+"""A setting of torch's, which older versions lack: the backward pass is compiled with the forward one."""
 
 
 def forward_operations(forward: Forward, example: torch.Tensor) -> float:
@@ -86,7 +86,7 @@ def compiled(forward: Forward, wanted: str, option: str) -> Forward:
             return fast(batch)
         try:
             # The backward pass at once, too: else it is compiled where nobody asks whether it can be.
-            with differentiating.patch(**_EAGER_BACKWARD) if hasattr(differentiating, _NAME) else nullcontext():
+            with differentiating.patch({_AT_ONCE: True}) if hasattr(differentiating, _AT_ONCE) else nullcontext():
                 found = fast(batch)
         except torch.cuda.OutOfMemoryError:
             raise

@@ -86,7 +86,7 @@ def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows
     that is missing at one depth is stored at the later ones from the same pass. Depths have one order everywhere, so
     that no two processes wait for one another; the last, whose pass costs most, is first and has the time to its name.
     """
-    computed = precision_name(context.device)
+    computed = precision_name(_device(context, named.name))
     identity = [*_identity(named.name), *([] if computed == "float32" else [computed])]
     note_weights(named.name)  # also where all features are cached, and nothing is loaded
     quiet = replace(context, on_progress=lambda label, done, total: None)
@@ -109,15 +109,19 @@ def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows
 
 
 def _forward(context: Context, images: Images, name: str, depths: Sequence[str]) -> list[Rows]:
-    backbone = load_backbone(name, context.device)
-
-    precision = Precision(context.device)
+    device = _device(context, name)
+    backbone, precision = load_backbone(name, device), Precision(device)
 
     def forward(batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with precision.autocast():
             return tuple(backbone.forward(batch, depths))
 
-    return image_rows(images, backbone.transform, forward, batch_size=BATCH, device=context.device)
+    return image_rows(images, backbone.transform, forward, batch_size=BATCH, device=device)
+
+
+def _device(context: Context, name: str) -> str:
+    """Return where a backbone computes: ``pixels`` is NumPy's, and nothing of it need travel to a GPU and back."""
+    return "cpu" if name == PIXELS else context.device
 
 
 def backbone_parameters(context: Context, name: str) -> int:
@@ -202,7 +206,7 @@ def _pixels_thumbnail(image: Image) -> NDArray[np.float32]:
 def _pixels_forward(pixels: torch.Tensor, depths: Sequence[str]) -> list[torch.Tensor]:
     import torch
 
-    return [torch.from_numpy(_pixels_features(pixels.cpu().numpy()))]
+    return [torch.from_numpy(_pixels_features(pixels.numpy()))]
 
 
 def _pixels_features(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
