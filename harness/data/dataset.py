@@ -16,6 +16,7 @@ from harness.data.file_memory import FileMemory, Place, stamps_of
 from harness.data.images import PILLOW, EncodedImage, ImageFile, LazyImages, what_checks
 from harness.data.kinds import exists, is_file
 from harness.errors import InputError
+from harness.plugin.reader import BrokenRow
 
 if TYPE_CHECKING:
     from harness.plugin import ImageSource, Row
@@ -115,7 +116,7 @@ def build_dataset(
     name: str,
     layout: str,
     location: Path,
-    rows: Iterable[Row],
+    rows: Iterable[Row | BrokenRow],
     *,
     recommended_threshold: float | None = None,
     synthetic: bool = False,
@@ -132,6 +133,8 @@ def build_dataset(
     columns: list[Row] = []
     seen: dict[str, Row] = {}
     for row in rows:  # one by one: a wrong row is named before what only the whole table can tell
+        if isinstance(row, BrokenRow):
+            raise InputError(f"{row.where}: {row.reason}")
         where = row.where or f"{location}: row '{row.id}'"
         _check_row(row, where, seen)
         seen[row.id] = row if row.where else replace(row, where=where)

@@ -19,7 +19,7 @@ from harness.plugin.predictor import (
     PredictorConfig,
     Requirements,
 )
-from harness.plugin.reader import DatasetReader, GeneratingReader, Row
+from harness.plugin.reader import BrokenRow, DatasetReader, GeneratingReader, Row, Shard, ShardedReader
 from harness.plugin.training import TrainingData
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "BlendProblem",
     "BlendSolution",
     "Blender",
+    "BrokenRow",
     "Context",
     "DatasetReader",
     "Explanation",
@@ -45,6 +46,8 @@ __all__ = [
     "Requirements",
     "Row",
     "RunEvent",
+    "Shard",
+    "ShardedReader",
     "SolvingBlender",
     "TrainingData",
     "ValueCache",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -31,6 +31,8 @@ class Row:
         Where the row comes from (a generator, a campaign): scores are sliced by it.
     where
         The row's place in its file, for messages: ``prompts.csv row 3``.
+    seed
+        What the generator of the image was seeded with, where the data say so.
     """
 
     id: str
@@ -39,6 +41,42 @@ class Row:
     group: str | None = None
     source: str | None = None
     where: str = ""
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """What cannot be read, in the place of a `Row`: one row, or a whole file of them.
+
+    It ends the reading with an error, unless ``--skip-broken`` is given: then it is counted, listed and left out.
+
+    Parameters
+    ----------
+    where
+        Its place, as of a row.
+    reason
+        What is wrong with it and how to mend it: what an ``InputError`` would say after the place.
+    """
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of a data set that can be read by itself, and of which can be told whether it was written since.
+
+    Parameters
+    ----------
+    name
+        Unique in the data set.
+    files
+        All that its rows are read from, but images that lie in files of their own. Of a folder its list of names
+        counts.
+    """
+
+    name: str
+    files: tuple[Path, ...]
 
 
 class DatasetReader(Protocol):
@@ -62,6 +100,10 @@ class DatasetReader(Protocol):
     notes : method (location: Path) -> Iterable[str]
         What a user should know of what was read there, in sentences, asked after ``read``: files that were left out,
         prompts that were seen and not read. ``harness data describe`` and ``harness run`` show them.
+    shards : method
+        That of ``ShardedReader``, for data in many files.
+    read_shard : method
+        Likewise.
     spec : method
         That of ``GeneratingReader``, for data that are made on the spot.
     """
@@ -76,8 +118,25 @@ class DatasetReader(Protocol):
     def matches(self, location: Path) -> bool:
         """Whether the folder or file at ``location`` has this layout. Must be quick and never raise."""
 
-    def read(self, location: Path) -> Iterable[Row]:
-        """Yield the rows in their order. Raises ``InputError`` naming the file and row that is wrong."""
+    def read(self, location: Path) -> Iterable[Row | BrokenRow]:
+        """Yield the rows in their order. Raises ``InputError`` naming the file and row that is wrong.
+
+        Where it can go on after what is wrong, it yields a `BrokenRow` instead.
+        """
+
+
+@runtime_checkable
+class ShardedReader(DatasetReader, Protocol):
+    """A reader of data in many files, each of which is read once: its rows are kept in an index.
+
+    ``read`` gives the same rows: those of each shard, in the order of the shards.
+    """
+
+    def shards(self, location: Path) -> Sequence[Shard]:
+        """Return the shards in their order. Must be quick."""
+
+    def read_shard(self, location: Path, shard: Shard) -> Iterable[Row | BrokenRow]:
+        """Yield the rows of one shard in their order; called by several threads at a time. Raises as ``read`` does."""
 
 
 @runtime_checkable
@@ -164,5 +223,5 @@ def generate(readers: Readers, rows: int, seed: int, size: int | None = None) ->
         If there is no such data set, or it is not made on the spot.
     """
     reader = generating_reader(readers)
-    made = list(reader.read(Path(reader.spec(rows, seed, size))))
+    made = [row for row in reader.read(Path(reader.spec(rows, seed, size))) if isinstance(row, Row)]
     return [row.image for row in made if not isinstance(row.image, Path)], [row.texts[0] for row in made]
