@@ -100,12 +100,12 @@ class DatasetReader(Protocol):
     notes : method (location: Path) -> Iterable[str]
         What a user should know of what was read there, in sentences, asked after ``read``: files that were left out,
         prompts that were seen and not read. ``harness data describe`` and ``harness run`` show them.
+    spec : method
+        That of ``GeneratingReader``, for data that are made on the spot.
     shards : method
         That of ``ShardedReader``, for data in many files.
     read_shard : method
         Likewise.
-    spec : method
-        That of ``GeneratingReader``, for data that are made on the spot.
     """
 
     name: str
