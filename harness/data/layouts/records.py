@@ -88,13 +88,13 @@ def choose(schema: Any, where: str, image: str | None = None, prompt: str | None
     elif not pictures:
         return None
     else:
-        picture = _first(pictures, PICTURE_COLUMNS)
-        if picture is None and len(pictures) > 1:
+        known = _first(pictures, PICTURE_COLUMNS)
+        if known is None and len(pictures) > 1:
             raise InputError(
                 f"{where}: it has {len(pictures)} columns of images ({', '.join(pictures)}); name one: "
                 f"hf:{_folder(where)}?image={pictures[0]}"
             )
-        picture = picture or pictures[0]
+        picture = known or pictures[0]
     field = schema.field(picture)
     fields = _fields(field.type)
     text = None

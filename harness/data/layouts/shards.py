@@ -185,7 +185,7 @@ class _Members:
                             self._refuse(f"it breaks off in {member.name}, at byte {size}; fetch it again")
                             return
                         self._take(member, stream)
-                        archive.members.clear()  # it would keep them all
+                        archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
                     self._check_end(stream, archive.offset)
         except (tarfile.TarError, OSError, EOFError) as error:
             where = f"after byte {at}" if at else "at its beginning"

@@ -43,7 +43,8 @@ def data_files(root: Path, suffix: str) -> Iterator[Path]:
     """Yield the files of a suffix in a folder, or else in its folders, or else in theirs, each level by path."""
     folders = [root]
     for _ in range(3):
-        found, below = [], []
+        found: list[Path] = []
+        below: list[Path] = []
         for folder in folders:
             try:
                 for path in sorted(folder.iterdir()):
