@@ -310,11 +310,11 @@ def walk(rows: Iterable[Any]) -> tuple[int, int]:
         tracemalloc.stop()
 
 
-def synthetic(folder: Path, files: int, rows: int = 5000) -> Path:
+def synthetic(folder: Path, files: int, rows: int = 2000) -> Path:
     content = encoded(1)
     for number in range(files):
         columns = {"image": [content] * rows, "text": [f"prompt {number} {i}" for i in range(rows)]}
-        write(folder / f"train-{number:05d}-of-{files:05d}.parquet", columns, row_group_size=1000)
+        write(folder / f"train-{number:05d}-of-{files:05d}.parquet", columns, row_group_size=500)
     return folder
 
 
@@ -323,6 +323,6 @@ def test_memory_is_bounded_by_a_shard_and_not_by_all(tmp_path: Path) -> None:
     list(islice(reader.read(synthetic(tmp_path / "warm", 1)), 10))
     one, few = walk(reader.read(synthetic(tmp_path / "one", 1)))
     six, many = walk(reader.read(synthetic(tmp_path / "six", 6)))
-    assert (few, many) == (5000, 30_000)
+    assert (few, many) == (2000, 12_000)
     assert six < 1.3 * one, (one, six)
     assert six < 2_000_000
