@@ -384,7 +384,7 @@ def test_split_folders_of_images_alone_are_not_merged_and_others_are(tmp_path: P
 @pytest.mark.parametrize("name", ["images.zip", "images.tar.gz", "data-00000-of-00001.arrow"])
 def test_what_must_be_unpacked_first_is_named(tmp_path: Path, name: str) -> None:
     table(tmp_path, name, b"anything")
-    says(refusal(tmp_path), name, "metadata.csv" if name.endswith(".arrow") else "unpack it")
+    says(refusal(tmp_path), name, "cannot be read as Arrow" if name.endswith(".arrow") else "unpack it")
 
 
 # -- nothing is left out in silence ----------------------------------------------------------------
