@@ -21,14 +21,31 @@ def harness_register_datasets(register: Callable[[DatasetReader], None]) -> None
     from harness.data.layouts.diffusiondb import DiffusionDbReader
     from harness.data.layouts.folder import ImageFolderReader, PlainFolderReader, TableReader
     from harness.data.layouts.hub import HubReader
+    from harness.data.layouts.img2dataset import Img2datasetReader, UrlReader
+    from harness.data.layouts.journeydb import JourneyDbReader
     from harness.data.layouts.kaggle import KaggleReader
     from harness.data.layouts.parquet import ParquetReader
     from harness.data.layouts.shards import ShardReader
     from harness.data.layouts.unread import SplitsReader, UnreadReader
 
-    whole: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), ParquetReader(), ArrowReader()]
-    whole += [ImageFolderReader(), KarpathyReader(), FlickrReader(), CocoReader(), ShardReader()]
+    whole: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), Img2datasetReader(), ParquetReader()]
+    whole += [
+        ArrowReader(),
+        ImageFolderReader(),
+        JourneyDbReader(),
+        KarpathyReader(),
+        FlickrReader(),
+        CocoReader(),
+        ShardReader(),
+    ]
     table = TableReader()
-    deep: list[DatasetReader] = [SidecarReader(), table, PngInfoReader(), PlainFolderReader(), UnreadReader()]
+    deep: list[DatasetReader] = [
+        SidecarReader(),
+        UrlReader(),
+        table,
+        PngInfoReader(),
+        PlainFolderReader(),
+        UnreadReader(),
+    ]
     for reader in (HubReader(), *whole, SplitsReader([*whole, table]), *deep):
         register(reader)

@@ -150,8 +150,13 @@ class _File:
     locate: Locate
 
     def rows(self) -> Iterator[Row | BrokenRow]:
-        names, start = short_names(self.columns, self._values), 0
-        whole = self._whole()
+        import pyarrow as pa
+
+        try:
+            names = short_names(self.columns, self._values)
+        except (pa.ArrowException, OSError):  # said where it is met again
+            names = None
+        whole, start = self._whole(), 0
         for batch in self._walk():
             extents = self._extents(_inner(batch, self.columns.image), whole)
             for first in range(0, len(batch), _AT_A_TIME):

@@ -56,25 +56,9 @@ class ParquetReader:
 
     def read_shard(self, location: Path, shard: Shard) -> Iterator[Row | BrokenRow]:
         """Yield the rows of a file; of a row group that cannot be read, one that is broken."""
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        file = shard.files[0]
-        try:
-            opened = parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-            columns = choose(opened.schema_arrow, str(file))
-        except InputError as error:
-            yield broken(error, str(file))
-            return
-        except (pa.ArrowException, OSError) as error:
-            yield BrokenRow(str(file), f"it cannot be read as parquet ({first_line(error)}); fetch it again")
-            return
-        if columns is None:
-            yield BrokenRow(str(file), "it has no column of images, as other files have; move it elsewhere")
-            return
-        root = named_split(location)[0]
+        file, root = shard.files[0], named_split(location)[0]
         prefix = "" if alone(file, location, _SUFFIX) else f"{shard.name}/"
-        yield from _File(file, opened, columns, prefix, root if root.is_dir() else root.parent).rows()
+        yield from rows_of_parquet(file, prefix, root if root.is_dir() else root.parent)
 
     def notes(self, location: Path) -> list[str]:
         """Say which columns are read, and what reading will be slow."""
@@ -97,6 +81,38 @@ class ParquetReader:
                 "of datasets, where each lies by itself"
             )
         return told
+
+
+def rows_of_parquet(
+    file: Path, prefix: str, root: Path, only: tuple[str, str] | None = None
+) -> Iterator[Row | BrokenRow]:
+    """Yield the rows of a file; of a row group that cannot be read, one that is broken.
+
+    Parameters
+    ----------
+    file
+        With a column of images.
+    prefix
+        What stands before ids that no column gives.
+    root
+        The data's folder: images whose bytes are null lie below it.
+    only
+        A column of texts and what must stand there; no other row is one.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as opened:
+            columns = choose(opened.schema_arrow, str(file))
+            if columns is None:
+                yield BrokenRow(str(file), "it has no column of images, as other files have; move it elsewhere")
+            else:
+                yield from _File(file, opened, columns, prefix, root, only).rows()
+    except InputError as error:
+        yield broken(error, str(file))
+    except (pa.ArrowException, OSError) as error:
+        yield BrokenRow(str(file), f"it cannot be read as parquet ({first_line(error)}); fetch it again")
 
 
 def _shard_name(file: Path, root: Path) -> str:
@@ -142,6 +158,7 @@ class _File:
     columns: Columns
     prefix: str
     root: Path
+    only: tuple[str, str] | None = None
 
     def rows(self) -> Iterator[Row | BrokenRow]:
         """Yield the rows, row group by row group: no more than a batch of texts is held."""
@@ -157,8 +174,9 @@ class _File:
             done = 0
             try:
                 for values, null in self._batches(group):
-                    yield self._row(values, null, start + done, names, images)
                     done += 1
+                    if self.only is None or values.get(self.only[0]) == self.only[1]:
+                        yield self._row(values, null, start + done - 1, names, images)
                 if done < count:
                     raise OSError("it ends before the file says")
             except (pa.ArrowException, OSError) as error:
@@ -185,7 +203,7 @@ class _File:
 
     def _batches(self, group: int) -> Iterator[tuple[Any, bool]]:
         """Yield the values of each row of a group, and whether its image is null."""
-        described = [dotted(path) for path in self.columns.described]
+        described = [dotted(path) for path in self.columns.described] + ([self.only[0]] if self.only else [])
         absent = self._absent(group)
         rows = self.opened.metadata.row_group(group).num_rows
         if not described:
