@@ -102,9 +102,18 @@ def test_each_shard_is_read_alone(tmp_path: Path, form: str) -> None:
     reader = Img2datasetReader()
     assert isinstance(reader, ShardedReader)
     shards = list(reader.shards(fetched(tmp_path, form)))
-    assert [shard.name for shard in shards] == ["00000", "00001"]
+    assert [shard.name[:5] for shard in shards] == ["00000", "00001"]
     apart = [row for shard in shards for row in reader.read_shard(tmp_path, shard)]
     assert apart == list(reader.read(tmp_path))
+
+
+def test_a_text_in_a_folder_that_is_written_anew_makes_another_shard(tmp_path: Path) -> None:
+    reader = Img2datasetReader()
+    before = reader.shards(fetched(tmp_path, "files"))
+    assert reader.shards(tmp_path) == before
+    (tmp_path / "00000/000000001.txt").write_text("caption 9")
+    after = reader.shards(tmp_path)
+    assert (after[0] != before[0], after[1] == before[1]) == (True, True)
 
 
 def test_what_is_wrong_with_files_is_said_in_their_place(tmp_path: Path) -> None:

@@ -47,11 +47,12 @@ class DiffusionDbReader:
         """Return the parts, or the row groups of the table."""
         parts = _parts(location)
         if parts:
-            return [Shard(_part_name(part, location), (part,)) for part in parts]
+            return [Shard(_part_name(part, location), _files(part)) for part in parts]
         table = _table(location)
         assert table is not None, "asked only where it matches"
         groups = _metadata(table).num_row_groups
-        return [Shard(f"{table.stem}-{number}", (table,)) for number in range(groups)]
+        folders = tuple(_Places(table.parent).folders())  # rows are those whose image is there
+        return [Shard(f"{table.stem}-{number}", (table, *folders)) for number in range(groups)]
 
     def read(self, location: Path) -> Iterator[Row | BrokenRow]:
         """Yield one row an image, part by part, in the order of their documents."""
@@ -121,6 +122,11 @@ def _document(part: Path) -> Path | None:
     if is_file(usual):
         return usual
     return next(iter(sorted(part.glob("part-*.json"))), None) if part.is_dir() else None
+
+
+def _files(part: Path) -> tuple[Path, ...]:
+    """Return what a part's rows are read from: of an unpacked one the list of images, too."""
+    return (part, part.parent) if part.suffix == ".json" else (part,)
 
 
 def _part_name(part: Path, location: Path) -> str:
@@ -237,6 +243,11 @@ class _Places:
 
     root: Path
     last: int = 0
+
+    def folders(self) -> list[Path]:
+        """Return the folders in which images are looked for, as far as they are there."""
+        found = [self.root, self.root / "images", *self.root.glob("part-*"), *self.root.glob("*/part-*")]
+        return [folder for folder in found if folder.is_dir()]
 
     def find(self, name: str, part: int) -> Path | None:
         """Return the image, or None where it is not here."""

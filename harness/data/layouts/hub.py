@@ -90,7 +90,7 @@ class HubReader:
     """
 
     name = "hub"
-    order = 90
+    order = 100
     looks_for = f"{_FORM}, a data set of the Hugging Face hub or a folder that datasets loads"
     recommended_threshold: float | None = None
 

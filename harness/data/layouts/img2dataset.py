@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -45,8 +46,8 @@ class Img2datasetReader:
         return any(_noted(location, number) for number in islice(shards, _MOST_SHARDS_LOOKED_AT))
 
     def shards(self, location: Path) -> Sequence[Shard]:
-        """Return the shards by number; of a folder of files the list of names counts."""
-        return [Shard(number, (path,)) for number, path in _numbered(location).items()]
+        """Return the shards by number."""
+        return [Shard(_shard_name(number, path), (path,)) for number, path in _numbered(location).items()]
 
     def read(self, location: Path) -> Iterator[Row | BrokenRow]:
         """Yield one row an image that was fetched."""
@@ -88,6 +89,19 @@ class Img2datasetReader:
                 f"{first}{others}: img2dataset did not finish it (no {first}_stats.json); what is there is read"
             )
         return notes
+
+
+def _shard_name(number: str, path: Path) -> str:
+    """Return the number, and of a folder what tells whether a text in it was written: its own stamp does not."""
+    if path.suffix:
+        return number
+    total = 0
+    for entry in os.scandir(path):
+        if entry.name.endswith((".txt", ".json")):
+            status = entry.stat()
+            state = f"{entry.name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+            total ^= int.from_bytes(hashlib.blake2b(state.encode("utf-8", "surrogateescape"), digest_size=8).digest())
+    return f"{number}-{total:016x}"
 
 
 @once

@@ -46,7 +46,8 @@ class JourneyDbReader:
                 f"tar -xzf {archive} -C {archive.parent}"
             )
         count = max(1, -(-table.stat().st_size // _PART))
-        return [Shard(f"{table.stem}-{number:04d}", (table,)) for number in range(count)]
+        folder = table.parent / _FOLDER  # rows are those whose folder is there
+        return [Shard(f"{table.stem}-{number:04d}", (table, folder)) for number in range(count)]
 
     def read(self, location: Path) -> Iterator[Row | BrokenRow]:
         """Yield one row a line whose folder is here."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.kinds import exists, is_file
 from harness.data.layouts.files import passed_over
+from harness.data.once import once
 from harness.errors import InputError
 
 _NUMBERED = re.compile(r"(.+)-[0-9]{4,5}-of-[0-9]{4,5}\b")
@@ -39,8 +40,9 @@ def named_split(location: Path) -> tuple[Path, str | None]:
     return location, None
 
 
-def data_files(root: Path, suffix: str) -> Iterator[Path]:
-    """Yield the files of a suffix in a folder, or else in its folders, or else in theirs, each level by path."""
+@once
+def data_files(root: Path, suffix: str) -> Sequence[Path]:
+    """Return the files of a suffix in a folder, or else in its folders, or else in theirs, each level by path."""
     folders = [root]
     for _ in range(3):
         found: list[Path] = []
@@ -57,9 +59,9 @@ def data_files(root: Path, suffix: str) -> Iterator[Path]:
             except OSError:  # closed; whoever reads the others does not need it
                 continue
         if found or len(below) > _MOST_FOLDERS:
-            yield from found
-            return
+            return found
         folders = below
+    return []
 
 
 def files_of_split(location: Path, suffix: str) -> list[Path]:
@@ -73,7 +75,7 @@ def files_of_split(location: Path, suffix: str) -> list[Path]:
     root, split = named_split(location)
     if is_file(root):
         return [root] if root.suffix.lower() == suffix else []
-    files = list(data_files(root, suffix))
+    files = data_files(root, suffix)
     by_split: dict[str, list[Path]] = {}
     for file in files:
         by_split.setdefault(split_of(file, root), []).append(file)
@@ -85,7 +87,7 @@ def files_of_split(location: Path, suffix: str) -> list[Path]:
         return by_split[wanted]
     if len(by_split) > 1:
         raise InputError(_refusal(root, by_split))
-    return files
+    return list(files)
 
 
 def _refusal(root: Path, by_split: dict[str, list[Path]]) -> str:
@@ -108,5 +110,5 @@ def alone(file: Path, location: Path, suffix: str) -> bool:
     if is_file(root):
         return True
     own = split_of(file, root)
-    others = (other for other in data_files(root, suffix) if other != file)
+    others = (other for other in data_files(root, suffix) if other != file)  # the second says it, as a rule
     return not any(split is None or split_of(other, root) == own for other in others)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,8 @@ class Table:
     columns
         Names as they stand in it.
     rows
-        Place and values of each row, by names as `plain` spells them. To be walked once.
+        Place and values of each row, by names as `plain` spells them. May be walked more than once: those of CSV and
+        parquet files are read anew each time, and not held.
     """
 
     path: Path
@@ -67,6 +68,16 @@ class Table:
         if name is None:
             raise lacking(self.path, names[:1], self.columns)
         return name
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """Rows that are made when they are walked."""
+
+    begin: Callable[[], Iterator[Placed]]
+
+    def __iter__(self) -> Iterator[Placed]:
+        return self.begin()
 
 
 def plain(column: Any) -> str:
@@ -127,15 +138,19 @@ def _read_separated(path: Path) -> Table:
     first = _first_line(content)
     skipped = int(first.casefold().startswith("sep=") and len(first.strip("\r\n")) == 5)  # a note for spreadsheets
     separator = first[4] if skipped else _separator(first, path)
-    stream = io.StringIO(content, newline="")
     if skipped:
-        stream.readline()
         first = _first_line(content, len(first))
     spaced = any(field.startswith(" ") for field in _fields(first, separator)[1:])
-    # Lines end (in the stream) as csv files' do, and not at the other characters that splitlines() takes for line ends.
-    reader = csv.reader(stream, strict=True, delimiter=separator, skipinitialspace=spaced)
+
+    def reader() -> Any:
+        stream = io.StringIO(content, newline="")
+        if skipped:
+            stream.readline()
+        # Lines end in it as csv files' do, and not at the other characters that splitlines() takes for line ends.
+        return csv.reader(stream, strict=True, delimiter=separator, skipinitialspace=spaced)
+
     try:
-        header = [field.strip() for field in next(reader, [])]
+        header = [field.strip() for field in next(reader(), [])]
     except csv.Error as error:
         raise _not_csv(path, "header", error) from error
     while header and not header[-1]:  # spreadsheets fill up with empty columns
@@ -144,12 +159,13 @@ def _read_separated(path: Path) -> Table:
     for name in names:
         if name and names.count(name) > 1 and name in (*FILE_COLUMNS, *TEXT_COLUMNS, "group", "source"):
             raise InputError(f"{path}: the header has the column {name} twice; remove or rename one")
-    return Table(path, header, _separated_rows(path, reader, names, skipped))
+    return Table(path, header, _Walked(lambda: _separated_rows(path, reader(), names, skipped)))
 
 
 def _separated_rows(path: Path, reader: Any, names: list[str], skipped: int) -> Iterator[Placed]:
     number, place = 0, "row 1"
     try:
+        next(reader, None)  # the header
         for fields in reader:
             if not fields:
                 continue
@@ -299,11 +315,23 @@ def _read_parquet(path: Path) -> Table:
         file = parquet.ParquetFile(path)
         pictures = [f.name for f in file.schema_arrow if pa.types.is_struct(f.type) or pa.types.is_binary(f.type)]
         chosen = [f.name for f in file.schema_arrow if f.name not in pictures]
-        rows = file.read(columns=chosen).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]})") from error
-    table = _of_objects(path, ((f"{path} row {number}", row) for number, row in enumerate(rows, start=1)))
-    return Table(path, chosen, table.rows)
+    return Table(path, chosen, _Walked(lambda: _parquet_rows(path, file, chosen)))
+
+
+def _parquet_rows(path: Path, file: Any, columns: list[str]) -> Iterator[Placed]:
+    import pyarrow as pa
+
+    number, names = 0, [plain(column) for column in columns]
+    try:
+        for batch in file.iter_batches(4096, columns=columns):
+            values = [batch.column(column).to_pylist() for column in columns]
+            for row in zip(*values, strict=True):
+                number += 1
+                yield f"{path} row {number}", dict(zip(names, row, strict=True))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]})") from error
 
 
 # -- what is common ----------------------------------------------------------------------------------
