@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.columns import rows_at
 from harness.data.containers import bare, named_size
 from harness.data.kinds import FORMATS, looks_like_image, unread_kind
 from harness.data.modes import to_rgb
@@ -365,7 +366,7 @@ class LazyImages:
 
     def take(self, indices: Sequence[int]) -> LazyImages:
         """Return the images at ``indices``, in that order, still lazy."""
-        sources, digests = [self._sources[i] for i in indices], [self._digests[i] for i in indices]
+        sources, digests = rows_at(self._sources, indices), rows_at(self._digests, indices)
         return LazyImages(sources, digests, self._workers, self._refused)
 
     def batches(self, transform: Callable[[Image], Any], batch_size: int) -> Iterator[list[Any]]:
