@@ -126,21 +126,22 @@ class Checked:
             except StopIteration:
                 return
             except InputError as error:  # its reader cannot go on
-                self._set_aside(BrokenRow("", str(error)), error)
+                self.set_aside(BrokenRow("", str(error)), error)
                 return
             if isinstance(row, BrokenRow):
-                self._set_aside(row, InputError(f"{row.where}: {row.reason}"))
+                self.set_aside(row, InputError(f"{row.where}: {row.reason}"))
                 continue
             placed = row if row.where else replace(row, where=f"{self.location}: row '{row.id}'")
             try:
                 check_row(placed)
             except InputError as error:
-                self._set_aside(BrokenRow(placed.where, str(error).removeprefix(f"{placed.where}: ")), error)
+                self.set_aside(BrokenRow(placed.where, str(error).removeprefix(f"{placed.where}: ")), error)
                 continue
             self.uniform.add(placed)
             yield placed
 
-    def _set_aside(self, row: BrokenRow, error: InputError) -> None:
+    def set_aside(self, row: BrokenRow, error: InputError) -> None:
+        """List what is wrong, or raise the error where nothing is skipped."""
         if not self.skip_broken:
             raise error
         self.broken.append(row)
@@ -202,7 +203,7 @@ def columns_of(rows: Iterable[Row]) -> Columns:
     for block in blocks_of(walk):
         if len(block) < BLOCK and not blocks:
             return _lists(block)
-        if not all(can_be_kept(image) for image in map(_image, block)):
+        if not all(can_be_kept(image) for image in map(image_of, block)):
             return _lists([*_rows_again(blocks), *block, *walk])
         blocks.append(record_batch(block))
     return arrow_columns(blocks)
@@ -234,7 +235,8 @@ def blocks_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
     yield block
 
 
-def _image(row: Row) -> Any:
+def image_of(row: Row) -> Any:
+    """Return a row's image; a path is that of a file."""
     return ImageFile(row.image) if isinstance(row.image, Path) else row.image
 
 
@@ -242,7 +244,7 @@ def _lists(rows: Sequence[Row]) -> Columns:
     grouped = bool(rows) and rows[0].group is not None
     return {
         "ids": [row.id for row in rows],
-        "images": [_image(row) for row in rows],
+        "images": [image_of(row) for row in rows],
         "texts": [row.texts for row in rows],
         "wheres": [row.where for row in rows],
         "groups": [str(row.group) for row in rows] if grouped else None,
@@ -258,7 +260,7 @@ def record_batch(rows: Sequence[Row]) -> pa.RecordBatch:
     text = pa.large_string()
     columns: dict[str, Any] = {
         "id": pa.array((row.id for row in rows), text),
-        "image": image_array([_image(row) for row in rows]),
+        "image": image_array([image_of(row) for row in rows]),
         "texts": pa.array((row.texts for row in rows), pa.large_list(text)),
         "where": pa.array((escaped(row.where) for row in rows), pa.large_binary()),
         "group": pa.array((None if row.group is None else str(row.group) for row in rows), text).dictionary_encode(),

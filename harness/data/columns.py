@@ -345,3 +345,11 @@ def distinct_captions(texts: Sequence[tuple[str, ...]]) -> tuple[Sequence[tuple[
     distinct = sorted(set(texts))
     number = {each: i for i, each in enumerate(distinct)}
     return distinct, np.fromiter((number[each] for each in texts), dtype=np.int64, count=len(texts))
+
+
+def first_texts(texts: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+    """Return the first text of each row, alone."""
+    if isinstance(texts, CaptionColumn):
+        starts = np.cumsum(texts.counts) - texts.counts
+        return texts.single(texts.flat.take(starts).array)
+    return [each[:1] for each in texts]

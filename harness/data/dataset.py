@@ -9,16 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.data.building import Checked, columns_of, refuse_repeated
+from harness.data.building import SKIP_OPTION, Checked, columns_of, refuse_repeated
 from harness.data.columns import order_of, rows_at
 from harness.data.file_memory import FileMemory, Place, stamps_of
-from harness.data.images import PILLOW, EncodedImage, LazyImages, what_checks
+from harness.data.images import PILLOW, EncodedImage, what_checks
+from harness.data.lazy_images import LazyImages
 from harness.errors import InputError
 from harness.plugin.reader import BrokenRow
+from harness.wording import number_of
 
 if TYPE_CHECKING:
+    from harness.data.index import Indexed
     from harness.plugin import ImageSource, Row
 
 _BLOCK = 1 << 14
@@ -109,6 +112,13 @@ class Dataset:
         taken = replace(self, **{name: rows_at(getattr(self, name), indices) for name in names})
         return taken.with_digests(rows_at(self.digests, indices)) if "digests" in self.__dict__ else taken
 
+    def changed(self, **columns: Any) -> Dataset:
+        """Return the data set with other fields, of the same images in the same order."""
+        copy = replace(self, **columns)
+        kept = ["digests"] if {"ids", "texts", "groups", "sources"} & columns.keys() else ["digests", "fingerprint"]
+        copy.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
+        return copy
+
     def with_digests(self, digests: Sequence[str]) -> Dataset:
         """Return the data set with the digests of its images known, so that none is read for them."""
         copy = replace(self)
@@ -184,6 +194,60 @@ def image_digests(images: Sequence[ImageSource]) -> list[str]:
                 known.update(digests)
         others = pool.map(_digest, [image for image, place in zip(images, places, strict=True) if place is None])
         return [next(others) if place is None else known[place] for place in places]
+
+
+def dataset_of_index(
+    index: Indexed,
+    *,
+    name: str,
+    layout: str,
+    location: Path,
+    recommended_threshold: float | None = None,
+    synthetic: bool = False,
+    test_spec: str | None = None,
+) -> Dataset:
+    """Return the data set of which an index holds the rows; what depends on all of them is found once.
+
+    Raises
+    ------
+    InputError
+        As ``build_dataset`` does.
+    """
+    if not len(index.columns["ids"]):
+        told = f"all its rows are broken; the first: {broken_text(index.broken[0])}" if index.broken else ""
+        mend = told or f"the {layout} data set has no rows; add images, or name another folder"
+        raise InputError(f"{location}: {mend}")
+    fingerprint = index.fingerprint
+    if fingerprint is None:
+        index.check_ids()
+    index.uniform.check()
+    dataset = Dataset(
+        name=name,
+        layout=layout,
+        location=str(location),
+        recommended_threshold=recommended_threshold,
+        synthetic=synthetic,
+        test_spec=test_spec,
+        broken=index.broken,
+        **index.columns,
+    )
+    if index.digests is None:
+        return dataset
+    dataset = dataset.with_digests(index.digests)
+    if fingerprint is None:
+        index.keep(dataset.fingerprint)
+    else:
+        dataset.__dict__["fingerprint"] = fingerprint  # where the cached property keeps it
+    return dataset
+
+
+def broken_notes(broken: Sequence[BrokenRow]) -> list[str]:
+    """Say how many rows were left out since they cannot be read, and why the first were."""
+    if not broken:
+        return []
+    more = f"; and {len(broken) - 3} more (`harness data describe --json` lists all)" if len(broken) > 3 else ""
+    first = "; ".join(broken_text(row) for row in broken[:3])
+    return [f"left out as {SKIP_OPTION} says: {number_of(len(broken), 'broken row')}: {first}{more}"]
 
 
 def without_broken_images(dataset: Dataset) -> Dataset:
