@@ -14,6 +14,7 @@ from dataclasses import fields, is_dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import pairwise
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
 
@@ -283,7 +284,7 @@ def order_of(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.int64)
 
 
-def codes_of(values: Sequence[Any]) -> NDArray[np.int64]:
+def codes_of(values: Any) -> NDArray[np.int64]:
     """Return a number for each value, equal for equal ones, from 0 without gaps and in their order, shape (n,)."""
     if isinstance(values, Column) and not isinstance(values, (ImageColumn, SeedColumn, CaptionColumn)):
         import pyarrow as pa
@@ -306,6 +307,13 @@ def _sortable(kind: Any) -> Any:
     import pyarrow as pa
 
     return pa.large_binary() if pa.types.is_fixed_size_binary(kind) else kind
+
+
+def same_texts(texts: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two columns of distinct texts have the same ones, in whatever order."""
+    if len(texts) != len(others):
+        return False
+    return all(map(eq, texts, others)) or sorted(texts) == sorted(others)
 
 
 def count_distinct(values: Sequence[Any]) -> int:
@@ -347,9 +355,15 @@ def distinct_captions(texts: Sequence[tuple[str, ...]]) -> tuple[Sequence[tuple[
     return distinct, np.fromiter((number[each] for each in texts), dtype=np.int64, count=len(texts))
 
 
+def prompts_of(texts: Sequence[tuple[str, ...]]) -> Sequence[str]:
+    """Return the first text of each row."""
+    if isinstance(texts, CaptionColumn):
+        return texts.flat.take(np.cumsum(texts.counts) - texts.counts)
+    return [each[0] for each in texts]
+
+
 def first_texts(texts: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
     """Return the first text of each row, alone."""
     if isinstance(texts, CaptionColumn):
-        starts = np.cumsum(texts.counts) - texts.counts
-        return texts.single(texts.flat.take(starts).array)
+        return texts.single(prompts_of(texts).array)  # type: ignore[attr-defined]  # they are a column, too
     return [each[:1] for each in texts]
