@@ -85,7 +85,7 @@ def open_dataset(
 def _read(spec: str, location: Path, reader: DatasetReader, skip_broken: bool, say: Say) -> Dataset:
     test_spec, notes = getattr(reader, "test_spec", None), getattr(reader, "notes", None)
     described: dict[str, Any] = {
-        "name": _short_name(location),
+        "name": _short_name(location, reader),
         "layout": reader.name,
         "location": location,
         "recommended_threshold": reader.recommended_threshold,
@@ -136,8 +136,11 @@ def portable_name(spec: str, location: str) -> str:
     )
 
 
-def _short_name(location: Path) -> str:
+def _short_name(location: Path, reader: DatasetReader) -> str:
+    short_name = getattr(reader, "short_name", None)
     name = location.resolve().name if location.exists() else str(location).split(":")[0]
+    if short_name is not None and not location.exists():
+        name = short_name(location)
     if name.lower() in {"images", "train", "test", "data"} and location.exists():
         name = f"{location.resolve().parent.name}-{name}"
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

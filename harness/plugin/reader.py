@@ -100,6 +100,9 @@ class DatasetReader(Protocol):
     notes : method (location: Path) -> Iterable[str]
         What a user should know of what was read there, in sentences, asked after ``read``: files that were left out,
         prompts that were seen and not read. ``harness data describe`` and ``harness run`` show them.
+    short_name : method (location: Path) -> str
+        What run folders and leaderboards call the data, where ``--data`` names them and no path that exists: letters,
+        digits, ``-``, ``_`` and ``.``. Where it is not said, what stands before the first colon.
     spec : method
         That of ``GeneratingReader``, for data that are made on the spot.
     shards : method

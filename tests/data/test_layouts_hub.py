@@ -129,7 +129,8 @@ def test_a_folder_is_read_as_the_library_loads_it(tmp_path: Path) -> None:
     spec = f"hf:{tmp_path}/repository"
     data = datasets.load_dataset(str(tmp_path / "repository"), split="train")
     same_as(data, rows_of(spec))
-    assert opened(Path(spec)).layout == "hub"
+    assert (opened(Path(spec)).layout, opened(Path(spec)).name) == ("hub", "repository")
+    assert HubReader().short_name(Path("hf:owner/name/large@main:test")) == "name-large-test"
     assert [row.seed for row in good(rows_of(spec))] == list(range(5))
 
 

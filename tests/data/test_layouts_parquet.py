@@ -197,6 +197,7 @@ def test_splits_are_not_merged_and_each_can_be_named(tmp_path: Path, form: str) 
         [("an ant",)],
         [("a bee",)],
     ]
+    assert opened(Path(f"{tmp_path}:test")).name == f"{tmp_path.name}-test"
     with pytest.raises(InputError, match="no split 'other'"):
         rows_of(Path(f"{tmp_path}:other"))
 

@@ -47,6 +47,11 @@ class ArrowReader:
         files = [root] if root.is_file() and root.suffix == _SUFFIX else data_files(root, _SUFFIX)
         return any(_holds_images(file) for file in islice(files if root.exists() else (), _LOOKED_AT))
 
+    def short_name(self, location: Path) -> str:
+        """Return the names of the folder and of the split."""
+        root, split = named_split(location)
+        return f"{root.resolve().name}-{split}"
+
     def shards(self, location: Path) -> Sequence[Shard]:
         """Return the files. Raises ``InputError`` if they are of several splits."""
         root, _ = named_split(location)

@@ -98,6 +98,12 @@ class HubReader:
         """Whether it is such a name."""
         return str(location).startswith(_PREFIX)
 
+    def short_name(self, location: Path) -> str:
+        """Return the name without its owner, and the configuration and the split if they are said."""
+        spec = Spec.of(str(location))
+        name = Path(spec.name).resolve().name if spec.local else spec.name.rpartition("/")[2]
+        return "-".join(part for part in (name, spec.config, spec.split) if part)
+
     def shards(self, location: Path) -> Sequence[Shard]:
         """Return the files in the cache of ``datasets``, after it has fetched them where they are not there yet."""
         return [Shard(file.stem, (file,)) for file in _files(str(location))]

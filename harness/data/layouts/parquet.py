@@ -44,6 +44,11 @@ class ParquetReader:
         """Whether one of the first files has a column of images."""
         return _columns(location) is not None
 
+    def short_name(self, location: Path) -> str:
+        """Return the names of the folder and of the split."""
+        root, split = named_split(location)
+        return f"{root.resolve().name}-{split}"
+
     def shards(self, location: Path) -> Sequence[Shard]:
         """Return the files. Raises ``InputError`` if they are of several splits."""
         root, _ = named_split(location)
