@@ -78,7 +78,8 @@ class Batches:
             except torch.cuda.OutOfMemoryError as error:
                 if self._fixed or len(part) == 1:
                     raise self._no_room(len(part)) from error
-                self.size = max(1, len(part) // 2)
+                while self.size >= len(part):
+                    self.size = max(1, self.size // 2)
             except InputError:
                 raise
             except Exception as error:  # of any library: which row it is over is found by trying each alone

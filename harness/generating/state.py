@@ -137,11 +137,11 @@ class GenerateFolder:
         InputError
             If it holds something else, or images of other options.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--out {self.path}: it is a file; name a new folder")
         try:
             state = GenerateState.read(self.state_file)
         except FileNotFoundError:
-            if self.path.exists() and not self.path.is_dir():
-                raise InputError(f"--out {self.path}: it is a file; name a new folder") from None
             if self.path.is_dir() and any(path.name != _OWN for path in self.path.iterdir()):
                 raise InputError(
                     f"--out {self.path}: it is not empty, and was not begun by this command; name a new folder"

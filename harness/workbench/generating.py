@@ -215,6 +215,7 @@ def generate_images(
     """
     parsed = parse_options(options)
     job = _job(prompts, out, parsed, plugin_files)
+    job.folder.state(_asked(job))  # before anything is written there
     with job.folder.locked():
         plan = _plan(job)
         todo = sum(map(len, plan.batches))
