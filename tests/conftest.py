@@ -18,7 +18,8 @@ import pytest
 import threadpoolctl
 from PIL import Image
 
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import ImageFile
+from harness.data.lazy_images import LazyImages
 from harness.process import MODEST
 from harness.running.executors import THREAD_VARIABLES
 from tests import warm

@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.commands import Commands
 from harness.cli.data_generate import generate
-from harness.cli.options import Captions, Encoder, Json, PluginFiles, captions_mode
+from harness.cli.options import Captions, Encoder, Json, PluginFiles, SkipBroken, captions_mode
 from harness.wording import number_of
 
 app = Commands(no_args_is_help=True, help="Look at data sets.", rich_markup_mode=None)
@@ -25,16 +25,18 @@ def describe(
     captions: Captions = None,
     encoder: Encoder = "package",
     plugin_file: PluginFiles = None,
+    skip_broken: SkipBroken = False,
     json: Json = False,
 ) -> None:
     """Show layout, rows, duplicates and fingerprint, and what each group threshold would mean."""
-    from harness.cli.render import print_json, print_text
+    from harness.cli.render import note, print_json, print_text
     from harness.data.describe import describe_dataset
     from harness.data.opening import open_dataset
     from harness.data.targets import PromptEncoder
     from harness.plugin import PluginManager
 
-    dataset = open_dataset(data, PluginManager(plugin_file or ()).readers, captions_mode(captions))  # type: ignore[arg-type]
+    readers, mode = PluginManager(plugin_file or ()).readers, captions_mode(captions)
+    dataset = open_dataset(data, readers, mode, skip_broken=skip_broken, say=note)
     description = describe_dataset(dataset, PromptEncoder(encoder), n_folds=folds, seed=seed)
     if json:
         print_json(description.document())
@@ -49,6 +51,7 @@ def targets(
     captions: Captions = None,
     encoder: Encoder = "package",
     plugin_file: PluginFiles = None,
+    skip_broken: SkipBroken = False,
 ) -> None:
     """Write the true embeddings of a data set's prompts as a submission: the perfect answer."""
     from harness.cli.render import note
@@ -58,7 +61,8 @@ def targets(
     from harness.plugin import PluginManager
     from harness.submission.write import write_submission
 
-    dataset = open_dataset(data, PluginManager(plugin_file or ()).readers, captions_mode(captions))  # type: ignore[arg-type]
+    readers, mode = PluginManager(plugin_file or ()).readers, captions_mode(captions)
+    dataset = open_dataset(data, readers, mode, skip_broken=skip_broken, say=note)
     if not dataset.has_texts:
         raise InputError(f"{data}: it has no prompts, so it has no targets; name a data set with prompts")
     write_submission(out, dataset.ids, row_targets(dataset.texts, PromptEncoder(encoder)))

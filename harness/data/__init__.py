@@ -9,7 +9,7 @@ _HOME = {
     "Dataset": "harness.data.dataset",
     "build_dataset": "harness.data.dataset",
     "open_dataset": "harness.data.opening",
-    "LazyImages": "harness.data.images",
+    "LazyImages": "harness.data.lazy_images",
     "ImageFile": "harness.data.images",
     "DiskCache": "harness.data.cache",
     "PromptEncoder": "harness.data.targets",

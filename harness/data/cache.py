@@ -86,7 +86,7 @@ class RowTable:
                     " (digest TEXT PRIMARY KEY, value BLOB NOT NULL, seconds REAL NOT NULL) WITHOUT ROWID"
                 )
         except OSError as error:
-            raise _not_written(path.parent, error) from error
+            raise not_written(path.parent, error) from error
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -171,7 +171,7 @@ class DiskCache:
             lock = FileLock(path.with_suffix(".lock"))
             lock.acquire()
         except OSError as error:
-            raise _not_written(path.parent, error) from error
+            raise not_written(path.parent, error) from error
         try:
             if (known := _stored(path)) is not None:  # by another process meanwhile
                 return known
@@ -247,7 +247,8 @@ class DiskCache:
             waiting, timeout = busy, -1  # second round: wait for whoever computes these
 
 
-def _not_written(folder: Path, error: OSError) -> InputError:
+def not_written(folder: Path, error: OSError) -> InputError:
+    """Word the error for a cache folder that cannot be written."""
     mend = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
     return InputError(
         f"the cache folder {folder} cannot be written ({error.strerror or error}); {mend}set {CACHE_VARIABLE} to a "
@@ -278,7 +279,7 @@ def _store(path: Path, value: NDArray[Any]) -> None:
             save_array(stream, value)
         half.replace(path)
     except OSError as error:
-        raise _not_written(path.parent, error) from error
+        raise not_written(path.parent, error) from error
     finally:
         with suppress(OSError):
             half.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from harness.data.dataset import Dataset
-    from harness.data.images import LazyImages
+    from harness.data.lazy_images import LazyImages
 
 _BITS = 4
 """Bits of 64 in which the hashes of two copies may differ. Of 1 200 JPEG copies of 300 DrawBench images and as many of
@@ -58,7 +57,7 @@ def link_copies(dataset: Dataset, progress: Callable[[int, int], None] = lambda 
     for i, j in near_hashes(hashes):
         apart = np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean(axis=1)
         copies.link(i[apart <= _FAR], j[apart <= _FAR])
-    return replace(dataset, pictures=[int(copies.labels[number[digest]]) for digest in dataset.digests])
+    return dataset.changed(pictures=[int(copies.labels[number[digest]]) for digest in dataset.digests])
 
 
 def known_copies(images: LazyImages, digests: Sequence[str]) -> list[list[int]]:

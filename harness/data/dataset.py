@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.building import SKIP_OPTION, Checked, columns_of, refuse_repeated
+from harness.data.columns import order_of, rows_at
 from harness.data.file_memory import FileMemory, Place, stamps_of
-from harness.data.images import PILLOW, EncodedImage, ImageFile, LazyImages, what_checks
-from harness.data.kinds import exists, is_file
+from harness.data.images import PILLOW, EncodedImage, what_checks
+from harness.data.lazy_images import LazyImages
 from harness.errors import InputError
 from harness.plugin.reader import BrokenRow
+from harness.wording import number_of
 
 if TYPE_CHECKING:
+    from harness.data.index import Indexed
     from harness.plugin import ImageSource, Row
+
+_BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class Dataset:
         What names the test set that goes with it, or None.
     notes
         What a user should know of what was read and what was not, in sentences.
+    seeds
+        What the generator of each row's image was seeded with, as far as it is known; None where of no row.
+    broken
+        What was left out since it cannot be read.
     """
 
     name: str
@@ -67,6 +76,8 @@ class Dataset:
     synthetic: bool = False
     test_spec: str | None = None
     notes: Sequence[str] = ()
+    seeds: Sequence[int | None] | None = None
+    broken: Sequence[BrokenRow] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,37 +85,44 @@ class Dataset:
     @property
     def has_texts(self) -> bool:
         """Whether rows have prompts; False for a test set."""
-        return bool(self.texts) and bool(self.texts[0])
+        return len(self.texts) > 0 and bool(self.texts[0])
 
     @cached_property
-    def digests(self) -> list[str]:
+    def digests(self) -> Sequence[str]:
         """Content hash of each image. Reads every file once; later only the files that changed."""
         return image_digests(self.images)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of all content (ids, texts, groups, sources, image bytes), whatever the row order or folder."""
-        total = hashlib.sha256()
-        for i in sorted(range(len(self)), key=self.ids.__getitem__):
-            group = self.groups[i] if self.groups is not None else None
-            source = self.sources[i] if self.sources is not None else None
-            row = [self.ids[i], list(self.texts[i]), group, source, self.digests[i]]
-            total.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        total, order = hashlib.sha256(), order_of(self.ids)
+        absent: Sequence[None] = [None] * _BLOCK
+        for start in range(0, len(self), _BLOCK):
+            rows = order[start : start + _BLOCK].tolist()
+            columns = (self.ids, self.texts, self.groups, self.sources, self.digests)
+            found = [absent[: len(rows)] if column is None else rows_at(column, rows) for column in columns]
+            for row_id, texts, group, source, digest in zip(*found, strict=True):
+                row = [row_id, list(texts), group, source, digest]
+                total.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         return total.hexdigest()[:16]
 
     def take(self, indices: Sequence[int]) -> Dataset:
         """Return the rows at ``indices``, in that order."""
+        names = ("ids", "images", "texts", "wheres", "groups", "sources", "parents", "pictures", "seeds")
+        taken = replace(self, **{name: rows_at(getattr(self, name), indices) for name in names})
+        return taken.with_digests(rows_at(self.digests, indices)) if "digests" in self.__dict__ else taken
 
-        def column(values: Sequence[Any] | None) -> Any:
-            return None if values is None else [values[i] for i in indices]
-
-        names = ("ids", "images", "texts", "wheres", "groups", "sources", "parents", "pictures")
-        return replace(self, **{name: column(getattr(self, name)) for name in names})
+    def changed(self, **columns: Any) -> Dataset:
+        """Return the data set with other fields, of the same images in the same order."""
+        copy = replace(self, **columns)
+        kept = ["digests"] if {"ids", "texts", "groups", "sources"} & columns.keys() else ["digests", "fingerprint"]
+        copy.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
+        return copy
 
     def with_digests(self, digests: Sequence[str]) -> Dataset:
         """Return the data set with the digests of its images known, so that none is read for them."""
         copy = replace(self)
-        copy.__dict__["digests"] = list(digests)  # where the cached property keeps them
+        copy.__dict__["digests"] = digests  # where the cached property keeps them
         return copy
 
     def lazy_images(self, workers: int = 1, refused: list[tuple[str, BaseException]] | None = None) -> LazyImages:
@@ -121,8 +139,14 @@ def build_dataset(
     recommended_threshold: float | None = None,
     synthetic: bool = False,
     test_spec: str | None = None,
+    skip_broken: bool = False,
 ) -> Dataset:
     """Check rows that any reader yields, and lay them out as columns.
+
+    Parameters
+    ----------
+    skip_broken
+        Whether rows that are wrong, or whose image is, are left out and listed; the first is raised otherwise.
 
     Raises
     ------
@@ -130,79 +154,23 @@ def build_dataset(
         Naming the row, for: no rows at all, a missing image file, two rows with one id, a text that
         is empty, texts or groups on some rows only.
     """
-    columns: list[Row] = []
-    seen: dict[str, Row] = {}
-    for row in rows:  # one by one: a wrong row is named before what only the whole table can tell
-        if isinstance(row, BrokenRow):
-            raise InputError(f"{row.where}: {row.reason}")
-        where = row.where or f"{location}: row '{row.id}'"
-        _check_row(row, where, seen)
-        seen[row.id] = row if row.where else replace(row, where=where)
-        columns.append(row)
-    if not columns:
+    checked = Checked(location, skip_broken)
+    columns = columns_of(checked.rows(rows))
+    if not columns["ids"] and not checked.broken:
         raise InputError(f"{location}: the {layout} data set has no rows; add images, or name another folder")
-    _check_all_or_none(columns, location)
-    first = columns[0]
-    return Dataset(
+    refuse_repeated(*(columns[name] for name in ("ids", "wheres", "images", "texts")))
+    checked.uniform.check()
+    dataset = Dataset(
         name=name,
         layout=layout,
         location=str(location),
-        ids=[row.id for row in columns],
-        images=[ImageFile(row.image) if isinstance(row.image, Path) else row.image for row in columns],
-        texts=[row.texts for row in columns],
-        wheres=[row.where for row in columns],
-        groups=[str(row.group) for row in columns] if first.group is not None else None,
-        sources=[row.source or "" for row in columns] if any(row.source for row in columns) else None,
         recommended_threshold=recommended_threshold,
         synthetic=synthetic,
         test_spec=test_spec,
+        broken=checked.broken,
+        **columns,
     )
-
-
-def _check_row(row: Row, where: str, seen: Mapping[str, Row]) -> None:
-    if row.id in seen:
-        same = isinstance(row.image, Path) and row.image == seen[row.id].image and row.texts != seen[row.id].texts
-        mend = (
-            "; an image with several prompts is listed in captions.txt (image,caption), the layout of Flickr8k, which "
-            "holds them out together (and --captions all makes a row of each)"
-        )
-        raise InputError(
-            f"{where}: the id '{row.id}' is already taken by {seen[row.id].where}; ids must be unique{mend * same}"
-        )
-    if not row.id.strip():
-        raise InputError(f"{where}: the id is empty; give every row an id")
-    if isinstance(row.image, Path) and not is_file(row.image):
-        if exists(row.image.parent) and not os.access(row.image.parent, os.X_OK):
-            raise InputError(f"{where}: the folder of {row.image} cannot be read; change its permissions")
-        raise InputError(f"{where}: there is no image {row.image}; add the file or remove the row")
-    if any(not text.strip() for text in row.texts):
-        raise InputError(f"{where}: the prompt of '{row.id}' is empty; write it or remove the row and its image")
-    if any(not _encodable(text) for text in (row.id, *row.texts)):
-        raise InputError(f"{where}: '{row.id!a}' holds half a surrogate pair, which is no character; retype the text")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check_all_or_none(rows: Sequence[Row], location: Path) -> None:
-    first = rows[0]
-    for row in rows:
-        where = row.where or f"{location}: row '{row.id}'"
-        if bool(row.texts) != bool(first.texts):
-            bare = row if not row.texts else first
-            raise InputError(
-                f"{bare.where or where}: '{bare.id}' has no prompt while other rows have; fill it in or remove it"
-            )
-        if (row.group is None) != (first.group is None):
-            bare = row if row.group is None else first
-            raise InputError(
-                f"{bare.where or where}: '{bare.id}' has no group while other rows have; fill in the column or drop it"
-            )
+    return without_broken_images(dataset) if skip_broken else dataset
 
 
 def image_digests(images: Sequence[ImageSource]) -> list[str]:
@@ -226,6 +194,96 @@ def image_digests(images: Sequence[ImageSource]) -> list[str]:
                 known.update(digests)
         others = pool.map(_digest, [image for image, place in zip(images, places, strict=True) if place is None])
         return [next(others) if place is None else known[place] for place in places]
+
+
+def dataset_of_index(
+    index: Indexed,
+    *,
+    name: str,
+    layout: str,
+    location: Path,
+    recommended_threshold: float | None = None,
+    synthetic: bool = False,
+    test_spec: str | None = None,
+) -> Dataset:
+    """Return the data set of which an index holds the rows; what depends on all of them is found once.
+
+    Raises
+    ------
+    InputError
+        As ``build_dataset`` does.
+    """
+    if not len(index.columns["ids"]):
+        told = f"all its rows are broken; the first: {broken_text(index.broken[0])}" if index.broken else ""
+        mend = told or f"the {layout} data set has no rows; add images, or name another folder"
+        raise InputError(f"{location}: {mend}")
+    fingerprint = index.fingerprint
+    if fingerprint is None:
+        index.check_ids()
+    index.uniform.check()
+    dataset = Dataset(
+        name=name,
+        layout=layout,
+        location=str(location),
+        recommended_threshold=recommended_threshold,
+        synthetic=synthetic,
+        test_spec=test_spec,
+        broken=index.broken,
+        **index.columns,
+    )
+    if index.digests is None:
+        return dataset
+    dataset = dataset.with_digests(index.digests)
+    if fingerprint is None:
+        index.keep(dataset.fingerprint)
+    else:
+        dataset.__dict__["fingerprint"] = fingerprint  # where the cached property keeps it
+    return dataset
+
+
+def broken_notes(broken: Sequence[BrokenRow]) -> list[str]:
+    """Say how many rows were left out since they cannot be read, and why the first were."""
+    if not broken:
+        return []
+    more = f"; and {len(broken) - 3} more (`harness data describe --json` lists all)" if len(broken) > 3 else ""
+    first = "; ".join(broken_text(row) for row in broken[:3])
+    return [f"left out as {SKIP_OPTION} says: {number_of(len(broken), 'broken row')}: {first}{more}"]
+
+
+def without_broken_images(dataset: Dataset) -> Dataset:
+    """Return the data set without the rows whose image cannot be decoded whole, which are listed."""
+    broken: list[BrokenRow] = []
+    sound: list[int] = []
+    digests: list[str] = []
+    for start in range(0, len(dataset), _BLOCK):
+        part = range(start, min(start + _BLOCK, len(dataset)))
+        images = rows_at(dataset.images, part)
+        try:
+            found: list[str | InputError] = list(image_digests(images))
+        except InputError:
+            found = [_digest_or_error(image) for image in images]
+        for i, told in zip(part, found, strict=True):
+            if isinstance(told, InputError):
+                broken.append(BrokenRow(dataset.wheres[i], str(told)))
+            else:
+                sound.append(i)
+                digests.append(told)
+    whole = dataset if not broken else replace(dataset.take(sound), broken=[*dataset.broken, *broken])
+    if not sound:
+        raise InputError(f"{dataset.location}: all its rows are broken; the first: {broken_text(whole.broken[0])}")
+    return whole.with_digests(digests)
+
+
+def _digest_or_error(image: ImageSource) -> str | InputError:
+    try:
+        return image.digest()
+    except InputError as error:
+        return error
+
+
+def broken_text(row: BrokenRow) -> str:
+    """Return place and reason; a reason that names its place needs no other."""
+    return f"{row.where}: {row.reason}" if row.where and row.where not in row.reason else row.reason
 
 
 def _digest(image: ImageSource) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness.data.columns import CaptionColumn, count_distinct
 from harness.data.copies import link_copies
 from harness.data.dataset import Dataset
 from harness.data.folds import DEFAULT_THRESHOLD, ThresholdRow, format_table, threshold_table
@@ -38,6 +40,8 @@ class Description:
         Rows by source.
     threshold
         The group threshold a run would use.
+    broken
+        Place and reason of all that was left out since it cannot be read.
     notes
         What was left out of what lies there, and the like.
     likeness
@@ -61,6 +65,7 @@ class Description:
     sources: dict[str, int]
     own_groups: int | None
     fingerprint: str
+    broken: list[tuple[str, str]]
     notes: list[str]
     synthetic: bool
     threshold: float
@@ -122,8 +127,14 @@ class Description:
         return told
 
 
+def _distinct_texts(texts: Sequence[tuple[str, ...]]) -> int:
+    if isinstance(texts, CaptionColumn):
+        return count_distinct(texts.flat)
+    return len({text for each in texts for text in each})
+
+
 def _copies(dataset: Dataset) -> list[list[str]] | None:
-    if len(set(dataset.digests)) > MOST_DECODED:
+    if count_distinct(dataset.digests) > MOST_DECODED:
         return None
     linked = link_copies(dataset).pictures
     assert linked is not None, "they were linked just now"
@@ -150,8 +161,8 @@ def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, 
         location=dataset.location,
         rows=len(dataset),
         captions=sum(len(texts) for texts in dataset.texts),
-        distinct_texts=len({text for texts in dataset.texts for text in texts}),
-        distinct_images=len(set(dataset.digests)),
+        distinct_texts=_distinct_texts(dataset.texts),
+        distinct_images=count_distinct(dataset.digests),
         shared_pictures=pictures.shared if pictures else 0,
         shared_rows=pictures.rows if pictures else 0,
         blank_pictures=pictures.blank if pictures else 0,
@@ -160,6 +171,7 @@ def describe_dataset(dataset: Dataset, encoder: PromptEncoder, *, n_folds: int, 
         sources=dict(sorted(Counter(dataset.sources or ()).items())),
         own_groups=None if dataset.groups is None else len(set(dataset.groups)),
         fingerprint=fingerprint,
+        broken=[(row.where, row.reason) for row in dataset.broken],
         notes=list(dataset.notes),
         synthetic=dataset.synthetic,
         threshold=DEFAULT_THRESHOLD if recommended is None else recommended,

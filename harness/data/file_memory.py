@@ -67,7 +67,7 @@ class FileMemory:
             ``stamps_of`` these places before they were read.
         """
         now, after = time.time_ns(), stamps_of(told)
-        settled = {file for file, state in after.items() if state == stamps.get(file) and _is_settled(file, now)}
+        settled = {file for file, state in after.items() if state == stamps.get(file) and is_settled(file, now)}
         self._table.replace(
             (self._key(place, stamps[file_of(place)]), value.encode(), 0.0)
             for place, value in told.items()
@@ -106,7 +106,8 @@ def stamp(file: Path) -> str:
     return hashlib.sha256(f"{file.resolve()}\0{state}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _is_settled(file: Path, now: int) -> bool:
+def is_settled(file: Path, now: int) -> bool:
+    """Whether a file was last written so long before ``now`` (in ns) that its clock would show it if it were again."""
     try:
         status = file.stat()
     except OSError:

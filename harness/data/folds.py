@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.columns import order_of, rows_at
 from harness.data.groups import TextGraph, by_smallest_id, linked_components, split_large, text_graph
 from harness.data.neighbours import MARGIN, CloseRows
 from harness.errors import InputError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_THRESHOLD = 0.7
 TABLE_THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.999)
+_BLOCK = 1 << 14
 MIN_TRAINING_SHARE = 0.3
 """A fold whose purging leaves a smaller share of its training rows is refused."""
 
@@ -105,10 +107,13 @@ class Folds:
         """Hash of the assignment by row id, independent of row order: equal hash, equal folds."""
         total = hashlib.sha256(f"{self.n_folds}\n".encode())
         part = self.group if self.part is None else self.part
-        for i in sorted(range(len(ids)), key=ids.__getitem__):
-            bits = "".join("1" if flag else "0" for flag in self.near[i])
-            group = "" if self.part is None else f"\0{self.group[i]}"
-            total.update(f"{ids[i]}\0{self.fold[i]}\0{part[i]}\0{bits}{group}\n".encode())
+        order = order_of(ids)
+        for start in range(0, len(order), _BLOCK):
+            rows = order[start : start + _BLOCK]
+            for row_id, i in zip(rows_at(ids, rows.tolist()), rows.tolist(), strict=True):
+                bits = "".join("1" if flag else "0" for flag in self.near[i])
+                group = "" if self.part is None else f"\0{self.group[i]}"
+                total.update(f"{row_id}\0{self.fold[i]}\0{part[i]}\0{bits}{group}\n".encode())
         return total.hexdigest()[:16]
 
 
@@ -292,8 +297,10 @@ def _assign(
 
     Ties between components of a size are broken by the seed, over an order that row ids fix.
     """
-    smallest_id = [min(ids[i] for part in parts for i in part) for parts in components]
-    canonical = sorted(range(len(components)), key=smallest_id.__getitem__)
+    rank = np.empty(len(ids), dtype=np.int64)
+    rank[order_of(ids)] = np.arange(len(ids))
+    smallest = [min(int(rank[part].min()) for part in parts) for parts in components]
+    canonical = sorted(range(len(components)), key=smallest.__getitem__)
     lot = dict(zip(canonical, np.random.default_rng(seed).permutation(len(components)).tolist(), strict=True))
     size = [sum(len(part) for part in parts) for parts in components]
     fold = np.empty(len(ids), dtype=np.int64)

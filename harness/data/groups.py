@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.columns import codes_of, distinct_captions, order_of
 from harness.data.neighbours import MARGIN, CloseRows, Components, close_pairs
 from harness.data.pictures import SharedPictures, shared_pictures
 
@@ -73,9 +74,7 @@ def pictures_of(dataset: Dataset, targets: NDArray[np.float32]) -> SharedPicture
 
 
 def _nodes(dataset: Dataset, targets: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    texts = sorted(set(dataset.texts))
-    number = {text: i for i, text in enumerate(texts)}
-    node = np.array([number[text] for text in dataset.texts], dtype=np.int64)
+    texts, node = distinct_captions(dataset.texts)
     vectors = np.empty((len(texts), targets.shape[1]), dtype=np.float32)
     vectors[node] = targets
     return node, vectors
@@ -85,17 +84,20 @@ def _units(dataset: Dataset, node: NDArray[np.int64], vectors: NDArray[np.float3
     together = Components(len(dataset))
     for labels in (dataset.groups, dataset.parents, shared_pictures(dataset, node, vectors).picture):
         if labels is not None:
-            _, first, member = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
+            _, first, member = np.unique(codes_of(labels), return_index=True, return_inverse=True)
             together.link(np.arange(len(dataset)), first[member])
     return by_smallest_id(together.labels, dataset.ids)
 
 
 def by_smallest_id(labels: NDArray[np.int64], ids: Sequence[str]) -> NDArray[np.int64]:
     """Number labels anew by the smallest row id that has each, so that they do not depend on the row order."""
-    number: dict[int, int] = {}
-    for i in sorted(range(len(ids)), key=ids.__getitem__):
-        number.setdefault(int(labels[i]), len(number))
-    return np.array([number[label] for label in labels.tolist()], dtype=np.int64)
+    order = order_of(ids)
+    _, first, member = np.unique(labels[order], return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first, kind="stable")] = np.arange(len(first))
+    found = np.empty(len(labels), dtype=np.int64)
+    found[order] = number[member]
+    return found
 
 
 def linked_components(graph: TextGraph, thresholds: Sequence[float]) -> list[NDArray[np.int64]]:

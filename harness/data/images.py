@@ -1,4 +1,4 @@
-"""Lazy images: opened when asked for, always RGB, decoded ahead by threads."""
+"""One image: its bytes, whether they are whole, and how they become RGB."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import io
 import os
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from harness.data.file_memory import Place
-    from harness.plugin import ImageSource
 
 PIXELS_VARIABLE = "HARNESS_MAX_PIXELS"
 """Names how many pixels an image may have."""
@@ -69,6 +65,10 @@ class EncodedImage:
 
     def _read(self) -> bytes:
         raise NotImplementedError
+
+    def read_bytes(self) -> bytes:
+        """Return its bytes as they lie there. Raises ``InputError`` naming it if they cannot be read."""
+        return self._read()
 
     def digest(self) -> str:
         """BLAKE2b of its bytes. Raises ``InputError`` if they are not a whole image's."""
@@ -309,90 +309,3 @@ def _turned(image: Image, orientation: int) -> Image:
     turned.info = image.info  # transparency
     turned.format = image.format
     return turned
-
-
-class LazyImages:
-    """A sequence of images that are opened when they are asked for.
-
-    Parameters
-    ----------
-    sources
-        Where each image comes from.
-    digests
-        Content hash of each source.
-    workers
-        Threads that decode ahead in ``batches``. Threads, not processes: Pillow decodes and resizes
-        outside the interpreter lock, nothing needs pickling, errors arrive as they were raised, and
-        it works inside a worker process of any executor.
-    refused
-        Takes the name of each image that cannot be read, and what its reader raised.
-    """
-
-    def __init__(
-        self,
-        sources: Sequence[ImageSource],
-        digests: Sequence[str],
-        workers: int = 1,
-        refused: list[tuple[str, BaseException]] | None = None,
-    ) -> None:
-        if len(sources) != len(digests):
-            raise ValueError(f"{len(sources)} sources but {len(digests)} digests")
-        self._sources = sources
-        self._digests = digests
-        self._workers = max(1, workers)
-        self._refused = refused
-
-    @property
-    def digests(self) -> Sequence[str]:
-        """Content hash of each image."""
-        return self._digests
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-    def __getitem__(self, index: int) -> Image:
-        return self._open(self._sources[index])
-
-    def _open(self, source: ImageSource, least: int | None = None) -> Image:
-        try:
-            if least and isinstance(source, EncodedImage):
-                return source.open_small(least)
-            return source.open()
-        except InputError as error:
-            if self._refused is not None:
-                self._refused.append((source.name, error))
-            raise
-
-    def take(self, indices: Sequence[int]) -> LazyImages:
-        """Return the images at ``indices``, in that order, still lazy."""
-        sources, digests = [self._sources[i] for i in indices], [self._digests[i] for i in indices]
-        return LazyImages(sources, digests, self._workers, self._refused)
-
-    def batches(self, transform: Callable[[Image], Any], batch_size: int) -> Iterator[list[Any]]:
-        """Yield lists of ``transform(image)``, in order; see ``harness.plugin.Images``.
-
-        It keeps at most two batches in memory beside the one in use.
-        """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if len(self) == 0:
-            return
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="harness-images") as pool:
-            sources = iter(self._sources)
-            waiting: deque[Future[Any]] = deque()
-
-            def submit(count: int) -> None:
-                waiting.extend(pool.submit(self._load, source, transform) for source in islice(sources, count))
-
-            submit(2 * batch_size)
-            try:
-                while waiting:
-                    batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
-                    submit(batch_size)
-                    yield batch
-            finally:
-                for future in waiting:
-                    future.cancel()
-
-    def _load(self, source: ImageSource, transform: Callable[[Image], Any]) -> Any:
-        return transform(self._open(source, getattr(transform, "least_side", None)))

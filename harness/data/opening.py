@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from harness.data.dataset import Dataset, build_dataset
+from harness.data.columns import first_texts
+from harness.data.dataset import Dataset, broken_notes, build_dataset, dataset_of_index
+from harness.data.index import open_index
 from harness.data.kinds import exists
 from harness.data.once import looked_up_once
 from harness.errors import DataNotFoundError, InputError
-from harness.plugin.reader import DatasetReader
+from harness.plugin.reader import DatasetReader, ShardedReader
 from harness.plugin.reader import Readers as Readers
 
 REAL_DATA_VARIABLE = "HARNESS_REAL_DATA"
@@ -23,7 +25,16 @@ _OF_THE_PATH = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errn
 Captions = Literal["mean", "first", "all"]
 
 
-def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Dataset:
+Say = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Take what nobody wants to hear."""
+
+
+def open_dataset(
+    spec: str, readers: Readers, captions: Captions = "mean", *, skip_broken: bool = False, say: Say = _silent
+) -> Dataset:
     """Read the data set that ``spec`` names: a folder, a file, or a name that a reader knows.
 
     Parameters
@@ -35,6 +46,11 @@ def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Da
     captions
         What to do with several captions an image: ``mean`` keeps one row whose target is the mean of
         their embeddings, ``first`` keeps the first, ``all`` makes one row of each.
+    skip_broken
+        Whether rows, images and shards that cannot be read are left out and listed (``Dataset.broken``). Else the
+        first of them is raised: of an image in a file of its own when the fingerprint is asked for.
+    say
+        Told, in a line of text, how far the reading of many shards is.
 
     Raises
     ------
@@ -46,7 +62,7 @@ def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Da
         with looked_up_once():
             for reader in readers.values():
                 if reader.matches(location):
-                    return _select_captions(_read(spec, location, reader), captions)
+                    return _select_captions(_read(spec, location, reader, skip_broken, say), captions)
     except OSError as error:
         if error.errno not in _OF_THE_PATH:
             raise
@@ -66,18 +82,25 @@ def open_dataset(spec: str, readers: Readers, captions: Captions = "mean") -> Da
     raise InputError(f"{spec}: no data set was recognised there{hint}; looked for:{looked_for}")
 
 
-def _read(spec: str, location: Path, reader: DatasetReader) -> Dataset:
+def _read(spec: str, location: Path, reader: DatasetReader, skip_broken: bool, say: Say) -> Dataset:
     test_spec, notes = getattr(reader, "test_spec", None), getattr(reader, "notes", None)
-    dataset = build_dataset(
-        _short_name(location),
-        reader.name,
-        location,
-        reader.read(location),
-        recommended_threshold=reader.recommended_threshold,
-        synthetic=bool(getattr(reader, "synthetic", False)),
-        test_spec=test_spec(spec) if test_spec is not None else None,
-    )
-    return replace(dataset, notes=tuple(notes(location)) if notes is not None else ())
+    described: dict[str, Any] = {
+        "name": _short_name(location),
+        "layout": reader.name,
+        "location": location,
+        "recommended_threshold": reader.recommended_threshold,
+        "synthetic": bool(getattr(reader, "synthetic", False)),
+        "test_spec": test_spec(spec) if test_spec is not None else None,
+    }
+    index = None
+    if isinstance(reader, ShardedReader):
+        index = open_index(reader, location, skip_broken=skip_broken, say=say)
+    if index is not None:
+        dataset = dataset_of_index(index, **described)
+    else:
+        dataset = build_dataset(rows=reader.read(location), skip_broken=skip_broken, **described)
+    told = tuple(notes(location)) if notes is not None else ()
+    return dataset.changed(notes=(*told, *broken_notes(dataset.broken)))
 
 
 def _located(spec: str) -> Path:
@@ -124,15 +147,14 @@ def _select_captions(dataset: Dataset, captions: Captions) -> Dataset:
     if captions == "mean" or not dataset.has_texts:
         return dataset
     if captions == "first":
-        return replace(dataset, texts=[texts[:1] for texts in dataset.texts])
+        return dataset.changed(texts=first_texts(dataset.texts))
     pairs = [(i, j) for i, texts in enumerate(dataset.texts) for j in range(len(texts))]
     parents = [i for i, _ in pairs]
     ids = [dataset.ids[i] if len(dataset.texts[i]) == 1 else f"{dataset.ids[i]}#{j}" for i, j in pairs]
     if len(set(ids)) < len(ids):
         twice = next(row_id for row_id, count in Counter(ids).items() if count > 1)
         raise InputError(f"--captions all: the id '{twice}' is also that of another row's caption; rename that row")
-    return replace(
-        dataset.take(parents),
+    return dataset.take(parents).changed(
         ids=ids,
         texts=[(dataset.texts[i][j],) for i, j in pairs],
         parents=parents,

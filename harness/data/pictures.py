@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.columns import codes_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -92,7 +94,7 @@ def shared_pictures(dataset: Dataset, node: NDArray[np.int64], vectors: NDArray[
         Embedding of each of m texts, shape (m, 384), float32, unit rows.
     """
     labels = dataset.digests if dataset.pictures is None else dataset.pictures
-    picture = np.unique(np.asarray(labels), return_inverse=True)[1]
+    picture = codes_of(labels)
     size = np.bincount(picture)
     blank = _says_nothing(picture, node, vectors)
     several = size > 1

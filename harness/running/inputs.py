@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.data.columns import same_texts
 from harness.data.dataset import Dataset
 from harness.data.opening import open_dataset
 from harness.errors import InputError
@@ -52,7 +54,7 @@ class Inputs:
 
 def in_stored_order(dataset: Dataset, run: RunFolder) -> Dataset:
     """Return the data set in the order of the run's rows: the same content may be listed in another."""
-    if list(dataset.ids) == list(run.rows.ids):
+    if len(dataset) == len(run.rows.ids) and all(map(eq, dataset.ids, run.rows.ids)):
         return dataset
     index = {row_id: i for i, row_id in enumerate(dataset.ids)}
     return dataset.take([index[row_id] for row_id in run.rows.ids])
@@ -76,10 +78,12 @@ def reopen_inputs(run_dir: str, config_json: str, readers: Sequence[str]) -> Inp
     config = RunConfig.model_validate_json(config_json)
     manager = PluginManager([Path(file) for file in config.plugin_files], only=readers)
     run = RunFolder(Path(run_dir))
-    dataset = open_dataset(config.data or manager.default_data(), manager.readers, config.captions)
-    if sorted(dataset.ids) != sorted(run.rows.ids):
+    skip = config.skip_broken
+    data = config.data or manager.default_data()
+    dataset = open_dataset(data, manager.readers, config.captions, skip_broken=skip)
+    if not same_texts(dataset.ids, run.rows.ids):
         raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
-    test = open_dataset(config.test, manager.readers) if config.test else None
+    test = open_dataset(config.test, manager.readers, skip_broken=skip) if config.test else None
     dataset = in_stored_order(dataset, run)
     if run.rows.pictures is not None:  # as the command found them when it made the plan
         dataset = dataset.with_digests(run.rows.pictures)

@@ -131,14 +131,16 @@ def plan_run(
     encoder = encoder or PromptEncoder(config.encoder)
     chosen = choose_members(config, manager)
     data = config.data or manager.default_data()
-    dataset = open_dataset(data, manager.readers, config.captions)
+    dataset = open_dataset(data, manager.readers, config.captions, skip_broken=config.skip_broken, say=say)
     config = _filled_in(config.model_copy(update={"data": data}), chosen, dataset)
     if not dataset.has_texts:
         raise InputError(
             f"{data}: it was read as {dataset.layout}, which has no prompts, so nothing can be learned "
             "or scored; add prompts.csv or metadata.csv, or give it as --test"
         )
-    test = open_dataset(config.test, manager.readers) if config.test else None
+    test = None
+    if config.test:
+        test = open_dataset(config.test, manager.readers, skip_broken=config.skip_broken, say=say)
     thresholds = (config.group_threshold, dataset.recommended_threshold, DEFAULT_THRESHOLD)
     config = config.model_copy(update={"group_threshold": next(t for t in thresholds if t is not None)})
     identity = fold_identity(config, dataset, encoder.identity)

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from harness.data.cache import DiskCache
 from harness.data.contents import content_hash
 from harness.data.dataset import image_digests
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import ImageFile
 from harness.data.layouts.files import FoundImages, find_images
+from harness.data.lazy_images import LazyImages
 from harness.errors import HarnessError, InputError, PredictionError
 from harness.plugin import EMBEDDING_DIM, Context, Explanation, PluginManager, Predictor
 from harness.process import usable_cores

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data.cache import DiskCache, key_hash
+from harness.data.columns import prompts_of, rows_at
 from harness.errors import HarnessError, InputError
 from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData, in_use
 from harness.plugin.importing import readable, storable
@@ -257,11 +258,12 @@ def task_seed(seed: int, predictor: str, fold: int) -> int:
 def _training_data(inputs: Inputs, images: Images, rows: NDArray[np.int64]) -> TrainingData:
     dataset = inputs.dataset
     indices = rows.tolist()
+    captions = rows_at(dataset.texts, indices)
     return TrainingData(
-        ids=[dataset.ids[i] for i in indices],
+        ids=rows_at(dataset.ids, indices),
         images=images.take(indices),
-        prompts=[dataset.texts[i][0] for i in indices],
-        captions=[dataset.texts[i] for i in indices],
+        prompts=prompts_of(captions),
+        captions=captions,
         targets=np.array(inputs.targets[rows]),
         groups=inputs.folds.group[rows],
         blocks=None if inputs.folds.part is None else inputs.folds.block[rows],

@@ -17,7 +17,7 @@ from harness.data.copies import known_copies
 
 if TYPE_CHECKING:
     from harness.data.folds import Folds
-    from harness.data.images import LazyImages
+    from harness.data.lazy_images import LazyImages
     from harness.store.run import RunFolder
 
 

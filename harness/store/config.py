@@ -54,6 +54,11 @@ class RunConfig(BaseModel):
         "mean",
         description="Several captions an image: average their embeddings (mean), keep the first, or one row each.",
     )
+    skip_broken: bool = Field(
+        False,
+        description="Leave out, count and list rows, images and shards that cannot be read, instead of ending with the "
+        "first of them.",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of folds and of all training.")
     repeats: int = Field(
         1,

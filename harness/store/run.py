@@ -20,6 +20,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,10 +100,10 @@ class RunFolder:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(["id", "fold", "group", "part", "source", "prompt", "picture"])
         part = folds.group if folds.part is None else folds.part
-        for i, row_id in enumerate(dataset.ids):
-            source = dataset.sources[i] if dataset.sources is not None else ""
-            row = [row_id, folds.fold[i], folds.group[i], part[i], source, dataset.texts[i][0], dataset.digests[i]]
-            writer.writerow(row)
+        sources = dataset.sources if dataset.sources is not None else repeat("", len(dataset))
+        prompts = (texts[0] for texts in dataset.texts)
+        numbers = (folds.fold.tolist(), folds.group.tolist(), part.tolist())
+        writer.writerows(zip(dataset.ids, *numbers, sources, prompts, dataset.digests, strict=True))
         self._write_text("rows.csv", table.getvalue())
         write_array(self.path / "targets.npy", targets)
         write_array(self.path / "near.npy", folds.near)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import ImageFile
+from harness.data.lazy_images import LazyImages
 from harness.plugin import TrainingData
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.data.cache import DiskCache
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.plugin import Context
 from tests.conftest import save_images
 

@@ -11,7 +11,7 @@ from harness_baselines.backbones import backbone_features, backbone_parameters
 from PIL import Image
 
 from harness.data.cache import DiskCache
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.errors import InputError
 from harness.plugin import Context
 

@@ -16,7 +16,7 @@ from harness_baselines.knn import KnnPredictor
 from harness_baselines.ridge import RidgePredictor
 from numpy.typing import NDArray
 
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.models import fetch_model
 from harness.plugin import Context, Predictor
 from tests.baselines.test_predictors import problem, unit

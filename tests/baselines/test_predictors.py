@@ -16,7 +16,7 @@ from harness_baselines.ridge import RidgePath, RidgePredictor
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.errors import NotFittedError
 from harness.plugin import Context, Predictor, TrainingData
 

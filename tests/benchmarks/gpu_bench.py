@@ -18,7 +18,8 @@ from harness_clipnet import ClipNetPredictor
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import ImageFile
+from harness.data.lazy_images import LazyImages
 from harness.models import TINY_FOLDER
 from harness.plugin import Context, ImageSource, TrainingData
 from tests.benchmarks.gpu_setting import Clock, Options, Setting

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from harness.data.cache import DiskCache
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.data.opening import open_dataset
 from harness.plugin import Context, PluginManager
 from tests.benchmarks.result import Result, seconds

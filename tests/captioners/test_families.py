@@ -12,7 +12,7 @@ import pytest
 import torch
 from harness_vitgpt2 import VitGpt2Predictor
 
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.errors import InputError
 from harness.models.captioner import captions_of, empty_captioner, load_captioner
 from harness.models.generating import Decoding

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from harness_clipnet import ClipNetPredictor
 
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.plugin import Context, TrainingData
 from tests.baselines.test_predictors import problem
 

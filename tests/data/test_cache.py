@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.data.cache import DiskCache, RowTable, key_hash
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.errors import InputError
 from tests.data.synthetic import Nowhere
 

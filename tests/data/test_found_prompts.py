@@ -131,16 +131,6 @@ def test_a_table_that_is_not_read_is_named_with_what_it_needs(tmp_path: Path) ->
     says(notes, "labels.csv", "needs a column file_name and one prompt", "klasse", "broken.csv", "not UTF-8")
 
 
-def test_a_table_with_the_images_inside_is_named(tmp_path: Path) -> None:
-    picture = io.BytesIO()
-    save_image(tmp_path / "keep" / "a.png", 1)
-    picture.write((tmp_path / "keep" / "a.png").read_bytes())
-    rows = [{"image": {"bytes": picture.getvalue(), "path": "a.png"}, "text": "an ant"}]
-    (tmp_path / "set" / "data").mkdir(parents=True)
-    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "set" / "data" / "train-00000-of-00001.parquet")
-    says(refusal(tmp_path / "set"), "train-00000-of-00001.parquet", "images are not read from there", "metadata.csv")
-
-
 # -- captions --------------------------------------------------------------------------------------
 
 
@@ -394,7 +384,7 @@ def test_split_folders_of_images_alone_are_not_merged_and_others_are(tmp_path: P
 @pytest.mark.parametrize("name", ["images.zip", "images.tar.gz", "data-00000-of-00001.arrow"])
 def test_what_must_be_unpacked_first_is_named(tmp_path: Path, name: str) -> None:
     table(tmp_path, name, b"anything")
-    says(refusal(tmp_path), name, "metadata.csv" if name.endswith(".arrow") else "unpack it")
+    says(refusal(tmp_path), name, "cannot be read as Arrow" if name.endswith(".arrow") else "unpack it")
 
 
 # -- nothing is left out in silence ----------------------------------------------------------------

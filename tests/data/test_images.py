@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import ImageFile
+from harness.data.lazy_images import LazyImages
 from harness.errors import InputError
 from tests.conftest import save_image
 

@@ -13,7 +13,7 @@ from harness_interrogator.neighbours import Bank
 from harness_interrogator.towers import Clip
 
 from harness.data.cache import DiskCache
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.errors import InputError, NotFittedError
 from harness.plugin import TrainingData
 from harness.training import l2_normalised

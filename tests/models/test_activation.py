@@ -22,7 +22,7 @@ from timm.models import get_pretrained_cfg, list_pretrained
 from torch import nn
 
 from harness.data.cache import DiskCache
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.errors import InputError
 from harness.models import own_activation
 from harness.models.activation import open_clip_name, timm_name

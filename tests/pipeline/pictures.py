@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import PIL.Image
 
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import PIL.Image
 import pytest
 import torch
 
-from harness.data.images import ImageFile, LazyImages
+from harness.data.images import ImageFile
+from harness.data.lazy_images import LazyImages
 from harness.pipeline import Preprocessing, device_batches
 from harness.pipeline.preprocessing import FastPixels
 from tests.pipeline.pictures import drawn

@@ -43,7 +43,7 @@ def plugin(path: Path, line: str) -> Path:
 def test_the_harness_s_layouts_are_registered_like_anyones_and_asked_from_the_particular_to_the_plain() -> None:
     manager = PluginManager()
     (status,) = [s for s in manager.statuses if s.name == "layouts"]
-    assert status.datasets[:3] == ["kaggle", "diffusiondb", "imagefolder"]
+    assert status.datasets[:3] == ["hub", "kaggle", "diffusiondb"]
     assert status.datasets[-2:] == ["images", "unread"]
     asked = list(manager.readers)
     assert asked[-len(status.datasets) :] == status.datasets

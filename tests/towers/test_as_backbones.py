@@ -10,7 +10,7 @@ import torch
 from harness_baselines.backbones import backbone_features
 from harness_baselines.estimate import backbone_size
 
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.models.names import library_name
 from harness.models.towers import load_tower
 from harness.plugin import Context

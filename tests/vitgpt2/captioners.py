@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from harness_vitgpt2 import VitGpt2Predictor
 
-from harness.data.images import LazyImages
+from harness.data.lazy_images import LazyImages
 from harness.data.targets import PromptEncoder
 from harness.models.train_captioner import learn_tokenizer
 from harness.plugin import Context, TrainingData

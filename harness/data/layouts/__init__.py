@@ -15,17 +15,37 @@ if TYPE_CHECKING:
 def harness_register_datasets(register: Callable[[DatasetReader], None]) -> None:
     """Register the layouts; the order of each says when it is asked, the more particular ones first."""
     # Here, since the readers' modules lie below this one and need it imported.
+    from harness.data.layouts.arrow import ArrowReader
     from harness.data.layouts.captions import CocoReader, FlickrReader, KarpathyReader
     from harness.data.layouts.carried import PngInfoReader, SidecarReader
     from harness.data.layouts.diffusiondb import DiffusionDbReader
     from harness.data.layouts.folder import ImageFolderReader, PlainFolderReader, TableReader
+    from harness.data.layouts.hub import HubReader
+    from harness.data.layouts.img2dataset import Img2datasetReader, UrlReader
+    from harness.data.layouts.journeydb import JourneyDbReader
     from harness.data.layouts.kaggle import KaggleReader
+    from harness.data.layouts.parquet import ParquetReader
     from harness.data.layouts.shards import ShardReader
     from harness.data.layouts.unread import SplitsReader, UnreadReader
 
-    whole: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), ImageFolderReader(), KarpathyReader()]
-    whole += [FlickrReader(), CocoReader(), ShardReader()]
+    whole: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), Img2datasetReader(), ParquetReader()]
+    whole += [
+        ArrowReader(),
+        ImageFolderReader(),
+        JourneyDbReader(),
+        KarpathyReader(),
+        FlickrReader(),
+        CocoReader(),
+        ShardReader(),
+    ]
     table = TableReader()
-    deep: list[DatasetReader] = [SidecarReader(), table, PngInfoReader(), PlainFolderReader(), UnreadReader()]
-    for reader in (*whole, SplitsReader([*whole, table]), *deep):
+    deep: list[DatasetReader] = [
+        SidecarReader(),
+        UrlReader(),
+        table,
+        PngInfoReader(),
+        PlainFolderReader(),
+        UnreadReader(),
+    ]
+    for reader in (HubReader(), *whole, SplitsReader([*whole, table]), *deep):
         register(reader)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.data.layouts.carried import carried_notes
 from harness.data.layouts.files import NamedImages, find_images, holds_images, refuse_unlisted, short_ids
@@ -81,19 +80,19 @@ def rows_of_table(table: Table, root: Path, file_columns: Sequence[str]) -> Iter
         Naming the row that is wrong.
     """
     file_column, column = table.column(file_columns), table.column(TEXT_COLUMNS)
-    rows: list[tuple[str, Mapping[str, Any]]] = list(table.rows)
     if file_column is None:
-        if rows and table.path.suffix in (".jsonl", ".ndjson"):
-            raise InputError(f"{rows[0][0]}: it lacks the key {file_columns[0]}")
+        where, _ = next(iter(table.rows), ("", {}))
+        if where and table.path.suffix in (".jsonl", ".ndjson"):
+            raise InputError(f"{where}: it lacks the key {file_columns[0]}")
         raise lacking(table.path, file_columns[:1], table.columns)
     images = NamedImages(root)
     paths = []
-    for where, row in rows:
+    for where, row in table.rows:  # twice: ids depend on all paths, and the rows of a large table are not held for it
         if row.get(file_column) in (None, ""):
             raise InputError(f"{where}: it lacks the key {file_column}; name the image there")
         paths.append(images.path(str(row[file_column]), where))
     ids = short_ids(paths, root)
-    for (where, row), path, short in zip(rows, paths, ids, strict=True):
+    for (where, row), path, short in zip(table.rows, paths, ids, strict=True):
         yield Row(
             id=(optional(row, "id") if file_column != "id" else None) or short,
             image=path,

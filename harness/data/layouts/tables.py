@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data.once import once
 from harness.errors import InputError
+from harness.plugin import BrokenRow
 
 csv.field_size_limit(1 << 24)  # prompts can be long; the default of 128 KiB is for spreadsheets
 
@@ -48,7 +49,8 @@ class Table:
     columns
         Names as they stand in it.
     rows
-        Place and values of each row, by names as `plain` spells them. To be walked once.
+        Place and values of each row, by names as `plain` spells them. May be walked more than once: those of CSV and
+        parquet files are read anew each time, and not held.
     """
 
     path: Path
@@ -66,6 +68,16 @@ class Table:
         if name is None:
             raise lacking(self.path, names[:1], self.columns)
         return name
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """Rows that are made when they are walked."""
+
+    begin: Callable[[], Iterator[Placed]]
+
+    def __iter__(self) -> Iterator[Placed]:
+        return self.begin()
 
 
 def plain(column: Any) -> str:
@@ -126,15 +138,19 @@ def _read_separated(path: Path) -> Table:
     first = _first_line(content)
     skipped = int(first.casefold().startswith("sep=") and len(first.strip("\r\n")) == 5)  # a note for spreadsheets
     separator = first[4] if skipped else _separator(first, path)
-    stream = io.StringIO(content, newline="")
     if skipped:
-        stream.readline()
         first = _first_line(content, len(first))
     spaced = any(field.startswith(" ") for field in _fields(first, separator)[1:])
-    # Lines end (in the stream) as csv files' do, and not at the other characters that splitlines() takes for line ends.
-    reader = csv.reader(stream, strict=True, delimiter=separator, skipinitialspace=spaced)
+
+    def reader() -> Any:
+        stream = io.StringIO(content, newline="")
+        if skipped:
+            stream.readline()
+        # Lines end in it as csv files' do, and not at the other characters that splitlines() takes for line ends.
+        return csv.reader(stream, strict=True, delimiter=separator, skipinitialspace=spaced)
+
     try:
-        header = [field.strip() for field in next(reader, [])]
+        header = [field.strip() for field in next(reader(), [])]
     except csv.Error as error:
         raise _not_csv(path, "header", error) from error
     while header and not header[-1]:  # spreadsheets fill up with empty columns
@@ -143,12 +159,13 @@ def _read_separated(path: Path) -> Table:
     for name in names:
         if name and names.count(name) > 1 and name in (*FILE_COLUMNS, *TEXT_COLUMNS, "group", "source"):
             raise InputError(f"{path}: the header has the column {name} twice; remove or rename one")
-    return Table(path, header, _separated_rows(path, reader, names, skipped))
+    return Table(path, header, _Walked(lambda: _separated_rows(path, reader(), names, skipped)))
 
 
 def _separated_rows(path: Path, reader: Any, names: list[str], skipped: int) -> Iterator[Placed]:
     number, place = 0, "row 1"
     try:
+        next(reader, None)  # the header
         for fields in reader:
             if not fields:
                 continue
@@ -298,17 +315,23 @@ def _read_parquet(path: Path) -> Table:
         file = parquet.ParquetFile(path)
         pictures = [f.name for f in file.schema_arrow if pa.types.is_struct(f.type) or pa.types.is_binary(f.type)]
         chosen = [f.name for f in file.schema_arrow if f.name not in pictures]
-        if plain_pictures := [name for name in pictures if plain(name) in FILE_COLUMNS]:
-            raise InputError(
-                f"{path}: its column '{plain_pictures[0]}' holds the images themselves, which are not read from there; "
-                "write them out as files, with a metadata.csv of file_name and prompt (datasets: "
-                "for i, row in enumerate(data): row['image'].save(f'{i}.png'))"
-            )
-        rows = file.read(columns=chosen).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]})") from error
-    table = _of_objects(path, ((f"{path} row {number}", row) for number, row in enumerate(rows, start=1)))
-    return Table(path, chosen, table.rows)
+    return Table(path, chosen, _Walked(lambda: _parquet_rows(path, file, chosen)))
+
+
+def _parquet_rows(path: Path, file: Any, columns: list[str]) -> Iterator[Placed]:
+    import pyarrow as pa
+
+    number, names = 0, [plain(column) for column in columns]
+    try:
+        for batch in file.iter_batches(4096, columns=columns):
+            values = [batch.column(column).to_pylist() for column in columns]
+            for row in zip(*values, strict=True):
+                number += 1
+                yield f"{path} row {number}", dict(zip(names, row, strict=True))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]})") from error
 
 
 # -- what is common ----------------------------------------------------------------------------------
@@ -331,6 +354,21 @@ def optional(row: Mapping[str, Any], column: str) -> str | None:
     """Return a column's value as text, or None where the column is absent, null or empty."""
     value = row.get(column)
     return None if value is None or value == "" else str(value)
+
+
+def seed_of(value: Any) -> int | None:
+    """Return a seed: a whole number of at most 64 bits, or its digits; None of anything else."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,20}\s*", value):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and -(1 << 63) <= value < 1 << 64 else None
+
+
+def broken(error: InputError, where: str) -> BrokenRow:
+    """Return what stands for a row in whose reading this was raised."""
+    return BrokenRow(where, str(error).removeprefix(f"{where}: "))
 
 
 def texts_of(value: Any, column: str, where: str) -> tuple[str, ...]:
