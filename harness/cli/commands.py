@@ -74,7 +74,7 @@ def _with_shared_options(function: Callable[..., None], name: str | None) -> Cal
             if render.level() == render.VERBOSE:
                 render.note(_told(time.monotonic() - began))
         except KeyboardInterrupt as error:
-            goes_on = "; the same command goes on where this stopped" if name == "run" else ""
+            goes_on = "; the same command goes on where this stopped" if name in ("run", "generate") else ""
             raise InterruptError(f"Interrupted{goes_on}", error) from None
 
     hints = typing.get_type_hints(function, include_extras=True)

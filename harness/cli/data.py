@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.commands import Commands
+from harness.cli.data_generate import generate
 from harness.cli.options import Captions, Encoder, Json, PluginFiles, SkipBroken, captions_mode
 from harness.wording import number_of
 
@@ -86,3 +87,6 @@ def make(
     readers = PluginManager(plugin_file or ()).readers
     write_kaggle_layout(open_dataset(generating_reader(readers, name).spec(n, seed), readers), out, plugin_file or ())
     note(f"wrote {out}: {number_of(n, 'image')} with prompts")
+
+
+app.command("generate")(generate)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.models.hub import HubFile, hub_model, split_revision
+from harness.models.hub import HubFile, HubModel, hub_model
 from harness.models.names import hub_repository
 
 
@@ -58,7 +58,7 @@ def to_fetch(models: Sequence[str]) -> list[ToFetch] | None:
             if repository is None:
                 continue
             try:
-                found.append(_asked(repository))
+                found.append(missing_of(hub_model(repository)))
             except Exception:  # of the hub's library, or of the one it speaks HTTP with, in any version
                 return None
     return found
@@ -75,14 +75,12 @@ def _repository(name: str) -> str | None:
     return name if found is None and slash and not Path(name).exists() and ":" not in name else found
 
 
-def _asked(repository: str) -> ToFetch:
+def missing_of(described: HubModel) -> ToFetch:
+    """Return what of a repository's needed files is not on this machine yet."""
     from huggingface_hub import try_to_load_from_cache
 
-    described = hub_model(repository)
-    plain, _ = split_revision(repository)
-
     def here(file: HubFile) -> bool:
-        return isinstance(try_to_load_from_cache(plain, file.path, revision=described.revision), str)
+        return isinstance(try_to_load_from_cache(described.name, file.path, revision=described.revision), str)
 
     missing = tuple(file for file in described.files if not here(file))
-    return ToFetch(plain, described.revision, described.files, missing)
+    return ToFetch(described.name, described.revision, described.files, missing)

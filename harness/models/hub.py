@@ -8,7 +8,7 @@ report to the task that asked for them. ``NAME@REVISION`` takes one commit, bran
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -73,8 +73,15 @@ def needed_files(paths: Iterable[str]) -> list[str]:
     return [*found, weights, *(path for path in top if shards and fnmatch(path, shards))]
 
 
-def hub_model(name: str) -> HubModel:
+def hub_model(name: str, needed: Callable[[Iterable[str]], list[str]] = needed_files) -> HubModel:
     """Ask the hub what a repository holds.
+
+    Parameters
+    ----------
+    name
+        The repository's, with ``@REVISION`` where one is meant.
+    needed
+        From all its paths to those that are needed.
 
     Raises
     ------
@@ -87,7 +94,20 @@ def hub_model(name: str) -> HubModel:
     plain, revision = split_revision(name)
     info = HfApi().model_info(plain, revision=revision, files_metadata=True)
     sizes = {file.rfilename: file.size for file in info.siblings or ()}
-    return HubModel(plain, str(info.sha), tuple(HubFile(path, sizes[path]) for path in needed_files(sizes)))
+    return HubModel(plain, str(info.sha), tuple(HubFile(path, sizes[path]) for path in needed(sizes)))
+
+
+def fetch_files(name: str, model: HubModel) -> Path:
+    """Return the folder with the needed files of a repository, fetched where they are not here yet.
+
+    Raises as ``hub_model`` does.
+    """
+    from huggingface_hub import snapshot_download
+
+    plain, revision = split_revision(name)
+    options: dict[str, Any] = {"allow_patterns": [file.path for file in model.files]}
+    # By its branch, not the commit, so that the hub's library finds it again by that without a network.
+    return Path(snapshot_download(plain, revision=revision, tqdm_class=_reporting(name), **options))
 
 
 def fetch_repository(name: str) -> Path:
@@ -95,8 +115,6 @@ def fetch_repository(name: str) -> Path:
 
     Without a network it is what was fetched before. Raises as ``hub_model`` does.
     """
-    from huggingface_hub import snapshot_download
-
     plain, revision = split_revision(name)
     try:
         model = hub_model(name)
@@ -105,9 +123,7 @@ def fetch_repository(name: str) -> Path:
         if folder is None:
             raise
     else:
-        options: dict[str, Any] = {"allow_patterns": [file.path for file in model.files]}
-        # By its branch, not the commit, so that the hub's library finds it again by that without a network.
-        folder = Path(snapshot_download(plain, revision=revision, tqdm_class=_reporting(name), **options))
+        folder = fetch_files(name, model)
     note_commit(plain, folder.name)
     return folder
 

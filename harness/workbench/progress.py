@@ -199,6 +199,60 @@ class Steps:
         self._bars.update(self._task, completed=done, total=total)
 
 
+class ImagesProgress:
+    """Images that are made one after the other: a bar on a terminal, now and then a line in a pipe, with the time left.
+
+    Parameters
+    ----------
+    level
+        Below 0: show nothing.
+    """
+
+    def __init__(self, level: int = 0) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True, highlight=False)
+        self._live, self._level = console.is_terminal, level
+        self._bars = Progress(
+            *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+            *(TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True)),
+            console=console,
+            transient=True,
+            disable=not self._live or level < 0,
+            speed_estimate_period=600.0,  # a batch of images may take minutes
+        )
+        self._task = self._bars.add_task("images", total=None)
+        self._first: tuple[float, int] | None = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> ImagesProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` images are made."""
+        self._bars.update(self._task, description="images", completed=done, total=total)
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._last_line = (now, done), now
+        elif not self._live and self._level >= 0 and now - self._last_line > _SOON and done < total:
+            began, before = self._first
+            left = (now - began) / max(1, done - before) * (total - done)
+            sys.stderr.write(f"{done}/{total} images, about {duration(left)} left\n")
+            sys.stderr.flush()
+            self._last_line = now
+
+    def fetching(self, label: str, done: int, total: int) -> None:
+        """Show how much of the weights is fetched."""
+        self._bars.update(self._task, description=label, completed=done, total=total)
+
+
 def _fold(fold: int | None) -> str:
     return "all rows" if fold == -1 else f"fold {fold}"
 
