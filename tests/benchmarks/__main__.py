@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import gpu_setting, weights
+from tests.benchmarks import gpu_setting, million, weights
 from tests.benchmarks.result import Result
 
 BENCHMARKS = (
@@ -26,7 +26,11 @@ BENCHMARKS = (
     "average",
     "weights",
     "gpu",
+    "million",
 )
+
+
+_OF_MILLION = ("work", "steps", "stand_in", "distinct_images", "most_gib", "most_minutes")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Options:
 
     weights: weights.Options
     gpu: gpu_setting.Options
+    million: million.Options
     json: Path | None = None
 
 
@@ -54,6 +59,13 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     of_gpu.add_argument("--parts", type=_words, metavar="PART,...", help=f"of {', '.join(gpu_setting.PARTS)}")
     of_gpu.add_argument("--budget", type=float, metavar="SECONDS", help="begin no part, and stop one, after so long")
     of_gpu.add_argument("--set", type=_setting, action="append", metavar="KEY=VALUE", help="an option of clipnet")
+    of_million = parser.add_argument_group("options of million, beside --rows")
+    of_million.add_argument("--work", type=Path, metavar="DIR", help="keep data, caches, logs and results there")
+    of_million.add_argument("--steps", type=_words, metavar="STEP,...", help=f"of {', '.join(million.STEPS)}")
+    of_million.add_argument("--stand-in", action="store_true", default=None, help="embed with no encoder")
+    of_million.add_argument("--distinct-images", action="store_true", default=None, help="no two rows show one file")
+    of_million.add_argument("--most-gib", type=float, help="end a step that holds more anonymous memory")
+    of_million.add_argument("--most-minutes", type=float, help="end a step that takes longer")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
     given = vars(parser.parse_args(arguments))
     names = given.pop("names") or [*BENCHMARKS]
@@ -61,10 +73,15 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
         parser.error(f"there is no benchmark {unknown[0]}; there are: {', '.join(BENCHMARKS)}")
     if wrong := [part for part in given["parts"] or () if part not in gpu_setting.PARTS]:
         parser.error(f"gpu has no part {wrong[0]}; there are: {', '.join(gpu_setting.PARTS)}")
+    if wrong := [step for step in given["steps"] or () if step not in million.STEPS]:
+        parser.error(f"million has no step {wrong[0]}; there are: {', '.join(million.STEPS)}")
     file, clipnet = given.pop("json"), dict(given.pop("set") or ())
     told = {name: value for name, value in given.items() if value is not None}
     gpu = {name: told.pop(name) for name in ("small", "parts", "budget") if name in told}
-    return names, Options(weights.Options(**told), gpu_setting.Options(**gpu, clipnet=clipnet), file)
+    large = {name: told.pop(name) for name in _OF_MILLION if name in told}
+    large |= {"rows": told["rows"]} if "rows" in told else {}
+    card = gpu_setting.Options(**gpu, clipnet=clipnet)
+    return names, Options(weights.Options(**told), card, million.Options(**large), file)
 
 
 def _numbers(text: str) -> list[int]:
@@ -88,6 +105,8 @@ def results(name: str, options: Options) -> Iterator[Result]:
     """Run one benchmark; what it needs is imported only then."""
     if name == "weights":
         return weights.measure(options.weights)
+    if name == "million":
+        return million.measure(options.million)
     if name == "gpu":
         return import_module("tests.benchmarks.gpu").measure(options.gpu)
     return import_module(f"tests.benchmarks.{name}").measure()
