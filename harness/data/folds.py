@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.data.columns import order_of, rows_at
 from harness.data.groups import TextGraph, by_smallest_id, linked_components, split_large, text_graph
-from harness.data.neighbours import MARGIN, CloseRows
+from harness.data.nearness import Nearness
 from harness.errors import InputError
 from harness.wording import number_of
 
@@ -326,23 +326,18 @@ def _near(
     n_folds: int,
 ) -> list[NDArray[np.bool_]]:
     """Return for each threshold which rows are within it of a row of each fold, or of its unit, shape (n, F)."""
-    m = len(graph.vectors)
-    holds = [np.zeros((m, n_folds), dtype=np.bool_) for _ in thresholds]
-    for mask, fold in zip(holds, fold_of_row, strict=True):
-        if fold is not None:
-            mask[graph.node, fold] = True
-    near = [mask.copy() for mask in holds]
+    order = np.argsort(thresholds, kind="stable").tolist()
+    nearness = Nearness(len(graph.vectors), n_folds, [thresholds[k] for k in order])
+    for place, k in enumerate(order):
+        if (fold := fold_of_row[k]) is not None:
+            nearness.hold(place, graph.node, fold)
     # Links run within components, so only those that several folds share can carry one across folds:
     # mostly none, and then the second pass over all pairs costs nothing.
-    shared = [_in_shared_components(label, mask) for label, mask in zip(labels, holds, strict=True)]
+    shared = [_in_shared_components(labels[k], nearness.near(place)) for place, k in enumerate(order)]
     nodes = np.flatnonzero(np.any(shared, axis=0))
-    for i, j, cosine in CloseRows(graph.vectors[nodes]).pairs(min(thresholds)):
-        for k, threshold in enumerate(thresholds):
-            close = cosine >= threshold - MARGIN
-            a, b = nodes[i[close]], nodes[j[close]]
-            for f in range(n_folds):
-                near[k][a[holds[k][b, f]], f] = True
-                near[k][b[holds[k][a, f]], f] = True
+    for i, j, cosine in graph.close.pairs(nearness.thresholds, rows=nodes, interest=nearness):
+        nearness.take(i, j, cosine)
+    near = [nearness.near(order.index(k)) for k in range(len(order))]
     return [
         mask[graph.node] | _unit_in_fold(graph, fold, n_folds) for mask, fold in zip(near, fold_of_row, strict=True)
     ]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.data.columns import codes_of, distinct_captions, order_of
-from harness.data.neighbours import MARGIN, CloseRows, Components, close_pairs
+from harness.data.neighbours import CloseRows, Components, Links
 from harness.data.pictures import SharedPictures, shared_pictures
+from harness.data.search.pairs import search_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,22 +106,21 @@ def linked_components(graph: TextGraph, thresholds: Sequence[float]) -> list[NDA
 
     A label is the smallest node of its component.
     """
-    parts = [Components(len(graph.vectors)) for _ in thresholds]
-    for component in parts:
-        component.link(graph.joined[:, 0], graph.joined[:, 1])
-    for i, j, cosine in graph.close.pairs(min(thresholds)):
-        for component, threshold in zip(parts, thresholds, strict=True):
-            near = cosine >= threshold - MARGIN
-            component.link(i[near], j[near])
-    return [component.labels for component in parts]
+    order = np.argsort(thresholds, kind="stable").tolist()
+    ascending = [thresholds[k] for k in order]
+    links = Links(len(graph.vectors), ascending)
+    links.join(graph.joined[:, 0], graph.joined[:, 1])
+    for i, j, cosine in graph.close.pairs(ascending, interest=links):
+        links.take(i, j, cosine)
+    return [links.components[order.index(k)].labels for k in range(len(order))]
 
 
 def prompt_groups(targets: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
     """Return a group label for each target: linked components at ``threshold``, shape (n,), int64."""
-    component = Components(len(targets))
-    for i, j, _ in close_pairs(targets, threshold):
-        component.link(i, j)
-    return component.labels
+    links = Links(len(targets), [threshold])
+    for i, j, cosine in search_pairs(targets, [threshold], interest=links):
+        links.take(i, j, cosine)
+    return links.components[0].labels
 
 
 def split_large(graph: TextGraph, labels: NDArray[np.int64], capacity: float) -> list[list[NDArray[np.int64]]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.neighbours import BLOCK, has_gpu
+from harness.data.search.pairs import has_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Search = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 
+BLOCK = 2048
 MOST_PAIRS = 20_000_000_000
 """Pairs of a held-out and a training row that a CPU compares: 140 000 rows, about five minutes on two cores."""
 MOST_PAIRS_GPU = 2_000_000_000_000

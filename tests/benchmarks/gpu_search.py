@@ -71,7 +71,7 @@ def _close(vectors: NDArray[np.float32]) -> int:
     rows = CloseRows(vectors)
     if not rows.exact:
         raise AssertionError(f"the search of {len(vectors)} rows is not exact here")
-    return sum(len(i) for i, _, _ in rows.pairs(THRESHOLD))
+    return sum(len(i) for i, _, _ in rows.pairs([THRESHOLD]))
 
 
 def _plain(vectors: NDArray[np.float32], device: str) -> int:

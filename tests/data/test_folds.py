@@ -16,6 +16,7 @@ from harness.data.folds import MIN_TRAINING_SHARE, Folds, make_folds, refuse_sta
 from harness.data.groups import text_graph
 from harness.data.neighbours import CloseRows, Components, close_pairs
 from harness.data.pictures import shared_pictures
+from harness.data.search import pairs
 from harness.errors import InputError
 from tests.data.synthetic import chain, clustered, dataset_of, unit
 
@@ -249,7 +250,7 @@ def test_too_few_groups_for_the_folds_is_said() -> None:
 
 
 def test_pairs_are_found_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK", 16)
+    monkeypatch.setattr(pairs, "_BLOCK", 16)
     targets = clustered(100, 10, 0.2, seed=1)
     found = {(int(a), int(b)) for i, j, _ in close_pairs(targets, 0.7) for a, b in zip(i, j, strict=True)}
     full = targets @ targets.T >= 0.7 - 1e-6
@@ -280,7 +281,7 @@ def test_beyond_the_exact_limit_the_recall_is_measured_and_high(monkeypatch: pyt
     search = CloseRows(targets)
     assert not search.exact
     found = {
-        (min(a, b), max(a, b)) for i, j, _ in search.pairs(0.7) for a, b in zip(i.tolist(), j.tolist(), strict=True)
+        (min(a, b), max(a, b)) for i, j, _ in search.pairs([0.7]) for a, b in zip(i.tolist(), j.tolist(), strict=True)
     }
     assert found <= truth
     recall = len(found) / len(truth)

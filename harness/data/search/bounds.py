@@ -1,0 +1,179 @@
+"""Upper bounds of all cosines from one product of low precision, and how far below the threshold they stay.
+
+A row x is turned onto the principal axes of the table, z = Q'x, which changes no cosine. Of z, the first k coordinates
+are kept, rounded to bfloat16 (or float16, float32), and of the rest only its length r. Then by Cauchy and Schwarz
+
+    x.y <= [z_1 ... z_k, r_x] . [z_1 ... z_k, r_y] + what rounding took,
+
+and the last term has a bound that is known: rounding errors are computed in float64 when the table is made. Further
+columns take the threshold off, so that a pair is near only if its product is not negative: one sign tells, and a
+product near zero has all the digits that its format can give. Rows between which nothing is to be learned any more
+(`settle`) have columns that raise the threshold for pairs of them, and of them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+MARGIN = 1e-6
+"""Subtracted from a threshold, so that the rounding of a target to float32 never lets a pair at the threshold pass."""
+_SAMPLE = 8192
+_COMPARED = 2048
+_NEVER = 4.0  # taken off a cosine, leaves less than any threshold
+_CHUNK = 16_384
+_WIDTHS = (64, 96, 128, 192, 256, 416)
+
+
+@dataclass
+class Bounds:
+    """A table of n rows, the product of any two of which (one side times ``signs``) bounds their cosine.
+
+    Parameters
+    ----------
+    table
+        Shape (n, width): k coordinates, the length of the rest, two ones, and whether the row is settled at each
+        threshold; bfloat16, float16 or float32, on any device.
+    signs
+        What the columns of one side are multiplied by, shape (width,).
+    levels
+        Thresholds less ``MARGIN``, ascending, shape (t,), float64.
+    """
+
+    table: torch.Tensor
+    signs: torch.Tensor
+    levels: NDArray[np.float64]
+
+    def settle(self, settled: NDArray[np.int8]) -> None:
+        """Raise the threshold between any two rows that are both settled at the first s thresholds to the next one."""
+        import torch
+
+        first = self.table.shape[1] - len(self.levels)
+        for k in range(len(self.levels)):
+            column = torch.from_numpy(settled > k).to(self.table.device)
+            self.table[:, first + k] = column.to(self.table.dtype)
+
+
+def principal_axes(vectors: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Return an orthonormal basis, shape (d, d), a column an axis: those that hold most of a sample's squares first."""
+    sample = _every(vectors, rows, _SAMPLE).astype(np.float64)
+    _, axes = np.linalg.eigh(sample.T @ sample)
+    return np.ascontiguousarray(axes[:, ::-1])
+
+
+def choose_width(
+    vectors: NDArray[np.float32],
+    axes: NDArray[np.float64],
+    least: float,
+    thresholds: int,
+    *,
+    a_column: float,
+    a_pair: float,
+    rows: NDArray[np.int64] | None = None,
+) -> int:
+    """Return how many columns cost least: few are multiplied fast, and let more pairs pass that are not near.
+
+    Parameters
+    ----------
+    least
+        The lowest threshold.
+    thresholds
+        How many there are.
+    a_column, a_pair
+        Time of a column of the product a pair, and of the check of a pair that passed, in any unit.
+    """
+    turned = _every(vectors, rows, _COMPARED).astype(np.float64) @ axes
+    off = ~np.eye(len(turned), dtype=np.bool_)
+    price = {}
+    for width in _WIDTHS:
+        k = _kept(width, thresholds, vectors.shape[1])
+        rest = np.linalg.norm(turned[:, k:], axis=1)
+        bound = turned[:, :k] @ turned[:, :k].T + np.outer(rest, rest)
+        price[width] = width * a_column + float((bound >= least - 0.004)[off].mean()) * a_pair
+        if k == vectors.shape[1]:
+            break
+    return min(price, key=price.__getitem__)
+
+
+def make_bounds(
+    vectors: NDArray[np.float32],
+    axes: NDArray[np.float64],
+    thresholds: Sequence[float],
+    width: int,
+    dtype: torch.dtype,
+    *,
+    device: str = "cpu",
+    home: str = "cpu",
+    rows: NDArray[np.int64] | None = None,
+) -> Bounds:
+    """Make the table, a chunk at a time.
+
+    Parameters
+    ----------
+    vectors
+        Rows of about unit length, shape (n, d), float32.
+    axes
+        Orthonormal basis, shape (d, d).
+    thresholds
+        Ascending.
+    device, home
+        Where it is computed, and where it is kept.
+    rows
+        Which rows take part; None: all.
+    """
+    import torch
+
+    levels = np.asarray(thresholds, dtype=np.float64) - MARGIN
+    n = len(vectors) if rows is None else len(rows)
+    k = _kept(width, len(levels), vectors.shape[1])
+    width = k + 3 + len(levels)
+    eps, tiny = torch.finfo(dtype).eps, torch.finfo(dtype).tiny
+    table = torch.zeros((n, width), dtype=dtype, device=home)
+    basis = torch.from_numpy(axes).to(device)
+    error = length = rest = 0.0
+    for start in range(0, n, _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        part = vectors[chunk] if rows is None else vectors[rows[chunk]]
+        turned = torch.from_numpy(np.array(part)).to(device).double() @ basis
+        rounded = turned[:, :k].to(dtype)
+        left = turned[:, k:].norm(dim=1)
+        table[chunk, :k] = rounded.to(home)
+        table[chunk, k] = (left * (1 + eps) + tiny).to(dtype).to(home)
+        error = max(error, float((turned[:, :k] - rounded.double()).norm(dim=1).max()))
+        length = max(length, float(rounded.double().norm(dim=1).max()))
+        rest = max(rest, float(left.max()) * (1 + 2 * eps))
+    table[:, k + 1 : k + 3] = 1
+    # Sums are taken in float32, in any order, and by tensor cores with fewer guard digits than IEEE has: 2 ** -22 for
+    # each of the terms is more than any of them errs.
+    slack = 2 * error * length + error**2 + (width + 8) * 2.0**-22 * (length**2 + rest**2 + 2) + 1e-6
+    lowest = levels[0] - slack
+    high = float(torch.tensor(lowest, dtype=torch.float64).to(dtype))
+    signs = [1.0] * (k + 1) + [-high, -_down(lowest - high, dtype)]
+    signs += [-_down(step, dtype) for step in [*np.diff(levels).tolist(), _NEVER]]
+    return Bounds(table, torch.tensor(signs, dtype=torch.float64).to(dtype), levels)
+
+
+def _kept(width: int, thresholds: int, dim: int) -> int:
+    return min(dim, max(1, width - 3 - thresholds))
+
+
+def _down(number: float, dtype: torch.dtype) -> float:
+    """Round down to what a format can hold."""
+    import torch
+
+    info = torch.finfo(dtype)
+    return float(torch.tensor(number - abs(number) * info.eps - info.tiny, dtype=torch.float64).to(dtype))
+
+
+def _every(vectors: NDArray[np.float32], rows: NDArray[np.int64] | None, most: int) -> NDArray[np.float32]:
+    """Return about ``most`` rows, as far from each other as they lie."""
+    n = len(vectors) if rows is None else len(rows)
+    chosen = np.arange(0, n, max(1, n // most))
+    return vectors[chosen if rows is None else rows[chosen]]

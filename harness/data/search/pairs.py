@@ -1,0 +1,172 @@
+"""All pairs of rows with a cosine of at least a threshold, exactly, by whatever does it fastest here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from harness.data.search.bounds import MARGIN
+from harness.data.search.exact import cosines, doubt
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Block = tuple[slice, slice]
+    Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+    Pairs = Iterator[Found]
+
+FEW = 4096
+"""Rows up to which one float32 product is as fast as any other way."""
+FEW_ON_A_CARD = 32_768
+"""Rows from which on a GPU is faster."""
+_BLOCK = 1024
+_TOGETHER = 65_536  # pairs that are handed out together: whoever takes them need not do so block by block
+_FIRST = 16
+
+
+class Interest(Protocol):
+    """What of the pairs is asked for, by someone who learns from those that come and then needs fewer.
+
+    A pair that is not of interest any more may come all the same.
+    """
+
+    def settled(self) -> NDArray[np.int8]:
+        """Return a number s for each row, shape (n,): pairs of two rows with s or more tell nothing below threshold s.
+
+        Thresholds are counted from 0: of two rows with as many as there are, no pair tells anything.
+        """
+        ...
+
+    def wanted(self, i: NDArray[np.int64], j: NDArray[np.int64], most: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which pairs tell anything, of those that reach the lowest ``most`` thresholds and no other.
+
+        Called by several threads, while pairs are taken in by another.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """What multiplies: the threads of a CPU, or a GPU."""
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all blocks of rows and columns."""
+        ...
+
+    def settle(self, settled: NDArray[np.int8]) -> None:
+        """Take in what is settled, by the numbers that rows have in the blocks."""
+        ...
+
+    def run(self, blocks: Iterable[Block]) -> Iterator[Found]:
+        """Yield what is near in these blocks, in their order."""
+        ...
+
+
+def search_pairs(
+    vectors: NDArray[np.float32],
+    thresholds: Sequence[float],
+    *,
+    rows: NDArray[np.int64] | None = None,
+    interest: Interest | None = None,
+    engine: Engine | None = None,
+) -> Pairs:
+    """Yield every pair of rows whose cosine, in float64, is at least the lowest threshold less ``MARGIN``.
+
+    Parameters
+    ----------
+    vectors
+        Rows of about unit length, shape (n, d), float32.
+    thresholds
+        Ascending; the others are told to ``interest``.
+    rows
+        Which rows are compared, ascending; None: all.
+    interest
+        What of them is asked for; None: all pairs.
+    engine
+        What multiplies; None: what is fastest here.
+
+    Yields
+    ------
+    (i, j, cosine)
+        Equally long arrays with i < j: int64, int64, float64. Each pair once, always in the same order if there is no
+        interest.
+    """
+    n = len(vectors) if rows is None else len(rows)
+    if engine is None and n <= FEW:
+        yield from few_pairs(vectors, thresholds[0], rows)
+        return
+    engine = engine or _engine(vectors, thresholds, rows, interest)
+    blocks = engine.blocks()
+    for size in _doubled(_FIRST):
+        part = list(islice(blocks, size))
+        if not part:
+            return
+        if interest is not None:
+            settled = interest.settled()
+            engine.settle(settled if rows is None else settled[rows])
+        yield from _together(engine.run(part))
+
+
+def has_gpu() -> bool:
+    """Whether there is one to compare rows on."""
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _engine(
+    vectors: NDArray[np.float32],
+    thresholds: Sequence[float],
+    rows: NDArray[np.int64] | None,
+    interest: Interest | None,
+) -> Engine:
+    if (len(vectors) if rows is None else len(rows)) >= FEW_ON_A_CARD and has_gpu():
+        from harness.data.search.card import Card
+
+        return Card(vectors, thresholds, rows)
+    from harness.data.search.processor import Processor
+
+    return Processor(vectors, thresholds, rows, interest)
+
+
+def _doubled(size: int) -> Iterator[int]:
+    """Yield a size and a half of all before: what has been learned is looked at again after ever longer."""
+    total = 0
+    while True:
+        yield size
+        total += size
+        size = max(size, total // 2)
+
+
+def few_pairs(vectors: NDArray[np.float32], threshold: float, rows: NDArray[np.int64] | None = None) -> Pairs:
+    """Yield the same for one threshold, from plain float32 products: nothing is made ready for them."""
+    table = vectors if rows is None else vectors[rows]
+    least = threshold - MARGIN
+    for top in range(0, len(table), _BLOCK):
+        for left in range(top, len(table), _BLOCK):
+            a, b = table[top : top + _BLOCK], table[left : left + _BLOCK]
+            i, j = np.nonzero(a @ b.T >= least - doubt(table.shape[1]))
+            if left == top:
+                i, j = i[i < j], j[i < j]
+            kept, cosine = cosines(a, b, i, j, least)
+            if len(kept):
+                i, j = i[kept] + top, j[kept] + left
+                yield (i, j, cosine) if rows is None else (rows[i], rows[j], cosine)
+
+
+def _together(found: Iterable[Found]) -> Pairs:
+    waiting: list[Found] = []
+    for one in found:
+        waiting.append(one)
+        if sum(len(i) for i, _, _ in waiting) >= _TOGETHER:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[Found]) -> Found:
+    i, j, cosine = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return i, j, cosine
