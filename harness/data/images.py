@@ -11,7 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -42,11 +42,9 @@ def _formats() -> list[str]:
     """Return those of the formats that Pillow has here; HEIF, where pillow-heif is installed."""
     import PIL.Image
 
-    try:
+    with suppress(ImportError):
         import pillow_heif  # type: ignore[import-not-found]
-    except ImportError:
-        pass
-    else:
+
         pillow_heif.register_heif_opener()
     PIL.Image.init()
     return [name for name in FORMATS if name in PIL.Image.OPEN]
@@ -69,6 +67,10 @@ class EncodedImage:
 
     def _read(self) -> bytes:
         raise NotImplementedError
+
+    def read_bytes(self) -> bytes:
+        """Return its bytes as they lie, not decoded or checked. Raises ``InputError`` if they cannot be read."""
+        return self._read()
 
     def digest(self) -> str:
         """BLAKE2b of its bytes. Raises ``InputError`` if they are not a whole image's."""
