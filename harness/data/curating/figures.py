@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def held_counts(
         threshold=data.threshold,
         near_prompts=own[Reason.NEAR_HELD],
         same_images=own[Reason.HELD_IMAGE],
-        nearest_kept=_told(nearest.max()) if len(nearest) else None,
+        nearest_kept=_told(nearest.max(), below=True) if len(nearest) else None,
     )
 
 
@@ -167,7 +168,7 @@ def pairs_at(
     """Return pairs of prompts that stay, the nearest to the threshold first, on one side of it."""
     low, high = (threshold - MARGIN, 2.0) if above else (-2.0, threshold - MARGIN)
     return [
-        _pair(rows, prompts.first_row(a), prompts.first_row(b), cosine, outcome)
+        _pair(rows, prompts.first_row(a), prompts.first_row(b), cosine, outcome, below=not above)
         for a, b, cosine in near.after.closest(low, high, ascending=above)
     ]
 
@@ -189,7 +190,7 @@ def held_pairs(
     nearest = kept[np.lexsort((kept, -data.cosine[kept]))[:EXAMPLES]]
     below = [
         Pair(
-            cosine=_told(data.cosine[prompt]),
+            cosine=_told(data.cosine[prompt], below=True),
             a=_example(held, int(data.which[prompt])),
             b=_example(rows, prompts.first_row(int(prompt))),
             outcome="the second is kept",
@@ -237,8 +238,8 @@ def families(rows: JoinedRows, prompts: Prompts, selection: Selection) -> list[F
     return found
 
 
-def _pair(rows: JoinedRows, a: int, b: int, cosine: float, outcome: str) -> Pair:
-    return Pair(cosine=_told(cosine), a=_example(rows, a), b=_example(rows, b), outcome=outcome)
+def _pair(rows: JoinedRows, a: int, b: int, cosine: float, outcome: str, below: bool = False) -> Pair:
+    return Pair(cosine=_told(cosine, below), a=_example(rows, a), b=_example(rows, b), outcome=outcome)
 
 
 def _example(rows: JoinedRows, row: int) -> Example:
@@ -247,5 +248,6 @@ def _example(rows: JoinedRows, row: int) -> Example:
     return Example(id=rows.id(row), text=text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…")
 
 
-def _told(cosine: float | np.floating) -> float:
-    return round(float(cosine), 4)
+def _told(cosine: float | np.floating, below: bool = False) -> float:
+    """Return a cosine in four digits, cut off where rounding could lift it to the threshold that it is below."""
+    return math.floor(float(cosine) * 1e4) / 1e4 if below else round(float(cosine), 4)
