@@ -131,16 +131,6 @@ def test_a_table_that_is_not_read_is_named_with_what_it_needs(tmp_path: Path) ->
     says(notes, "labels.csv", "needs a column file_name and one prompt", "klasse", "broken.csv", "not UTF-8")
 
 
-def test_a_table_with_the_images_inside_is_named(tmp_path: Path) -> None:
-    picture = io.BytesIO()
-    save_image(tmp_path / "keep" / "a.png", 1)
-    picture.write((tmp_path / "keep" / "a.png").read_bytes())
-    rows = [{"image": {"bytes": picture.getvalue(), "path": "a.png"}, "text": "an ant"}]
-    (tmp_path / "set" / "data").mkdir(parents=True)
-    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "set" / "data" / "train-00000-of-00001.parquet")
-    says(refusal(tmp_path / "set"), "train-00000-of-00001.parquet", "images are not read from there", "metadata.csv")
-
-
 # -- captions --------------------------------------------------------------------------------------
 
 

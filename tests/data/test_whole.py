@@ -27,7 +27,7 @@ from PIL import ImageCms, PngImagePlugin
 from harness.data import containers, whole
 from harness.data.dataset import image_digests
 from harness.data.images import ImageFile, check_whole, decode
-from harness.data.layouts.shards import ArchivedImage
+from harness.data.layouts.contained import ArchivedImage
 from harness.data.modes import grey_of_numbers
 from harness.errors import InputError
 from tests.campaigns.headers import campaign

@@ -20,11 +20,12 @@ def harness_register_datasets(register: Callable[[DatasetReader], None]) -> None
     from harness.data.layouts.diffusiondb import DiffusionDbReader
     from harness.data.layouts.folder import ImageFolderReader, PlainFolderReader, TableReader
     from harness.data.layouts.kaggle import KaggleReader
+    from harness.data.layouts.parquet import ParquetReader
     from harness.data.layouts.shards import ShardReader
     from harness.data.layouts.unread import SplitsReader, UnreadReader
 
-    whole: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), ImageFolderReader(), KarpathyReader()]
-    whole += [FlickrReader(), CocoReader(), ShardReader()]
+    whole: list[DatasetReader] = [KaggleReader(), DiffusionDbReader(), ParquetReader(), ImageFolderReader()]
+    whole += [KarpathyReader(), FlickrReader(), CocoReader(), ShardReader()]
     table = TableReader()
     deep: list[DatasetReader] = [SidecarReader(), table, PngInfoReader(), PlainFolderReader(), UnreadReader()]
     for reader in (*whole, SplitsReader([*whole, table]), *deep):

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from harness.data.kinds import IMAGE_SUFFIXES, is_file, is_image
 from harness.data.once import once
 from harness.errors import InputError
+from harness.plugin import BrokenRow
 
 _LEFTOVERS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir"})
 """What macOS, Windows and network drives leave behind; hidden files are passed over as well."""
@@ -122,13 +123,18 @@ def short_ids(paths: Sequence[Path], root: Path) -> list[str]:
 
 def refuse_unlisted(found: Iterable[Path], listed: Iterable[Path], table: Path) -> None:
     """Raise ``InputError`` if an image file has no row in ``table``."""
+    if extra := unlisted(found, listed, table):
+        raise InputError(f"{extra.where}: {extra.reason}")
+
+
+def unlisted(found: Iterable[Path], listed: Iterable[Path], table: Path) -> BrokenRow | None:
+    """Return what stands for the images that have no row in ``table``; None if all have one."""
     extra = sorted(set(found) - set(listed))
-    if extra:
-        others = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
-        raise InputError(
-            f"{extra[0]}{others}: the image has no row in {table}; "
-            "add a row with its prompt, or move the image elsewhere"
-        )
+    if not extra:
+        return None
+    others = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
+    reason = f"the image has no row in {table}; add a row with its prompt, or move the image elsewhere"
+    return BrokenRow(f"{extra[0]}{others}", reason)
 
 
 class NamedImages:

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.data.once import once
 from harness.errors import InputError
+from harness.plugin import BrokenRow
 
 csv.field_size_limit(1 << 24)  # prompts can be long; the default of 128 KiB is for spreadsheets
 
@@ -298,12 +299,6 @@ def _read_parquet(path: Path) -> Table:
         file = parquet.ParquetFile(path)
         pictures = [f.name for f in file.schema_arrow if pa.types.is_struct(f.type) or pa.types.is_binary(f.type)]
         chosen = [f.name for f in file.schema_arrow if f.name not in pictures]
-        if plain_pictures := [name for name in pictures if plain(name) in FILE_COLUMNS]:
-            raise InputError(
-                f"{path}: its column '{plain_pictures[0]}' holds the images themselves, which are not read from there; "
-                "write them out as files, with a metadata.csv of file_name and prompt (datasets: "
-                "for i, row in enumerate(data): row['image'].save(f'{i}.png'))"
-            )
         rows = file.read(columns=chosen).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]})") from error
@@ -331,6 +326,21 @@ def optional(row: Mapping[str, Any], column: str) -> str | None:
     """Return a column's value as text, or None where the column is absent, null or empty."""
     value = row.get(column)
     return None if value is None or value == "" else str(value)
+
+
+def seed_of(value: Any) -> int | None:
+    """Return a seed: a whole number of at most 64 bits, or its digits; None of anything else."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,20}\s*", value):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and -(1 << 63) <= value < 1 << 64 else None
+
+
+def broken(error: InputError, where: str) -> BrokenRow:
+    """Return what stands for a row in whose reading this was raised."""
+    return BrokenRow(where, str(error).removeprefix(f"{where}: "))
 
 
 def texts_of(value: Any, column: str, where: str) -> tuple[str, ...]:

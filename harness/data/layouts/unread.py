@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.data.kinds import is_file
 from harness.data.layouts.files import is_named_image, passed_over
+from harness.data.layouts.row_groups import first_line
 from harness.data.once import once
 from harness.errors import InputError
 from harness.plugin import DatasetReader, Row
@@ -76,7 +77,7 @@ class UnreadReader:
 
     name = "unread"
     order = 950
-    looks_for = "a folder that is unpacked: archives, Arrow files and images inside of tables are only named"
+    looks_for = "a folder that is unpacked: archives are only named"
     recommended_threshold: float | None = None
 
     def matches(self, location: Path) -> bool:
@@ -99,15 +100,30 @@ def _unread(location: Path) -> str:
         by_suffix.setdefault(
             "".join(path.suffixes[-2:] if path.suffix in (".gz", ".xz") else path.suffix).lower(), path
         )
-    for suffix in (".arrow", ".parquet"):
-        if table := by_suffix.get(suffix):
-            return (
-                f"{table.name} is a table of Hugging Face datasets, and its images are not read from there; write them "
-                "out as files, with a metadata.csv of file_name and prompt "
-                "(for i, row in enumerate(data): row['image'].save(f'{i}.png'))"
-            )
+    if table := by_suffix.get(".arrow"):
+        return (
+            f"{table.name} is a table of Hugging Face datasets, and its images are not read from there; write them "
+            "out as files, with a metadata.csv of file_name and prompt "
+            "(for i, row in enumerate(data): row['image'].save(f'{i}.png'))"
+        )
+    if table := by_suffix.get(".parquet"):
+        return f"{table.name} {_why_no_parquet(table)}"
     archive = next((by_suffix[suffix] for suffix in _ARCHIVES if suffix in by_suffix), None)
     return f"{archive.name} is an archive; unpack it, and name its folder" if archive else ""
+
+
+def _why_no_parquet(table: Path) -> str:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        names = parquet.read_schema(table).names
+    except (pa.ArrowException, OSError) as error:
+        return f"cannot be read as parquet ({first_line(error)}); fetch it again"
+    return (
+        f"has no column of images that is known (its columns: {', '.join(names[:8]) or 'none'}); call it image, "
+        "and that of the prompts prompt"
+    )
 
 
 _ARCHIVES = (".zip", ".tar.gz", ".tgz", ".7z", ".rar", ".tar.xz", ".tar")
