@@ -123,6 +123,7 @@ def _short(reason: str) -> str:
         "near a prompt of the evaluation data": "near evaluation",
         "an image of the evaluation data": "evaluation image",
         "near a prompt that is kept": "near-duplicate",
+        "a prompt of an earlier set": "in an earlier set",
         "the image of a row that is kept": "equal image",
         "more images of a prompt than asked for": "over --per-prompt",
         "over a cap": "over --cap",

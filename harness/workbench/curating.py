@@ -157,8 +157,8 @@ def mix(
     """Make one data set of several.
 
     First goes what is near evaluation data, then near-duplicates, where a prompt of an earlier set stays rather than
-    one of a later set, then what is over a cap or a share. An id becomes ``SET/id``, a group ``SET/group``, a source
-    the set's name, with ``/source`` behind it where the set has its own.
+    the same or a near one of a later set, then what is over a cap or a share. An id becomes ``SET/id``, a group
+    ``SET/group``, a source the set's name, with ``/source`` behind it where the set has its own.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def mix(
     rows
         Rows at most in all.
     threshold
-        As for ``dedup``; None: near-duplicates stay.
+        As for ``dedup``; None: near-duplicates stay, and what two sets have in common.
     keep, images, per_prompt, to, shard_rows, shard_bytes, captions, seed
         As for ``dedup``.
 

@@ -159,6 +159,7 @@ def choose_rows(
         mixing.threshold,
         images=image if compares else None,
         per_prompt=mixing.per_prompt,
+        sets=rows.set_of if len(rows.sets) > 1 and mixing.threshold is not None else None,
         held=held_out,
         progress=progress,
     )

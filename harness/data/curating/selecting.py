@@ -23,10 +23,11 @@ class Reason(IntEnum):
     NEAR_HELD = 1
     HELD_IMAGE = 2
     NEAR_PROMPT = 3
-    SAME_IMAGE = 4
-    SAME_PROMPT = 5
-    CAP = 6
-    SHARE = 7
+    EARLIER_SET = 4
+    SAME_IMAGE = 5
+    SAME_PROMPT = 6
+    CAP = 7
+    SHARE = 8
 
     @property
     def told(self) -> str:
@@ -39,6 +40,7 @@ _TOLD = {
     Reason.NEAR_HELD: "near a prompt of the evaluation data",
     Reason.HELD_IMAGE: "an image of the evaluation data",
     Reason.NEAR_PROMPT: "near a prompt that is kept",
+    Reason.EARLIER_SET: "a prompt of an earlier set",
     Reason.SAME_IMAGE: "the image of a row that is kept",
     Reason.SAME_PROMPT: "more images of a prompt than asked for",
     Reason.CAP: "over a cap",
@@ -121,15 +123,16 @@ def select_rows(
     *,
     images: NDArray[np.int64] | None = None,
     per_prompt: int | None = None,
+    sets: NDArray[np.int16] | None = None,
     held: HeldOut | None = None,
     progress: Progress = silent,
 ) -> Selection:
     """Decide about every row.
 
     First goes what is near evaluation data. Then the prompts are asked in their order of preference, and each prompt's
-    rows in theirs: a row stays unless a prompt within the threshold has a row that stays, its image is that of a row
-    that stays, or its own prompt has ``per_prompt`` rows that stay. So no two prompts that stay are within the
-    threshold, and whatever goes has something that stays in its place.
+    rows in theirs: a row stays unless a prompt within the threshold has a row that stays, its own prompt has one of an
+    earlier set, its image is that of a row that stays, or its own prompt has ``per_prompt`` rows that stay. So no two
+    prompts that stay are within the threshold, and whatever goes has something that stays in its place.
 
     Parameters
     ----------
@@ -142,6 +145,8 @@ def select_rows(
         not looked at.
     per_prompt
         Images of one prompt that stay at most; None: all.
+    sets
+        Number of each row's set, shape (n,): of a prompt in several only the rows of the first stay; None: all.
     held
         Evaluation data.
     """
@@ -154,7 +159,7 @@ def select_rows(
     )
     if held is not None:
         _leave_out_held(prompts, held, state)
-    simple = images is None and per_prompt is None and held is None
+    simple = images is None and per_prompt is None and sets is None and held is None
     if simple:
         state.first_kept[:] = prompts.rows[prompts.start[:-1]]
 
@@ -162,7 +167,7 @@ def select_rows(
         if simple:
             return True
         rows = prompts.rows[prompts.start[prompt] : prompts.start[prompt + 1]].tolist()
-        return _take_rows(prompt, rows, state, images, per_prompt)
+        return _take_rows(prompt, rows, state, images, per_prompt, sets)
 
     progress("prompts compared", 0, m)
     recall = 1.0
@@ -192,7 +197,12 @@ def _leave_out_held(prompts: Prompts, held: HeldOut, state: _Open) -> None:
 
 
 def _take_rows(
-    prompt: int, rows: list[int], state: _Open, images: NDArray[np.int64] | None, per_prompt: int | None
+    prompt: int,
+    rows: list[int],
+    state: _Open,
+    images: NDArray[np.int64] | None,
+    per_prompt: int | None,
+    sets: NDArray[np.int16] | None,
 ) -> bool:
     """Decide about the rows of a prompt that no other stands in for; return whether any stays."""
     count = 0
@@ -201,15 +211,18 @@ def _take_rows(
             continue
         image = -1 if images is None else int(images[row])
         before = state.seen.get(image, -1) if image >= 0 else -1
-        if before >= 0:
+        first = int(state.first_kept[prompt])
+        if sets is not None and first >= 0 and sets[row] != sets[first]:
+            state.reason[row], state.by[row] = Reason.EARLIER_SET, first
+        elif before >= 0:
             state.reason[row], state.by[row] = Reason.SAME_IMAGE, before
         elif per_prompt is not None and count >= per_prompt:
-            state.reason[row], state.by[row] = Reason.SAME_PROMPT, state.first_kept[prompt]
+            state.reason[row], state.by[row] = Reason.SAME_PROMPT, first
         else:
             count += 1
             if image >= 0:
                 state.seen[image] = row
-            if state.first_kept[prompt] < 0:
+            if first < 0:
                 state.first_kept[prompt] = row
     return count > 0
 
@@ -219,7 +232,7 @@ def _settle(prompts: Prompts, stands: NDArray[np.int64], state: _Open) -> None:
     open_rows = (stands[prompts.node] >= 0) & (state.reason == Reason.KEPT)
     state.reason[open_rows] = Reason.NEAR_PROMPT
     state.by[open_rows] = state.first_kept[stands[prompts.node[open_rows]]]
-    told = np.flatnonzero(np.isin(state.reason, (Reason.NEAR_PROMPT, Reason.SAME_IMAGE, Reason.SAME_PROMPT)))
+    told = np.flatnonzero((state.reason >= Reason.NEAR_PROMPT) & (state.by >= 0))
     for start in range(0, len(told), 65_536):
         rows = told[start : start + 65_536]
         own, other = prompts.node[rows], prompts.node[state.by[rows]]
