@@ -19,32 +19,41 @@ from harness.version import __version__
 if TYPE_CHECKING:
     from harness.errors import HarnessError, InputError
     from harness.plugin import Predictor, PredictorConfig, hookimpl
+    from harness.workbench.curating import Curation, convert, dedup, mix
     from harness.workbench.face import import_run, open_run, run, runs
     from harness.workbench.run import Blend, Run
 
 __all__ = [
     "Blend",
+    "Curation",
     "HarnessError",
     "InputError",
     "Predictor",
     "PredictorConfig",
     "Run",
     "__version__",
+    "convert",
+    "dedup",
     "hookimpl",
     "import_run",
+    "mix",
     "open_run",
     "run",
     "runs",
 ]
 _HOME = {
     "Blend": "harness.workbench.run",
+    "Curation": "harness.workbench.curating",
     "HarnessError": "harness.errors",
     "InputError": "harness.errors",
     "Predictor": "harness.plugin",
     "PredictorConfig": "harness.plugin",
     "Run": "harness.workbench.run",
+    "convert": "harness.workbench.curating",
+    "dedup": "harness.workbench.curating",
     "hookimpl": "harness.plugin",
     "import_run": "harness.workbench.face",
+    "mix": "harness.workbench.curating",
     "open_run": "harness.workbench.face",
     "run": "harness.workbench.face",
     "runs": "harness.workbench.face",

@@ -24,6 +24,8 @@ _SHARED = {
     "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Print more of what goes on.")],
     "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
 }
+_GOING_ON = ("run", "dedup", "mix", "convert", "generate")
+"""Commands that go on where they were stopped."""
 
 
 class InterruptError(HarnessError):
@@ -74,7 +76,7 @@ def _with_shared_options(function: Callable[..., None], name: str | None) -> Cal
             if render.level() == render.VERBOSE:
                 render.note(_told(time.monotonic() - began))
         except KeyboardInterrupt as error:
-            goes_on = "; the same command goes on where this stopped" if name in ("run", "generate") else ""
+            goes_on = "; the same command goes on where this stopped" if name in _GOING_ON else ""
             raise InterruptError(f"Interrupted{goes_on}", error) from None
 
     hints = typing.get_type_hints(function, include_extras=True)

@@ -1,4 +1,4 @@
-"""``harness data``: what a data set holds, and its true embeddings."""
+"""``harness data``: what a data set holds, its true embeddings, and data sets made of others."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from harness.cli.commands import Commands
+from harness.cli.data_convert import convert
+from harness.cli.data_dedup import dedup
 from harness.cli.data_generate import generate
+from harness.cli.data_mix import mix
 from harness.cli.options import Captions, Encoder, Json, PluginFiles, SkipBroken, captions_mode
 from harness.wording import number_of
 
-app = Commands(no_args_is_help=True, help="Look at data sets.", rich_markup_mode=None)
+app = Commands(no_args_is_help=True, help="Look at data sets, and make them of others.", rich_markup_mode=None)
 
 Location = Annotated[str, typer.Argument(metavar="DATA", help="Folder, file or name of a data set.")]
 
@@ -89,4 +92,7 @@ def make(
     note(f"wrote {out}: {number_of(n, 'image')} with prompts")
 
 
+app.command("dedup")(dedup)
+app.command("mix")(mix)
+app.command("convert")(convert)
 app.command("generate")(generate)

@@ -9,7 +9,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,11 +38,9 @@ def _formats() -> list[str]:
     """Return those of the formats that Pillow has here; HEIF, where pillow-heif is installed."""
     import PIL.Image
 
-    try:
+    with suppress(ImportError):
         import pillow_heif  # type: ignore[import-not-found]
-    except ImportError:
-        pass
-    else:
+
         pillow_heif.register_heif_opener()
     PIL.Image.init()
     return [name for name in FORMATS if name in PIL.Image.OPEN]
@@ -67,7 +65,7 @@ class EncodedImage:
         raise NotImplementedError
 
     def read_bytes(self) -> bytes:
-        """Return its bytes as they lie there. Raises ``InputError`` naming it if they cannot be read."""
+        """Return its bytes as they lie, not decoded or checked. Raises ``InputError`` if they cannot be read."""
         return self._read()
 
     def digest(self) -> str:

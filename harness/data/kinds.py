@@ -151,6 +151,18 @@ def looks_like_image(head: bytes) -> bool:
     return head.startswith(_MAGIC) and (head[:2] != b"BM" or head[6:10] == b"\0\0\0\0")
 
 
+def suffix_of(head: bytes) -> str:
+    """Return the suffix that a file which begins like this should have; nothing where its beginning does not tell."""
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return ".webp"
+    if head[4:8] == b"ftyp":
+        return ".avif" if head[8:12] in (b"avif", b"avis") else ".heic" if head[8:12] in _HEIC_BRANDS else ""
+    if head[:1] == b"P" and looks_like_image(head):
+        return ".ppm"
+    found = next((k for k in _KINDS.values() if not k.unread and k.magic and head.startswith(k.magic)), None)
+    return found.suffixes.split()[0] if found is not None and looks_like_image(head) else ""
+
+
 def heif_is_read() -> bool:
     """Whether the package is installed that reads HEIC."""
     from importlib.util import find_spec
