@@ -235,7 +235,7 @@ def _scores(run: RunFolder, name: str, find_blender: Callable[[str], Blender], n
     if name.startswith(LEARN):
         return _learned_scores(run, name, find_blender, notes)
     _refuse_unfinished(run, [name])
-    cosines = row_cosines(run.predictions(run.members[name]), run.targets)
+    cosines = row_cosines(run.prediction_rows(run.members[name]), run.targets)
     if missing := int(np.isnan(cosines).sum()):
         raise IncompleteError(
             f"{run.path}: member '{name}' has no prediction for {missing} of {number_of(len(cosines), 'row')}; remove "

@@ -113,4 +113,4 @@ def _why_not(run: RunFolder, other: RunFolder, name: str) -> str:
 
 
 def _cosines(run: RunFolder, name: str) -> NDArray[np.float64]:
-    return row_cosines(run.predictions(run.members[name]), run.targets)
+    return row_cosines(run.prediction_rows(run.members[name]), run.targets)

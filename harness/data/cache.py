@@ -1,20 +1,18 @@
 """Keeps what is computed once: embeddings of texts, features of images, hashes of files.
 
-One SQLite file a kind of value, under the cache folder. SQLite because many processes read and add
-rows at the same time, each addition is atomic, and a kill loses at most the rows not yet added.
+Rows of numbers lie in row files (``row_files.py``); what is short and of any length in SQLite, one file a kind. Many
+processes read and add to both at the same time, and a kill loses at most the rows not yet added.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from harness.data.arrays import save_array
+from harness.data.row_files import CACHE_VARIABLE, RowFile, StoredRows, content_keys, distinct, not_written
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from harness.plugin import Images
 
-CACHE_VARIABLE = "HARNESS_CACHE"
 _CHUNK = 256  # images computed between two additions: what a kill can lose
 _MENDS = {
     sqlite3.SQLITE_CORRUPT: "delete that file",
@@ -193,67 +191,75 @@ class DiskCache:
         Missing images are computed in 16 buckets by hash, each under a lock of its own, so that tasks
         that run side by side share the work instead of doing it twice.
         """
-        table = RowTable(self.folder / "rows" / f"{_label(key)}-{self._hash(key)}.sqlite")
-        position = {digest: i for i, digest in enumerate(images.digests)}
-        missing = sorted(position.keys() - table.known(position))
-        own: set[str] = set()
-        done = 0
-        buckets = [list(bucket) for _, bucket in groupby(missing, key=lambda digest: digest[0])]
-        for bucket in self._claimed(buckets, table.path):
-            known = table.known(bucket)
-            todo = [d for d in bucket if d not in known]
-            for start in range(0, len(todo), _CHUNK):
-                part = todo[start : start + _CHUNK]
-                began = time.perf_counter()
-                values = np.asarray(compute(images.take([position[d] for d in part])))
-                if len(values) != len(part):
-                    raise ValueError(f"{_label(key)}: {len(part)} images gave {len(values)} rows")
-                seconds = (time.perf_counter() - began) / len(part)
-                table.put((d, _pack(v), seconds) for d, v in zip(part, values, strict=True))
-                own.update(part)
-                progress(done + start + len(part), len(missing))
-            done += len(bucket)
-        return self._assemble(table, images.digests, own)
+        return self.stored(key, images, compute, progress)[:] if len(images) else np.empty((0,))
+
+    def stored(
+        self,
+        key: Any,
+        images: Images,
+        compute: Callable[[Images], NDArray[Any]],
+        progress: Callable[[int, int], None],
+    ) -> StoredRows:
+        """Do the same, and return the rows, at least one, as they lie on disk: read when they are asked for."""
+        file = RowFile(self.folder / "rows" / f"{_label(key)}-{self._hash(key)}.rows")
+        keys = content_keys(images.digests)
+        first, which = distinct(keys)
+        known = file.find(keys[first])
+        own = np.zeros(len(first), dtype=np.bool_)
+        missing = np.flatnonzero(known < 0)
+        if len(missing):
+            missing = missing[np.argsort(first[missing])]  # in the order of the images: neighbours may share a file
+            bucket = keys[first[missing], 0] >> np.uint64(60)
+            done = 0
+            for number in self._claimed(np.unique(bucket).tolist(), file.folder):
+                part = missing[bucket == number]
+                todo = part[file.find(keys[first[part]]) < 0]
+                for start in range(0, len(todo), _CHUNK):
+                    chunk = todo[start : start + _CHUNK]
+                    self._compute(file, keys[first[chunk]], images.take(first[chunk].tolist()), compute, key)
+                    own[chunk] = True
+                    progress(done + start + len(chunk), len(missing))
+                done += len(part)
+            known = file.find(keys[first])
+        self.credited_seconds += file.seconds(known[~own])
+        return StoredRows(file, known[which])
+
+    def _compute(
+        self, file: RowFile, keys: NDArray[np.uint64], images: Images, compute: Callable[[Images], Any], key: Any
+    ) -> None:
+        began = time.perf_counter()
+        values = np.asarray(compute(images))
+        if len(values) != len(images):
+            raise ValueError(f"{_label(key)}: {len(images)} images gave {len(values)} rows")
+        file.add(keys, values, (time.perf_counter() - began) / len(images))
 
     def _hash(self, key: Any) -> str:
         text = json.dumps(key, ensure_ascii=False)
         named = {content for form, content in self._files.items() if form in text}
         return key_hash([key, sorted(named)] if named else key)
 
-    def _assemble(self, table: RowTable, digests: Sequence[str], own: set[str]) -> NDArray[Any]:
-        stored = table.get(digests)
-        self.credited_seconds += sum(seconds for digest, (_, seconds) in stored.items() if digest not in own)
-        values = {digest: _unpack(value) for digest, (value, _) in stored.items()}
-        return np.stack([values[digest] for digest in digests]) if len(digests) else np.empty((0,))
-
-    def _claimed(self, buckets: list[list[str]], path: Path) -> Iterator[list[str]]:
+    def _claimed(self, buckets: list[int], folder: Path) -> Iterator[int]:
         """Yield each bucket while holding its lock; those that another process holds come last."""
-        offset = os.getpid() % max(1, len(buckets))
+        offset = os.getpid() % len(buckets)
         waiting = buckets[offset:] + buckets[:offset]
         timeout: float = 0
         while waiting:
             busy = []
             for bucket in waiting:
-                lock = FileLock(path.with_suffix(f".{bucket[0][0]}.lock"))
                 try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    lock = FileLock(folder / f"{bucket:x}.lock")
                     lock.acquire(timeout=timeout)
                 except Timeout:
                     busy.append(bucket)
                     continue
+                except OSError as error:
+                    raise not_written(folder, error) from error
                 try:
                     yield bucket
                 finally:
                     lock.release()
             waiting, timeout = busy, -1  # second round: wait for whoever computes these
-
-
-def not_written(folder: Path, error: OSError) -> InputError:
-    """Word the error for a cache folder that cannot be written."""
-    mend = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
-    return InputError(
-        f"the cache folder {folder} cannot be written ({error.strerror or error}); {mend}set {CACHE_VARIABLE} to a "
-        "folder that can"
-    )
 
 
 def _stored(path: Path) -> NDArray[Any] | None:
@@ -294,14 +300,3 @@ def _forms(file: str) -> set[str]:
 def _label(key: Any) -> str:
     name = key[0] if isinstance(key, (tuple, list)) and key else "value"
     return "".join(c if c.isalnum() else "-" for c in str(name))[:40]
-
-
-def _pack(value: NDArray[Any]) -> bytes:
-    header = json.dumps([value.dtype.str, value.shape]).encode()
-    return len(header).to_bytes(2, "little") + header + np.ascontiguousarray(value).tobytes()
-
-
-def _unpack(data: bytes) -> NDArray[Any]:
-    size = int.from_bytes(data[:2], "little")
-    dtype, shape = json.loads(data[2 : 2 + size])
-    return np.frombuffer(data, dtype=dtype, offset=2 + size).reshape(shape)

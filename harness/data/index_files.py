@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from harness.data.building import AllOrNone, record_batch
-from harness.data.cache import not_written
+from harness.data.row_files import not_written
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,8 @@ metric of the competition "Stable Diffusion - Image to Prompts".
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.data.cache import RowTable, cache_folder
+from harness.data.cache import cache_folder
+from harness.data.row_files import RowFile, distinct, hashed_keys, not_written
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +31,12 @@ LONGEST = 254
 """Word pieces that MiniLM reads of a text: 256, of which two say where it begins and ends. What follows is cut off."""
 _DIM = 384
 _CHUNK = 4096
+_COMPARED = 8
+"""Texts of each chunk that are embedded on the CPU, too, where another device does the work."""
+_APART = 1e-6
+"""How far from 1 the cosine of the two may be."""
+_MAPPED = 1 << 16
+"""From so many texts on (100 MB), what is returned lies in a file and is mapped."""
 
 
 class WordPieces:
@@ -68,7 +76,8 @@ class PromptEncoder:
         a sentence-transformers folder, or a hub name. Wherever they come from, the weights must have
         the official checksum: any other would be another metric.
     device
-        Torch device for encoding. The default is the CPU, where the published values come from.
+        Torch device for encoding. The default is the CPU, where the published values come from. What another one gives
+        is compared with that, and kept apart from it.
     """
 
     def __init__(self, source: str = "package", device: str = "cpu") -> None:
@@ -80,31 +89,79 @@ class PromptEncoder:
         """Names the encoder in keys and records."""
         return f"all-MiniLM-L6-v2:{WEIGHTS_SHA256[:12]}"
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the embeddings of texts: shape (len(texts), 384), float32, unit rows."""
-        table = RowTable(cache_folder() / "rows" / f"minilm-{WEIGHTS_SHA256[:12]}.sqlite")
-        keys = {text: hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in dict.fromkeys(texts)}
-        known = {digest: value for digest, (value, _) in table.get(keys.values()).items()}
+    def encode(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> NDArray[np.float32]:
+        """Return the embeddings of texts.
+
+        What is new is kept as soon as 4096 of them are done.
+
+        Parameters
+        ----------
+        texts
+            n texts.
+        progress
+            Told how many of the distinct texts that are new are done, and how many there are.
+
+        Returns
+        -------
+        ndarray of shape (n, 384), float32, unit rows
+            Read-only, and mapped from a file that nothing else sees, where n is 65 536 or more.
+
+        Raises
+        ------
+        InputError
+            If the weights cannot be had or are not the official ones, the cache cannot be written, or ``device`` is not
+            there or gives something else than the CPU.
+        """
+        kind = self.device.partition(":")[0]
+        apart = "" if kind == "cpu" else f"-{kind}"
+        file = RowFile(cache_folder() / "rows" / f"minilm-{WEIGHTS_SHA256[:12]}{apart}.rows")
+        keys = hashed_keys(text.encode() for text in texts)
+        first, which = distinct(keys)
+        known = file.find(keys[first])
         # By length: texts of a batch then need little padding. The text itself breaks ties, so that
         # batches do not depend on the order of the rows.
-        new = sorted((text for text, key in keys.items() if key not in known), key=lambda t: (len(t), t))
+        new = sorted(first[known < 0].tolist(), key=lambda i: (len(texts[i]), texts[i]))
         for start in range(0, len(new), _CHUNK):
             part = new[start : start + _CHUNK]
-            vectors = self.embed(part)
-            fresh = {keys[text]: vector.tobytes() for text, vector in zip(part, vectors, strict=True)}
-            table.put((digest, value, 0.0) for digest, value in fresh.items())
-            known.update(fresh)
-        result = np.empty((len(texts), _DIM), dtype=np.float32)
-        for i, text in enumerate(texts):
-            result[i] = np.frombuffer(known[keys[text]], dtype=np.float32)
-        return result
+            file.add(keys[part], self.embed([texts[i] for i in part]), 0.0)
+            progress(start + len(part), len(new))
+        if new:
+            known = file.find(keys[first])
+        if not len(texts):
+            return np.empty((0, _DIM), dtype=np.float32)
+        numbers = known[which]
+        return file.gather(numbers) if len(texts) < _MAPPED else _mapped(file, numbers)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts as ``encode`` does, without looking into the cache or adding to it."""
-        vectors = self._model.encode(
+        vectors = self._embedded(self._model, texts)
+        if self.device.partition(":")[0] != "cpu" and len(texts):
+            self._compare(texts, vectors)
+        return vectors
+
+    @staticmethod
+    def _embedded(model: Any, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = model.encode(
             list(texts), batch_size=64, convert_to_numpy=True, normalize_embeddings=True, show_progress_bar=False
         )
         return np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def _compare(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Embed some of the texts on the CPU, too. Raises ``InputError`` where that gives something else."""
+        some = np.unique(np.linspace(0, len(texts) - 1, _COMPARED).astype(np.int64))  # the first and the last, too
+        expected = self._embedded(self._reference, [texts[i] for i in some]).astype(np.float64)
+        found = vectors[some].astype(np.float64)
+        lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+        apart = 1.0 - np.einsum("ij,ij->i", expected, found) / lengths
+        if not (apart <= _APART).all():  # not a number is no agreement
+            worst = int(np.nanargmax(np.where(np.isnan(apart), np.inf, apart)))
+            raise InputError(
+                f"the prompt encoder on {self.device}: its embedding of '{texts[some[worst]][:60]}' is "
+                f"{apart[worst]:.1e} (1 - cosine) from the CPU's, and may be {_APART:g}; choose --encoder-device cpu, "
+                "whose embeddings define the score"
+            )
 
     @cached_property
     def word_pieces(self) -> WordPieces:
@@ -129,6 +186,13 @@ class PromptEncoder:
 
     @cached_property
     def _model(self) -> Any:
+        return self._loaded(self.device)
+
+    @cached_property
+    def _reference(self) -> Any:
+        return self._loaded("cpu")
+
+    def _loaded(self, device: str) -> Any:
         folder = weights_folder(self.source)
         weights = folder / "model.safetensors"
         if not weights.is_file():
@@ -144,7 +208,20 @@ class PromptEncoder:
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.disable_progress_bar()
-        return SentenceTransformer(str(folder), device=self.device)
+        return SentenceTransformer(str(folder), device=device)
+
+
+def _mapped(file: RowFile, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return rows, shape (n, 384), in a file without a name, which takes the place of memory."""
+    folder = cache_folder()
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix="embedded-") as stream:
+            for start in range(0, len(numbers), _CHUNK):
+                stream.write(file.gather(numbers[start : start + _CHUNK]).data)
+            stream.flush()
+            return np.memmap(stream, dtype=np.float32, mode="r", shape=(len(numbers), _DIM))
+    except OSError as error:
+        raise not_written(folder, error) from error
 
 
 def weights_folder(source: str) -> Path:
@@ -178,7 +255,11 @@ def weights_folder(source: str) -> Path:
         ) from error
 
 
-def row_targets(texts: Iterable[tuple[str, ...]], encoder: PromptEncoder) -> NDArray[np.float32]:
+def row_targets(
+    texts: Iterable[tuple[str, ...]],
+    encoder: PromptEncoder,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> NDArray[np.float32]:
     """Return one target a row: the embedding of its text, or the normalised mean of those of its captions.
 
     Parameters
@@ -187,16 +268,21 @@ def row_targets(texts: Iterable[tuple[str, ...]], encoder: PromptEncoder) -> NDA
         The captions of each of n rows; at least one each.
     encoder
         Embeds them.
+    progress
+        As for ``PromptEncoder.encode``.
 
     Returns
     -------
     ndarray of shape (n, 384), float32, unit rows
     """
     rows = list(texts)
-    counts = np.array([len(row) for row in rows])
-    vectors = encoder.encode([text for row in rows for text in row])
+    vectors = encoder.encode([text for row in rows for text in row], progress)
     if len(vectors) == len(rows):
         return vectors
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    sums = np.add.reduceat(vectors.astype(np.float64), starts, axis=0)
-    return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
+    starts = np.concatenate([[0], np.cumsum(np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)))])
+    result = np.empty((len(rows), _DIM), dtype=np.float32)
+    for start in range(0, len(rows), _CHUNK):
+        ends = starts[start : start + _CHUNK + 1]
+        sums = np.add.reduceat(vectors[ends[0] : ends[-1]].astype(np.float64), ends[:-1] - ends[0], axis=0)
+        result[start : start + _CHUNK] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    return result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.arrays import row_blocks
 from harness.ensemble.cache import keep_problem, kept_problem
 from harness.ensemble.gram import blend_problem, row_scores, score
 from harness.ensemble.learned import learned_blend
@@ -286,19 +287,22 @@ def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float
     if test is None:
         return None
     members = run.members
-
-    def predicted(name: str) -> NDArray[np.float32]:
-        values = run.test_predictions(members[name], test.fingerprint)
-        bad = ~np.isfinite(values).all(axis=1) | (np.abs(values).max(axis=1) == 0.0)
+    sources = {name: run.test_rows(members[name], test.fingerprint) for name in weights}
+    result = np.empty(next(iter(sources.values())).shape, dtype=np.float32)
+    for name, source in sources.items():
+        bad = np.zeros(len(result), dtype=np.bool_)
+        for part in row_blocks(len(result)):
+            values = source[part]
+            bad[part] = ~np.isfinite(values).all(axis=1) | (np.abs(values).max(axis=1) == 0.0)
         if bad.any():
             raise InputError(
                 f"{run.path}: member '{name}' predicted zeros or no finite numbers for {int(bad.sum())} of {len(bad)} "
                 f"test images, first '{run.test_ids[int(bad.argmax())]}'; remove {run.path / 'members' / name} and "
                 f"finish it with `harness run`, or leave it out with `--exclude {name}`"
             )
-        return values
-
-    return combine((weight, predicted(name)) for name, weight in weights.items())
+    for part in row_blocks(len(result)):
+        result[part] = combine((weight, sources[name][part]) for name, weight in weights.items())
+    return result
 
 
 def combine(parts: Iterable[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@
 
 from harness.errors import HarnessError, InputError, NotFittedError
 from harness.plugin.blender import Blender, BlendProblem, BlendSolution, SolvingBlender
-from harness.plugin.context import Context, ValueCache, current_context, in_use
+from harness.plugin.context import Context, StoredRows, ValueCache, current_context, in_use
 from harness.plugin.events import RunEvent
 from harness.plugin.hooks import hookimpl
 from harness.plugin.images import Images, ImageSource
@@ -49,6 +49,7 @@ __all__ = [
     "Shard",
     "ShardedReader",
     "SolvingBlender",
+    "StoredRows",
     "TrainingData",
     "ValueCache",
     "current_context",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from harness.plugin.images import Images
@@ -30,6 +31,23 @@ class ValueCache(Protocol):
         progress: Callable[[int, int], None],
     ) -> NDArray[Any]:
         """Return one row an image, computing only images not seen under ``key`` before."""
+
+
+class StoredRows(Protocol):
+    """Rows that are read when they are asked for: what a file holds, or an array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> NDArray[Any]:
+        """Return some rows, by a slice, an array of positions or a mask."""
 
 
 class _NoCache:
@@ -140,8 +158,24 @@ class Context:
         ndarray of shape (n, ...)
             With the dtype that ``compute`` returns.
         """
+        return self.cache.rows(key, images, compute, self._counting(key))
+
+    def stored_rows(self, key: Any, images: Images, compute: Callable[[Images], NDArray[Any]]) -> StoredRows:
+        """Do what ``cached_rows`` does, and leave the rows where they are cached.
+
+        For what goes through them in blocks: of a million images, features alone fill the memory of a small machine.
+        Slices of the result are arrays. Parameters are those of ``cached_rows``; where the cache cannot do this, the
+        result is an array itself.
+        """
+        stored = getattr(self.cache, "stored", None)
+        if stored is None or not len(images):
+            return self.cached_rows(key, images, compute)
+        found: StoredRows = stored(key, images, compute, self._counting(key))
+        return found
+
+    def _counting(self, key: Any) -> Callable[[int, int], None]:
         label = key[0] if isinstance(key, (tuple, list)) and key else "rows"
-        return self.cache.rows(key, images, compute, lambda done, total: self.progress(str(label), done, total))
+        return lambda done, total: self.progress(str(label), done, total)
 
 
 _CURRENT: ContextVar[Context | None] = ContextVar("harness_context", default=None)

@@ -40,8 +40,8 @@ class Executor(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def encoder(self, source: str) -> PromptEncoder:
-        """Return the encoder of a source that does its work where the tasks are done."""
+    def encoder(self, source: str, device: str = "cpu") -> PromptEncoder:
+        """Return the encoder of a source that does its work where the tasks are done, on a torch device."""
 
     def outcomes(
         self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
@@ -58,9 +58,9 @@ class Inline:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def encoder(self, source: str) -> PromptEncoder:
+    def encoder(self, source: str, device: str = "cpu") -> PromptEncoder:
         """Return the encoder itself."""
-        return PromptEncoder(source)
+        return PromptEncoder(source, device)
 
     def outcomes(
         self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
@@ -94,9 +94,9 @@ class Serial:
     def __exit__(self, *error: object) -> None:
         self._workers.__exit__(*error)
 
-    def encoder(self, source: str) -> PromptEncoder:
+    def encoder(self, source: str, device: str = "cpu") -> PromptEncoder:
         """Return an encoder that embeds in the worker process."""
-        return _WorkerEncoder(source, self._workers)
+        return _WorkerEncoder(source, device, self._workers)
 
     def outcomes(
         self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
@@ -152,12 +152,12 @@ class Parallel(Serial):
 class _WorkerEncoder(PromptEncoder):
     """Embeds in a worker process what the cache does not know."""
 
-    def __init__(self, source: str, workers: TaskWorkers) -> None:
-        super().__init__(source)
+    def __init__(self, source: str, device: str, workers: TaskWorkers) -> None:
+        super().__init__(source, device)
         self._workers = workers
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._workers.embed(self.source, texts)
+        return self._workers.embed(self.source, texts, self.device)
 
 
 EXECUTORS: Mapping[str, Callable[[], Executor]] = {

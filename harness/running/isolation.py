@@ -54,11 +54,11 @@ class TaskWorkers:
     def __exit__(self, *error: object) -> None:
         self._group.close(at_once=any(error))
 
-    def embed(self, encoder: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts in a worker process, as ``PromptEncoder(encoder).embed`` does."""
+    def embed(self, encoder: str, texts: Sequence[str], device: str = "cpu") -> NDArray[np.float32]:
+        """Embed texts in a worker process, as ``PromptEncoder(encoder, device).embed`` does."""
         worker = self._idle[0] if self._idle else self._start()
         file = worker.folder / "embedded.npy"
-        worker.send(Embed(encoder, list(texts), file))
+        worker.send(Embed(encoder, device, list(texts), file))
         _, reply = self._group.receive()
         if isinstance(reply, End):
             self._idle.remove(worker)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.arrays import let_go, row_blocks
 from harness.errors import InputError, PredictionError
 from harness.running.inputs import Inputs
 from harness.running.task import Answer, Task, rows_of, task_seed, who
@@ -124,7 +125,11 @@ def _with_test(task: Task, inputs: Inputs, answer: Answer) -> Outcome:
 
 
 def _facts(task: Task, inputs: Inputs, predictions: NDArray[np.float32], rows: NDArray[np.int64]) -> dict[str, Any]:
-    targets = np.asarray(inputs.targets[rows], dtype=np.float64)
+    cosines = np.empty(len(rows))
+    for part in row_blocks(len(rows)):
+        targets = np.asarray(inputs.targets[rows[part]], dtype=np.float64)
+        cosines[part] = np.einsum("ij,ij->i", predictions[part].astype(np.float64), targets)
+        let_go(inputs.targets)
     facts = {
         "predictor": task.member.predictor,
         "version": task.member.version,
@@ -134,7 +139,7 @@ def _facts(task: Task, inputs: Inputs, predictions: NDArray[np.float32], rows: N
         "fold": task.fold,
         "seed": task_seed(inputs.config.seed, task.member.predictor, task.fold),
         "n": len(rows),
-        "score": float(np.einsum("ij,ij->i", predictions.astype(np.float64), targets).mean()),
+        "score": float(cosines.mean()),
     }
     if task.member.trainable:
         facts["n_train"] = len(inputs.folds.training_rows(task.fold))

@@ -25,6 +25,7 @@ from harness.errors import InputError
 from harness.plugin import PluginManager
 from harness.process import usable_cores
 from harness.running.code import origin_of
+from harness.running.device import require_device
 from harness.running.inputs import Inputs, in_stored_order
 from harness.running.members import choose_members
 from harness.running.place import find_run, fold_identity, refuse_other_folds, request_hash
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 _EXAMPLES = 3
+_MANY = 20_000
+"""Prompts from which on it is told how many are embedded: some minutes of a CPU."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ def plan_run(
     InputError
         For anything wrong with the options, the data or the folder.
     """
-    encoder = encoder or PromptEncoder(config.encoder)
+    require_device(config.encoder_device, "--encoder-device")
+    encoder = encoder or PromptEncoder(config.encoder, config.encoder_device)
     chosen = choose_members(config, manager)
     data = config.data or manager.default_data()
     dataset = open_dataset(data, manager.readers, config.captions, skip_broken=config.skip_broken, say=say)
@@ -153,7 +157,7 @@ def plan_run(
     else:
         dataset = _with_copies(config, dataset, say)
         say(f"{dataset.name}: embedding the prompts of {number_of(len(dataset), 'row')}")
-        targets = row_targets(dataset.texts, encoder)
+        targets = row_targets(dataset.texts, encoder, _every_tenth(dataset.name, say))
         folds = _new_folds(config, dataset, targets, say)
         facts = _fold_facts(identity, folds, dataset, targets, _text_facts(dataset, targets, encoder))
     return _planned(Inputs(config, manager, run, dataset, test, folds, targets), chosen, facts, request)
@@ -213,6 +217,19 @@ def _filled_in(config: RunConfig, members: list[Member], dataset: Dataset) -> Ru
             "test": config.test or dataset.test_spec,
         }
     )
+
+
+def _every_tenth(name: str, say: Say) -> Callable[[int, int], None]:
+    """Return a listener that says how far the embedding is, ten times at most; nothing where it is soon done."""
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if total >= _MANY and done < total and 10 * done // total > told:
+            told = 10 * done // total
+            say(f"{name}: {done} of {number_of(total, 'prompt')} embedded")
+
+    return tell
 
 
 # -- folds ---------------------------------------------------------------------------------------

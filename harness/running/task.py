@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.arrays import taken
 from harness.data.cache import DiskCache, key_hash
 from harness.data.columns import prompts_of, rows_at
 from harness.errors import HarnessError, InputError
@@ -207,6 +208,7 @@ def _do(
     images = all_images.take(rows_of(task, inputs).tolist())
     values, cost = _measured("predict", cache, lambda: predictor.predict(images))
     predictions = plain_array(values, who(task))
+    del values
     count = predictor.parameter_count()
     costs |= cost | {
         "device": str(predictor.context.requested_device),
@@ -264,7 +266,7 @@ def _training_data(inputs: Inputs, images: Images, rows: NDArray[np.int64]) -> T
         images=images.take(indices),
         prompts=prompts_of(captions),
         captions=captions,
-        targets=np.array(inputs.targets[rows]),
+        targets=taken(inputs.targets, rows),
         groups=inputs.folds.group[rows],
         blocks=None if inputs.folds.part is None else inputs.folds.block[rows],
         threshold=inputs.folds.threshold,

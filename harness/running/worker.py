@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Embed:
-    """A request: embed texts, and write the vectors to a file."""
+    """A request: embed texts on a torch device, and write the vectors to a file."""
 
     encoder: str
+    device: str
     texts: Sequence[str]
     file: Path
 
@@ -86,6 +87,7 @@ def serve(connection: Connection) -> None:
     """
     inputs: Inputs | None = None
     brought: set[str] = set()
+    encoder: PromptEncoder | None = None
 
     def progress(label: str, done: int, total: int) -> None:
         connection.reply({"kind": "progress", "label": label, "done": done, "total": total})
@@ -94,15 +96,17 @@ def serve(connection: Connection) -> None:
         match request:
             case Embed():
                 try:
-                    vectors = PromptEncoder(request.encoder).embed(request.texts)
-                    save_array(request.file, vectors)
-                    give_back_memory()  # of the model, which no task needs
+                    if encoder is None or (encoder.source, encoder.device) != (request.encoder, request.device):
+                        encoder = PromptEncoder(request.encoder, request.device)
+                    save_array(request.file, encoder.embed(request.texts))  # more may follow: its model stays
                     connection.reply({"kind": "embedded"})
                 except HarnessError as error:
                     connection.reply(_failure(error))
                 except OSError as error:
                     connection.reply(_failure(HarnessError(_unwritten(request.file.parent, error))))
             case OpenInputs():
+                encoder = None
+                give_back_memory()  # of its model, which no task needs
                 try:
                     inputs = reopen_inputs(request.run_dir, request.config, request.readers)
                 except InputError as error:
@@ -173,7 +177,7 @@ def read_answer(place: Path, reply: Mapping[str, Any]) -> Answer:
 
     def array(name: str) -> NDArray[Any] | None:
         path = place / f"{name}.npy"
-        return np.load(path, allow_pickle=False) if path.is_file() else None
+        return np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
 
     told = {name: str(reply[name]) for name in ("reason", "trace", "refused")}
     return Answer(array("predictions"), array("test"), dict(reply["costs"]), input_fault=reply["input_fault"], **told)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.arrays import let_go, row_blocks
 from harness.store.schema import IntervalFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from harness.store.rows import PredictionRows
 
 RESAMPLES = 2000
 _STUDENT = (
@@ -49,17 +52,25 @@ class Interval:
         return IntervalFacts(mean=self.mean, ci_low=self.low, ci_high=self.high)
 
 
-def row_cosines(predictions: NDArray[np.floating], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the cosine of each prediction with its target, shape (n,), float64.
+def row_cosines(
+    predictions: NDArray[np.floating] | PredictionRows, targets: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the cosine of each prediction with its target, shape (n,), float64. A block of rows is held at a time.
 
     Parameters
     ----------
     predictions, targets
         Shape (n, 384). Any length of row: both are normalised here. Rows of NaN stay NaN.
     """
-    p = np.asarray(predictions, dtype=np.float64)
-    t = np.asarray(targets, dtype=np.float64)
-    return np.einsum("ij,ij->i", p, t) / (np.linalg.norm(p, axis=1) * np.linalg.norm(t, axis=1))
+    if predictions.shape != targets.shape:
+        raise ValueError(f"predictions of shape {predictions.shape}, and targets of {targets.shape}")
+    cosines = np.empty(len(targets))
+    for part in row_blocks(len(targets)):
+        p = np.asarray(predictions[part], dtype=np.float64)
+        t = np.asarray(targets[part], dtype=np.float64)
+        cosines[part] = np.einsum("ij,ij->i", p, t) / (np.linalg.norm(p, axis=1) * np.linalg.norm(t, axis=1))
+        let_go(targets)
+    return cosines
 
 
 def group_interval(values: NDArray[np.float64], groups: NDArray[np.int64], seed: int = 0) -> Interval:

@@ -226,7 +226,7 @@ def _scored(run: RunFolder, member: Member) -> tuple[list[TaskRecord], NDArray[n
     records, folds = run.records(member), len(member.keys)
     if len(records) < folds:
         raise InputError(f"{folds - len(records)} of {number_of(folds, 'fold')} are missing")
-    cosines = row_cosines(run.predictions(member), run.targets)
+    cosines = row_cosines(run.prediction_rows(member), run.targets)
     if bad := int((~np.isfinite(cosines)).sum()):
         raise InputError(f"{bad} of {len(cosines)} predictions are missing, all zeros or not finite")
     return records, cosines
@@ -284,5 +284,5 @@ def _repeats(run: RunFolder, name: str) -> RepeatFacts | None:
     if len(runs) < 2:
         return None
     models = run.submitted_models(name)
-    scores = [row_cosines(one.predictions(one.members[name]), one.targets).mean() for one in runs]
+    scores = [row_cosines(one.prediction_rows(one.members[name]), one.targets).mean() for one in runs]
     return repeat_facts(runs, scores, models, averaged_sums(runs, [name], [models])[0][:, 0])

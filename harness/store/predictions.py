@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.arrays import row_blocks
 from harness.errors import PredictionError
 
 if TYPE_CHECKING:
@@ -34,21 +35,26 @@ def unit_rows(array: Any, ids: Sequence[str], who: str, dim: int = 384) -> NDArr
     PredictionError
         Naming plugin, fold and row: wrong shape, a value that is not finite, a row of zeros.
     """
-    values = plain_array(array, who)
+    values = _floating(array, who)
     if values.shape != (len(ids), dim):
         raise PredictionError(f"{who}: predict returned shape {values.shape}, expected {(len(ids), dim)}")
-    values = values.astype(np.float64)
-    bad = ~np.isfinite(values).all(axis=1)
+    rows = np.empty(values.shape, dtype=np.float32)
+    bad, zero = np.zeros(len(ids), dtype=np.bool_), np.zeros(len(ids), dtype=np.bool_)
+    for part in row_blocks(len(ids)):
+        block = np.array(values[part], dtype=np.float64)
+        bad[part] = ~np.isfinite(block).all(axis=1)
+        largest = np.abs(block).max(axis=1, keepdims=True, initial=0.0)
+        zero[part] = largest[:, 0] == 0.0
+        if not bad.any() and not zero.any():
+            block /= largest  # squares of what is very large or very small would leave the range of numbers
+            rows[part] = block / np.linalg.norm(block, axis=1, keepdims=True)
     if bad.any():
         raise PredictionError(
             f"{who}: row '{ids[int(bad.argmax())]}' holds NaN or infinity ({int(bad.sum())} such rows)"
         )
-    largest = np.abs(values).max(axis=1, keepdims=True, initial=0.0)
-    zero = largest[:, 0] == 0.0
     if zero.any():
         raise PredictionError(f"{who}: row '{ids[int(zero.argmax())]}' is all zeros ({int(zero.sum())} such rows)")
-    values /= largest  # squares of what is very large or very small would leave the range of numbers
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return rows
 
 
 def plain_array(given: Any, who: str) -> NDArray[np.floating[Any]]:
@@ -56,9 +62,13 @@ def plain_array(given: Any, who: str) -> NDArray[np.floating[Any]]:
 
     Raises ``PredictionError`` for other kinds: whole numbers, objects, an array of which some values are masked.
     """
+    return np.array(_floating(given, who))
+
+
+def _floating(given: Any, who: str) -> NDArray[np.floating[Any]]:
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise PredictionError(f"{who}: predict returned a masked array in which values are missing")
-    values = np.array(given)
+    values = np.asarray(given)
     if not np.issubdtype(values.dtype, np.floating):
         raise PredictionError(f"{who}: predict returned dtype {values.dtype}, expected float32")
     return values

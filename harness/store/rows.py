@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.arrays import let_go, row_blocks
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from harness.data.dataset import Dataset
+    from harness.data.folds import Folds
 
 
 @dataclass(frozen=True)
@@ -30,23 +38,50 @@ class RunRows:
     pictures: Sequence[str] | None = None
 
 
+def write_rows(stream: IO[bytes], dataset: Dataset, folds: Folds) -> None:
+    """Write ``rows.csv``, row by row."""
+    table = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=False)
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["id", "fold", "group", "part", "source", "prompt", "picture"])
+    part = folds.group if folds.part is None else folds.part
+    sources = dataset.sources if dataset.sources is not None else repeat("", len(dataset))
+    prompts = (texts[0] for texts in dataset.texts)
+    numbers = (folds.fold.tolist(), folds.group.tolist(), part.tolist())
+    writer.writerows(zip(dataset.ids, *numbers, sources, prompts, dataset.digests, strict=True))
+    table.detach()  # which writes the rest, and leaves the file open
+
+
 def read_rows(path: Path) -> RunRows:
     """Read ``rows.csv``."""
+    numbers: dict[str, array[int]] = {name: array("q") for name in ("fold", "group", "part")}
+    texts: dict[str, list[str]] = {name: [] for name in ("id", "source", "prompt", "picture")}
+    once: dict[str, str] = {}  # of sources there are few
+    add: list[Callable[[str], object]] = []
     with path.open(encoding="utf-8", newline="") as stream:
         table = csv.reader(stream)
-        columns: dict[str, list[str]] = {name: [] for name in next(table)}
+        names = next(table)
+        for name in names:
+            if name in numbers:
+                add.append(lambda value, column=numbers[name]: column.append(int(value)))  # type: ignore[misc]
+            elif name == "source":
+                add.append(lambda value, column=texts[name]: column.append(once.setdefault(value, value)))  # type: ignore[misc]
+            else:
+                add.append(texts[name].append if name in texts else len)
         for row in table:
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
-    ids, fold, group, sources, prompts = (columns[name] for name in ("id", "fold", "group", "source", "prompt"))
+            for adding, value in zip(add, row, strict=True):
+                adding(value)
+    for name in ("id", "fold", "group", "source", "prompt"):
+        if name not in names:
+            raise KeyError(name)
+    fold, group, part = (np.array(numbers[name], dtype=np.int64) for name in ("fold", "group", "part"))
     return RunRows(
-        ids=ids,
-        fold=np.array(fold, dtype=np.int64),
-        group=np.array(group, dtype=np.int64),
-        part=np.array(columns.get("part", group), dtype=np.int64),  # before there were parts, they were the groups
-        sources=sources if any(sources) else None,
-        prompts=prompts,
-        pictures=columns.get("picture"),
+        ids=texts["id"],
+        fold=fold,
+        group=group,
+        part=part if "part" in names else group,  # before there were parts, they were the groups
+        sources=texts["source"] if any(texts["source"]) else None,
+        prompts=texts["prompt"],
+        pictures=texts["picture"] if "picture" in names else None,
     )
 
 
@@ -89,4 +124,34 @@ class PredictionRows:
             here = file == number
             if here.any():
                 found[here] = values[place[here]]
+                let_go(values)
         return found
+
+
+@dataclass(frozen=True)
+class MeanRows:
+    """The mean of the fold models' unit predictions of m test rows, as they lie in files.
+
+    Parameters
+    ----------
+    files
+        Memory-mapped predictions of each fold model, shape (m, 384), float32; at least one.
+    """
+
+    files: Sequence[NDArray[np.float32]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(m, 384)."""
+        rows, dimensions = self.files[0].shape
+        return rows, dimensions
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        """Return a slice of rows, float32; the mean is taken in float64."""
+        start, stop, _ = rows.indices(self.shape[0])
+        result = np.empty((max(stop - start, 0), self.shape[1]), dtype=np.float32)
+        for block in row_blocks(len(result)):
+            part = slice(start + block.start, start + block.stop)
+            total = sum(file[part].astype(np.float64) for file in self.files)
+            result[block] = total / len(self.files)
+        return result

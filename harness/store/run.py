@@ -20,7 +20,6 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +32,7 @@ from harness.store.atomic import write_array, write_file
 from harness.store.checksums import checksum, require_unchanged
 from harness.store.finished import read_predictions, read_test_predictions
 from harness.store.nearest import nearest_of
-from harness.store.rows import PredictionRows, RunRows, read_rows
+from harness.store.rows import MeanRows, PredictionRows, RunRows, read_rows, write_rows
 from harness.store.schema import ALL_ROWS, Member, RunDocument, TaskRecord, TaskRows
 
 if TYPE_CHECKING:
@@ -96,15 +95,7 @@ class RunFolder:
     def begin(self, document: RunDocument, dataset: Dataset, folds: Folds, targets: NDArray[np.float32]) -> None:
         """Write a new run: its rows first and ``run.json`` last, which makes it a run."""
         self.path.mkdir(parents=True, exist_ok=True)
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["id", "fold", "group", "part", "source", "prompt", "picture"])
-        part = folds.group if folds.part is None else folds.part
-        sources = dataset.sources if dataset.sources is not None else repeat("", len(dataset))
-        prompts = (texts[0] for texts in dataset.texts)
-        numbers = (folds.fold.tolist(), folds.group.tolist(), part.tolist())
-        writer.writerows(zip(dataset.ids, *numbers, sources, prompts, dataset.digests, strict=True))
-        self._write_text("rows.csv", table.getvalue())
+        write_file(self.path / "rows.csv", lambda stream: write_rows(stream, dataset, folds))
         write_array(self.path / "targets.npy", targets)
         write_array(self.path / "near.npy", folds.near)
         (self.path / "nearest.npy").unlink(missing_ok=True)
@@ -394,6 +385,8 @@ class RunFolder:
 
         Those of repeats are fold models, too. Raises as ``test_files`` does.
         """
-        files = self.test_files(member, fingerprint)
-        total = sum(read_test_predictions(path).astype(np.float64) for path in files)
-        return np.asarray(total / len(files), dtype=np.float32)
+        return self.test_rows(member, fingerprint)[:]
+
+    def test_rows(self, member: Member, fingerprint: str) -> MeanRows:
+        """Return the same, still on disk. Raises as ``test_files`` does."""
+        return MeanRows([read_test_predictions(path) for path in self.test_files(member, fingerprint)])

@@ -16,7 +16,7 @@ _LEAST_LEFT = 0.3
 """Share of its rows that an inner fold must keep for training, as a fold of the run must."""
 
 
-def kept_apart(train: TrainingData, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+def kept_apart(train: TrainingData, rows: NDArray[np.int64], columns: slice = slice(None)) -> NDArray[np.bool_]:
     """Tell which rows may not help to predict others of the same fold: as the folds of the run have it, within one.
 
     Parameters
@@ -25,22 +25,26 @@ def kept_apart(train: TrainingData, rows: NDArray[np.int64]) -> NDArray[np.bool_
         n rows.
     rows
         Positions of the k rows to predict.
+    columns
+        Of the rows that may help; all n, unless it is told which m.
 
     Returns
     -------
-    ndarray of shape (k, n), bool
+    ndarray of shape (k, m), bool
         True for the rows of its own block, and for those of its group that are too near it; each row's own included.
     """
     import numpy as np
 
     blocks = train.groups if train.blocks is None else train.blocks
-    apart = blocks[rows][:, None] == blocks[None, :]
+    apart = blocks[rows][:, None] == blocks[columns][None, :]
     if train.blocks is not None and train.threshold is not None:
         # Only a group that was cut has rows in several blocks, and rows of two groups are never near.
-        for group in np.unique(train.groups[rows]):
-            asked, members = np.flatnonzero(train.groups[rows] == group), np.flatnonzero(train.groups == group)
-            if len(np.unique(blocks[members])) > 1:
-                cosine = train.targets[rows[asked]] @ train.targets[members].T
+        groups, targets = train.groups[columns], train.targets[columns]
+        concerned = np.flatnonzero(np.isin(groups, train.groups[rows]))
+        for group in np.unique(groups[concerned]):
+            asked, members = np.flatnonzero(train.groups[rows] == group), concerned[groups[concerned] == group]
+            if len(np.unique(np.concatenate([blocks[rows[asked]], blocks[columns][members]]))) > 1:
+                cosine = train.targets[rows[asked]] @ targets[members].T
                 apart[np.ix_(asked, members)] |= cosine >= train.threshold - 1e-6
     return apart
 

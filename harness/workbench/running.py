@@ -101,7 +101,7 @@ def run_predictors(
     require_machine(resolved, name_option)
     manager = PluginManager([Path(file) for file in resolved.plugin_files], classes=classes)
     with EXECUTORS[resolved.executor]() as executor:
-        plan = plan_run(resolved, manager, say, executor.encoder(resolved.encoder))
+        plan = plan_run(resolved, manager, say, executor.encoder(resolved.encoder, resolved.encoder_device))
         repeats = plan_repeats(plan, say)
         require_disk([plan, *repeats], name_option("run_dir"))
         summary = carry_out(plan, listener, executor, more=bool(repeats))

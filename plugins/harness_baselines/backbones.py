@@ -33,6 +33,7 @@ from harness.pipeline import image_rows
 from harness.plugin import InputError
 from harness.training import Precision, bounded, precision_name
 from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward, tower_forward
+from harness_baselines.features import FeatureRows
 from harness_baselines.naming import LAST, PIXELS, NamedBackbone, named_backbones
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from harness.plugin import Context, Images
+    from harness.plugin import Context, Images, StoredRows
     from harness_baselines.depths import Forward
 
     Rows = NDArray[np.float32]
@@ -67,19 +68,33 @@ class Backbone:
     parameters: int
 
 
-def backbone_features(context: Context, images: Images, name: str) -> Rows:
-    """Return the features of images under frozen backbones, shape (n, d), float32: all blocks side by side.
+def backbone_rows(context: Context, images: Images, name: str, dtype: str = "float32") -> FeatureRows:
+    """Return the features of images under frozen backbones, shape (n, d): all blocks side by side, read as asked for.
+
+    Parameters
+    ----------
+    name
+        Of the backbones, as the option has it.
+    dtype
+        ``float32``, or ``float16``: what they are cached as. They are read as float32 in any case.
 
     Raises
     ------
     InputError
-        If a backbone or depth is unknown, not installed, or its weights cannot be had.
+        If a backbone or depth is unknown, not installed, or its weights cannot be had, or if float16 cannot hold its
+        features.
     """
-    blocks = [block for backbone in named_backbones(name) for block in _blocks(context, images, backbone)]
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+    return FeatureRows(
+        [block for backbone in named_backbones(name) for block in _blocks(context, images, backbone, dtype)]
+    )
 
 
-def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows]:
+def backbone_features(context: Context, images: Images, name: str) -> Rows:
+    """Return the features of ``backbone_rows`` in one array, shape (n, d), float32."""
+    return backbone_rows(context, images, name)[:]
+
+
+def _blocks(context: Context, images: Images, named: NamedBackbone, dtype: str) -> list[StoredRows]:
     """Return the features of images at each depth of one backbone.
 
     Rows are cached by image content for each depth, and shared by all folds and predictors that ask for it. An image
@@ -90,22 +105,33 @@ def _blocks(context: Context, images: Images, named: NamedBackbone) -> list[Rows
     identity = [*_identity(named.name), *([] if computed == "float32" else [computed])]
     note_weights(named.name)  # also where all features are cached, and nothing is loaded
     quiet = replace(context, on_progress=lambda label, done, total: None)
-    fresh: list[dict[str, Rows]] = [{} for _ in named.depths]  # by the image's digest
+    fresh: list[dict[str, Rows]] = [{} for _ in named.depths]  # of the part at hand, by the image's digest
 
     def key(k: int) -> list[str]:
         depth = named.depths[k]
-        return ["features", named.name if depth == LAST else f"{named.name}@{depth}", *identity]
+        said = named.name if depth == LAST else f"{named.name}@{depth}"
+        return ["features", said, *identity, *([] if dtype == "float32" else [f"kept as {dtype}"])]
 
     def compute(part: Images, k: int) -> Rows:
         if any(digest not in fresh[k] for digest in part.digests):
             found = _forward(context, part, named.name, named.depths[k:])
-            for rows, kept in zip(found, fresh[k:], strict=True):
-                kept.update(zip(part.digests, rows, strict=True))
+            for rows, held in zip(found, fresh[k:], strict=True):
+                held.clear()
+                held.update(zip(part.digests, _kept_as(rows, dtype, named.name), strict=True))
             for later in range(k + 1, len(named.depths)):
-                quiet.cached_rows(key(later), part, partial(compute, k=later))
+                quiet.stored_rows(key(later), part, partial(compute, k=later))
         return np.stack([fresh[k][digest] for digest in part.digests])
 
-    return [context.cached_rows(key(k), images, partial(compute, k=k)) for k in range(len(named.depths))]
+    return [context.stored_rows(key(k), images, partial(compute, k=k)) for k in range(len(named.depths))]
+
+
+def _kept_as(rows: Rows, dtype: str, name: str) -> Rows:
+    """Return rows as the type that they are cached as."""
+    if dtype == "float32":
+        return rows
+    if not (np.abs(rows) <= np.finfo(dtype).max).all():
+        raise InputError(f"the features of {name} are too large for {dtype}; leave feature_dtype=float32")
+    return rows.astype(dtype)
 
 
 def _forward(context: Context, images: Images, name: str, depths: Sequence[str]) -> list[Rows]:

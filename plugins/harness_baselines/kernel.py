@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.training import l2_normalised
+from harness_baselines.features import Rows, centre_and_scale, directions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,22 +44,21 @@ class KernelMap:
     gamma: float
 
     @classmethod
-    def fit(cls, features: NDArray[np.float32], gamma: float, most: int, seed: int) -> KernelMap:
+    def fit(cls, features: Rows, gamma: float, most: int, seed: int) -> KernelMap:
         """Choose at most ``most`` of n training rows as landmarks, of features of shape (n, d)."""
-        centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        scale = (features.std(axis=0, dtype=np.float64) + 1e-6).astype(np.float32)
+        centre, scale = centre_and_scale(features)
         rows = np.sort(np.random.default_rng(seed).permutation(len(features))[:most])
-        landmarks = l2_normalised((features[rows] - centre) / scale)
+        landmarks = directions(features, centre, scale, rows)
         values, vectors = np.linalg.eigh(_kernel(landmarks, landmarks, gamma))
         kept = values > _SMALLEST * values[-1]
         return cls(centre, scale, landmarks, vectors[:, kept] / np.sqrt(values[kept]), gamma)
 
     def values(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the kernel of features, shape (n, d), with the landmarks: shape (n, m)."""
-        rows = l2_normalised((features - self.centre) / self.scale)
+        rows = directions(features, self.centre, self.scale, slice(None))
         return _kernel(rows, self.landmarks, self.gamma)
 
-    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    def __call__(self, features: Rows) -> NDArray[np.float64]:
         """Return mapped rows, shape (n, r), of features, shape (n, d)."""
         parts = (features[start : start + _CHUNK] for start in range(0, len(features), _CHUNK))
         return np.concatenate([self.values(part) @ self.basis for part in parts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,11 @@ from harness.plugin import (
     hookimpl,
 )
 from harness.training import kept_apart, l2_normalised
-from harness_baselines.backbones import backbone_features, backbone_parameters
-from harness_baselines.naming import BACKBONE, BackboneOption, weights_of
+from harness_baselines.backbones import backbone_parameters, backbone_rows
+from harness_baselines.features import blocks, centre_and_scale, directions
+from harness_baselines.naming import BACKBONE, FEATURE_DTYPE, BackboneOption, FeatureType, is_float32, weights_of
+from harness_baselines.nearest import candidates, top
+from harness_baselines.saved import open_arrays, save_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +50,7 @@ class KnnConfig(PredictorConfig):
     power: float | None = Field(
         None, ge=0.0, le=64.0, description=f"Weight = similarity ** power. Default: the best of {_POWERS}, likewise."
     )
+    feature_dtype: FeatureType = Field("float32", description=FEATURE_DTYPE, exclude_if=is_float32)
 
 
 class KnnPredictor(Predictor):
@@ -70,10 +75,11 @@ class KnnPredictor(Predictor):
 
     def fit(self, train: TrainingData) -> None:
         """Keep the training features and targets, and choose the options left open."""
-        features = backbone_features(self.context, train.images, self.config.backbone)
-        centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        scale = (features.std(axis=0, dtype=np.float64) + 1e-6).astype(np.float32)
-        table = l2_normalised((features - centre) / scale)
+        features = backbone_rows(self.context, train.images, self.config.backbone, self.config.feature_dtype)
+        centre, scale = centre_and_scale(features)
+        table = np.empty(features.shape, dtype=np.float32)
+        for part in blocks(features):
+            table[part] = directions(features, centre, scale, part)
         count, power = self._choose(table, train)
         mean = train.targets.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._state = {
@@ -94,15 +100,16 @@ class KnnPredictor(Predictor):
             return counts[0], powers[0]
         rng = np.random.default_rng(self.context.seed)
         queries = np.sort(rng.permutation(len(train))[:_MOST_QUERIES])
-        scores = np.zeros((len(counts), len(powers)))
+        scores, mean = np.zeros((len(counts), len(powers))), train.targets.mean(axis=0)
         for start in range(0, len(queries), _CHUNK):
             rows = queries[start : start + _CHUNK]
-            similarity = table[rows] @ table.T
-            similarity[kept_apart(train, rows)] = -1.0
+            cosines, where = candidates(
+                table[rows], table, max(counts), self.context.device, partial(kept_apart, train, rows)
+            )
             for a, count in enumerate(counts):
-                nearest = _top(similarity, count)
+                likeness, targets = _nearest(cosines, where, count, train.targets)
                 for b, power in enumerate(powers):
-                    guess = _average(similarity, nearest, train.targets, power, train.targets.mean(axis=0))
+                    guess = _average(likeness, targets, power, mean)
                     scores[a, b] += np.einsum("ij,ij->", guess, train.targets[rows])
         a, b = np.unravel_index(int(scores.argmax()), scores.shape)
         return counts[a], powers[b]
@@ -115,28 +122,24 @@ class KnnPredictor(Predictor):
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
         state = self._state
         count, power = int(state["options"][0]), float(state["options"][1])
-        features = backbone_features(self.context, images, self.config.backbone)
+        features = backbone_rows(self.context, images, self.config.backbone, self.config.feature_dtype)
         result = np.empty((len(images), state["targets"].shape[1]), dtype=np.float32)
         for start in range(0, len(result), _CHUNK):
-            part = l2_normalised((features[start : start + _CHUNK] - state["centre"]) / state["scale"])
-            similarity = part @ state["table"].T
-            nearest = _top(similarity, count)
-            result[start : start + _CHUNK] = _average(similarity, nearest, state["targets"], power, state["mean"])
+            part = directions(features, state["centre"], state["scale"], slice(start, start + _CHUNK))
+            cosines, where = candidates(part, state["table"], count, self.context.device)
+            likeness, targets = _nearest(cosines, where, count, state["targets"])
+            result[start : start + _CHUNK] = _average(likeness, targets, power, state["mean"])
         return result
 
     def save(self, folder: Path) -> None:
         """Write ``knn.safetensors``."""
         if self._state is None:
             raise NotFittedError("knn: call fit before save")
-        from safetensors.numpy import save_file
-
-        save_file(self._state, str(folder / "knn.safetensors"))
+        save_arrays(folder / "knn.safetensors", self._state)
 
     def load(self, folder: Path) -> None:
         """Read ``knn.safetensors``."""
-        from safetensors.numpy import load_file
-
-        self._state = load_file(str(folder / "knn.safetensors"))
+        self._state = open_arrays(folder / "knn.safetensors")
 
     def requirements(self, rows: int) -> Requirements:
         """Name the backbone, and tell its size where its architecture is at hand."""
@@ -153,25 +156,24 @@ class KnnPredictor(Predictor):
         return ParameterCount(0, backbone_parameters(self.context, self.config.backbone))
 
 
-def _top(similarity: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Return the columns of the ``count`` largest entries of each row, in no order."""
-    count = min(count, similarity.shape[1])
-    return np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+def _nearest(
+    cosines: NDArray[np.float32], where: NDArray[np.int64] | None, count: int, targets: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the ``count`` highest of candidates' cosines, shape (q, count), and their targets, (q, count, 384)."""
+    chosen = top(cosines, count)
+    rows = chosen if where is None else np.take_along_axis(where, chosen, axis=1)
+    return np.take_along_axis(cosines, chosen, axis=1), targets[rows]
 
 
 def _average(
-    similarity: NDArray[np.float32],
-    nearest: NDArray[np.int64],
-    targets: NDArray[np.float32],
-    power: float,
-    mean: NDArray[np.float32],
+    likeness: NDArray[np.float32], targets: NDArray[np.float32], power: float, mean: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return unit weighted means; an image like none of its neighbours gets the mean training target."""
-    weights = np.take_along_axis(similarity, nearest, axis=1).clip(0.0) ** power
-    weights[np.take_along_axis(similarity, nearest, axis=1) <= 0.0] = 0.0  # 0 ** 0 is 1
-    total = np.einsum("ik,ikd->id", weights, targets[nearest])
+    weights = likeness.clip(0.0) ** power
+    weights[likeness <= 0.0] = 0.0  # 0 ** 0 is 1
+    total = np.einsum("ik,ikd->id", weights, targets)
     total[weights.sum(axis=1) <= 0.0] = mean
-    return l2_normalised(total)
+    return np.asarray(l2_normalised(total))
 
 
 @hookimpl

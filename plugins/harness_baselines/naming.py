@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
@@ -91,6 +91,18 @@ def checked_name(text: str) -> str:
     if all(backbone.name in text for backbone in found):
         return text
     return "+".join(map(str, found))
+
+
+FeatureType = Literal["float32", "float16"]
+FEATURE_DTYPE = (
+    "Type that features are cached as: float16 takes half the disk and rounds them to three digits; what is computed "
+    "from them is float32 or wider all the same."
+)
+
+
+def is_float32(value: object) -> bool:
+    """Whether an option says what was so before it could be said: then it is left out of the keys of tasks."""
+    return value == "float32"
 
 
 BackboneOption = Annotated[str, AfterValidator(checked_name)]

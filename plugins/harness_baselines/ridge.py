@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +19,11 @@ from harness.plugin import (
     hookimpl,
 )
 from harness.training import inner_folds, l2_normalised
-from harness_baselines.backbones import backbone_features, backbone_parameters
+from harness_baselines.backbones import backbone_parameters, backbone_rows
+from harness_baselines.features import Rows
 from harness_baselines.kernel import KernelMap
-from harness_baselines.naming import BACKBONE, BackboneOption, weights_of
+from harness_baselines.naming import BACKBONE, FEATURE_DTYPE, BackboneOption, FeatureType, is_float32, weights_of
+from harness_baselines.normal import IN_MEMORY, solve_linear, solve_mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +38,7 @@ _ALPHAS = tuple(float(alpha) for alpha in np.logspace(1, 6, 21))  # four a decad
 _GAMMAS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _ROW_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-4, -1, 13))
 _INNER_FOLDS = 5
+_BLOCK = 8192  # rows predicted at a time
 _MOST_CHOOSING = 2000  # rows that choose the kernel's options: enough to tell them apart, cheap for any n
 
 
@@ -66,6 +70,7 @@ class RidgeConfig(PredictorConfig):
         description="Training rows that the exponential kernel compares with: all, as far as there are no more, "
         "which is exact; else as many at random (Nyström).",
     )
+    feature_dtype: FeatureType = Field("float32", description=FEATURE_DTYPE, exclude_if=is_float32)
 
 
 class RidgePredictor(Predictor):
@@ -88,30 +93,36 @@ class RidgePredictor(Predictor):
 
     def fit(self, train: TrainingData) -> None:
         """Choose the options left open, then solve on all training rows."""
-        features = backbone_features(self.context, train.images, self.config.backbone)
+        features = backbone_rows(self.context, train.images, self.config.backbone, self.config.feature_dtype)
         folds = inner_folds(train, _INNER_FOLDS)
         solve = self._solve_linear if self.config.kernel == "linear" else self._solve_kernel
-        self._state = solve(features, train.targets.astype(np.float64), folds)
+        self._state = solve(features, train.targets, folds)
 
-    def _solve_linear(
-        self, features: NDArray[np.float32], targets: NDArray[np.float64], folds: InnerFolds
-    ) -> dict[str, NDArray[Any]]:
-        x = features.astype(np.float64)
-        alpha = self.config.alpha or _choose_alpha(x, targets, folds)
-        weight, bias = RidgePath(x, targets).solution(alpha)
+    def _solve_linear(self, features: Rows, targets: NDArray[np.float32], folds: InnerFolds) -> dict[str, NDArray[Any]]:
+        alphas = [self.config.alpha] if self.config.alpha else list(_ALPHAS)
+        if features.shape[0] * features.shape[1] > IN_MEMORY:
+            weight, bias, alpha = solve_linear(features, targets, folds, alphas, self.context.seed)
+        else:
+            x, y = features[:].astype(np.float64), targets.astype(np.float64)
+            alpha = self.config.alpha or _choose_alpha(x, y, folds)
+            weight, bias = RidgePath(x, y).solution(alpha)
         return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32), "alpha": np.array([alpha])}
 
-    def _solve_kernel(
-        self, features: NDArray[np.float32], targets: NDArray[np.float64], folds: InnerFolds
-    ) -> dict[str, NDArray[Any]]:
+    def _solve_kernel(self, features: Rows, targets: NDArray[np.float32], folds: InnerFolds) -> dict[str, NDArray[Any]]:
         config, seed = self.config, self.context.seed
         gammas = [config.gamma] if config.gamma else list(_GAMMAS)
         alphas = [config.alpha] if config.alpha else list(_ROW_ALPHAS)
         gamma, alpha = gammas[len(gammas) // 2], alphas[len(alphas) // 2]
         if len(gammas) * len(alphas) > 1 and folds:
             gamma, alpha = _choose_kernel(features, targets, folds, gammas, alphas, config.landmarks, seed)
-        chart = KernelMap.fit(features, gamma, config.landmarks, seed)
-        weight, bias = RidgePath(chart(features), targets, standardise=False).solution(alpha * len(features))
+        chart, n = KernelMap.fit(features, gamma, config.landmarks, seed), len(features)
+        width = chart.basis.shape[1]
+        if n * width > IN_MEMORY:
+            mapped = partial(_mapped, chart, features)
+            weight, bias = solve_mapped(features, mapped, width, targets, alpha * n)
+        else:
+            path = RidgePath(chart(features), targets.astype(np.float64), standardise=False)
+            weight, bias = path.solution(alpha * n)
         return {
             "weight": (chart.basis @ weight).astype(np.float32),
             "bias": bias.astype(np.float32),
@@ -129,12 +140,17 @@ class RidgePredictor(Predictor):
             raise NotFittedError("ridge: call fit or load before predict")
         if len(images) == 0:
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
-        features = backbone_features(self.context, images, self.config.backbone)
-        if "landmarks" not in state:
-            return np.asarray(features @ state["weight"] + state["bias"])
-        nothing = np.empty((len(state["landmarks"]), 0))
-        chart = KernelMap(state["centre"], state["scale"], state["landmarks"], nothing, float(state["gamma"][0]))
-        return np.asarray(chart.values(features) @ state["weight"] + state["bias"], dtype=np.float32)
+        features = backbone_rows(self.context, images, self.config.backbone, self.config.feature_dtype)
+        values: Callable[[NDArray[np.float32]], NDArray[Any]] = np.asarray
+        if "landmarks" in state:
+            nothing = np.empty((len(state["landmarks"]), 0))
+            chart = KernelMap(state["centre"], state["scale"], state["landmarks"], nothing, float(state["gamma"][0]))
+            values = chart.values
+        result = np.empty((len(images), EMBEDDING_DIM), dtype=np.float32)
+        for start in range(0, len(result), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            result[part] = values(features[part]) @ state["weight"] + state["bias"]
+        return result
 
     def save(self, folder: Path) -> None:
         """Write ``ridge.safetensors``."""
@@ -212,6 +228,10 @@ class RidgePath:
             yield turned @ (self._rotated / (self._values + alpha)[:, None]) + self._middle
 
 
+def _mapped(chart: KernelMap, features: Rows, part: slice | NDArray[np.int64]) -> NDArray[np.float64]:
+    return chart(features[part])
+
+
 def _choose_alpha(features: NDArray[np.float64], targets: NDArray[np.float64], folds: InnerFolds) -> float:
     if not folds:  # nothing can be held out honestly
         return float(np.median(_ALPHAS))
@@ -222,8 +242,8 @@ def _choose_alpha(features: NDArray[np.float64], targets: NDArray[np.float64], f
 
 
 def _choose_kernel(
-    features: NDArray[np.float32],
-    targets: NDArray[np.float64],
+    features: Rows,
+    targets: NDArray[np.float32],
     folds: InnerFolds,
     gammas: Sequence[float],
     alphas: Sequence[float],
@@ -238,13 +258,15 @@ def _choose_kernel(
         inside, outside = inside[asked[inside]], outside[asked[outside]]
         if not len(inside) or not len(outside):
             continue
+        known, held = features[inside], features[outside]
+        y, truth = targets[inside].astype(np.float64), targets[outside].astype(np.float64)
         for k, gamma in enumerate(gammas):
-            chart = KernelMap.fit(features[inside], gamma, landmarks, seed)
+            chart = KernelMap.fit(known, gamma, landmarks, seed)
             scores[k] += _path_scores(
-                chart(features[inside]),
-                targets[inside],
-                chart(features[outside]),
-                targets[outside],
+                chart(known),
+                y,
+                chart(held),
+                truth,
                 [alpha * len(inside) for alpha in alphas],
                 standardise=False,
             )
