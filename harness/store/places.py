@@ -6,7 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from harness.data.cache import CACHE_VARIABLE, cache_folder
+from harness.data.cache import cache_folder
+from harness.data.row_files import CACHE_VARIABLE
 from harness.errors import InputError
 from harness.store.run import RUNS_FOLDER
 

@@ -12,7 +12,7 @@ from harness.data.curating.nearest import nearest_rows
 from harness.data.curating.prompts import Progress, Prompts, silent
 from harness.data.curating.report import Example, Family, HeldCounts, Histogram, Pair, SetCounts, SourceCounts
 from harness.data.curating.selecting import HeldOut, Reason, Selection
-from harness.data.neighbours import MARGIN
+from harness.data.search.bounds import MARGIN
 from harness.wording import number_of
 
 if TYPE_CHECKING:

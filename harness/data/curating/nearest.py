@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.data.neighbours import BLOCK, MARGIN, CloseRows, has_gpu
+from harness.data.neighbours import CloseRows
+from harness.data.search.bounds import MARGIN
+from harness.data.search.pairs import has_gpu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_PAIRS = 50_000_000
 """Close pairs that are kept in memory (400 MB). Where there are more, rows are compared with those kept so far."""
-_FOR_GPU = 16 * BLOCK
+_BLOCK = 2048
+_FOR_GPU = 16 * _BLOCK
 
 
 def nearest_rows(
@@ -40,20 +43,20 @@ def nearest_rows(
     best = np.full(len(asked), -1.0, dtype=np.float32)
     where = np.full(len(asked), -1, dtype=np.int64)
     on_gpu = max(len(asked), len(table)) >= _FOR_GPU and has_gpu()
-    for left in range(0, len(table), BLOCK):
-        part = _placed(table[left : left + BLOCK], on_gpu).T
-        for top in range(0, len(asked), BLOCK):
-            cosine = _placed(asked[top : top + BLOCK], on_gpu) @ part
+    for left in range(0, len(table), _BLOCK):
+        part = _placed(table[left : left + _BLOCK], on_gpu).T
+        for top in range(0, len(asked), _BLOCK):
+            cosine = _placed(asked[top : top + _BLOCK], on_gpu) @ part
             if itself is not None:
-                own = itself[top : top + BLOCK] - left
+                own = itself[top : top + _BLOCK] - left
                 inside = np.flatnonzero((own >= 0) & (own < cosine.shape[1]))
                 cosine[inside, own[inside]] = -2.0
             column = _back(cosine.argmax(1)).astype(np.int64)
             highest = _back(cosine.max(1))
-            better = highest > best[top : top + BLOCK]
-            best[top : top + BLOCK][better] = highest[better]
-            where[top : top + BLOCK][better] = column[better] + left
-        progress(min(left + BLOCK, len(table)), len(table))
+            better = highest > best[top : top + _BLOCK]
+            best[top : top + _BLOCK][better] = highest[better]
+            where[top : top + _BLOCK][better] = column[better] + left
+        progress(min(left + _BLOCK, len(table)), len(table))
     return np.minimum(best, np.float32(1.0)), where
 
 
@@ -109,7 +112,7 @@ def _close_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]] | None:
     """Return where each row's later close rows begin, shape (m + 1,), and these; None if there are too many."""
     firsts, seconds, total = [np.empty(0, np.int32)], [np.empty(0, np.int32)], 0
-    for i, j, _ in close.pairs(threshold):
+    for i, j, _ in close.pairs([threshold]):
         total += len(i)
         if total > most:
             return None
@@ -125,15 +128,15 @@ def _by_blocks(vectors: NDArray[np.float32], threshold: float, take: Callable[[i
     taken = np.empty(len(vectors), dtype=np.int64)
     count = 0
     on_gpu = len(vectors) >= _FOR_GPU and has_gpu()
-    for top in range(0, len(vectors), BLOCK):
-        block = vectors[top : top + BLOCK]
+    for top in range(0, len(vectors), _BLOCK):
+        block = vectors[top : top + _BLOCK]
         asked = _placed(block, on_gpu)
         free = np.ones(len(block), dtype=np.bool_)
-        for left in range(0, count, BLOCK):
-            some = taken[left : min(left + BLOCK, count)]
+        for left in range(0, count, _BLOCK):
+            some = taken[left : min(left + _BLOCK, count)]
             near = asked @ _placed(vectors[some], on_gpu).T >= threshold - MARGIN
             hit = _back(near.any(1)) & free
-            stands[top : top + BLOCK][hit] = some[_first_true(near)[hit]]
+            stands[top : top + _BLOCK][hit] = some[_first_true(near)[hit]]
             free &= ~hit
         near = _back(asked @ asked.T >= threshold - MARGIN)
         for row in np.flatnonzero(free).tolist():

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.data.curating.nearest import stand_ins
 from harness.data.curating.prompts import Progress, Prompts, silent
-from harness.data.neighbours import MARGIN
+from harness.data.search.bounds import MARGIN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
