@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 8192
 """Rows of 384 numbers that are worked on at a time: 25 MB in float64."""
 _LARGE = 1 << 26
+"""Bytes."""
 
 
 class _Writer:
@@ -35,6 +38,31 @@ def save_array(target: IO[bytes] | Path, array: NDArray[Any]) -> None:
             save_array(stream, array)
         return
     np.save(_Writer(target), array, allow_pickle=False)  # type: ignore[arg-type]
+
+
+def unfilled(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    """Return an array to be filled: in memory, or, if it is large, in a file without a name in the cache folder.
+
+    Raises
+    ------
+    InputError
+        If that folder takes no more.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size < _LARGE:
+        return np.empty(shape, dtype=dtype)
+    from harness.data.cache import cache_folder
+    from harness.data.row_files import not_written
+
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, prefix="array-") as stream:
+            if hasattr(os, "posix_fallocate"):  # a disk that is full is told here, and not by a signal later on
+                os.posix_fallocate(stream.fileno(), 0, size)
+            return np.memmap(stream, dtype=dtype, mode="w+", shape=shape)
+    except OSError as error:
+        raise not_written(folder, error) from error
 
 
 def row_blocks(rows: int, block: int = BLOCK_ROWS) -> Iterator[slice]:
@@ -62,5 +90,5 @@ def let_go(array: NDArray[Any]) -> None:
     """
     mapped = getattr(array, "_mmap", None)
     advice = getattr(mmap, "MADV_DONTNEED", None)  # Unix has it
-    if array.nbytes >= _LARGE and isinstance(mapped, mmap.mmap) and advice is not None and not array.flags.writeable:
+    if array.nbytes >= _LARGE and isinstance(mapped, mmap.mmap) and advice is not None:  # what was written stays, too
         mapped.madvise(advice)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.arrays import let_go, row_blocks, unfilled
 from harness.data.columns import codes_of, distinct_captions, order_of
 from harness.data.neighbours import CloseRows, Components, Links
 from harness.data.pictures import SharedPictures, shared_pictures
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.data.dataset import Dataset
+
+
+_AT_ONCE = 1 << 16
+"""Points that are parted with all of them in float64 at once: 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,10 @@ def pictures_of(dataset: Dataset, targets: NDArray[np.float32]) -> SharedPicture
 
 def _nodes(dataset: Dataset, targets: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     texts, node = distinct_captions(dataset.texts)
-    vectors = np.empty((len(texts), targets.shape[1]), dtype=np.float32)
-    vectors[node] = targets
+    vectors = unfilled((len(texts), targets.shape[1]))
+    for part in row_blocks(len(node)):
+        vectors[node[part]] = targets[part]
+        let_go(targets)
     return node, vectors
 
 
@@ -158,9 +165,14 @@ def _pieces(graph: TextGraph, capacity: float) -> tuple[NDArray[np.int64], NDArr
     if len(weight) == len(graph.vectors) and np.array_equal(piece, graph.node):
         return piece, weight, graph.vectors
     pairs, count = np.unique(np.stack([piece, graph.node], axis=1), axis=0, return_counts=True)
-    total = np.zeros((len(weight), graph.vectors.shape[1]))
-    np.add.at(total, pairs[:, 0], graph.vectors[pairs[:, 1]] * count[:, None])
-    return piece, weight, (total / weight[:, None]).astype(np.float32)
+    centre = unfilled((len(weight), graph.vectors.shape[1]))
+    # Sums are held of a few pieces at a time; pairs are sorted by piece.
+    for part in row_blocks(len(weight)):
+        own = slice(*np.searchsorted(pairs[:, 0], [part.start, part.stop]))
+        total = np.zeros((part.stop - part.start, graph.vectors.shape[1]))
+        np.add.at(total, pairs[own, 0] - part.start, graph.vectors[pairs[own, 1]] * count[own, None])
+        centre[part] = total / weight[part, None]
+    return piece, weight, centre
 
 
 def _by_label(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -188,20 +200,35 @@ def _balanced_halves(
     Starts from the first principal axis; then each round sorts the points along the line between the
     two means and cuts at the share, until nothing moves.
     """
-    centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
-    _, axes = np.linalg.eigh(centred.T @ centred)
+    mean = points.mean(axis=0, dtype=np.float64)
+    parts = list(row_blocks(len(points), _AT_ONCE))
+
+    def centred(rows: slice | NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(points[rows].astype(np.float64) - mean)
+
+    def along(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate([centred(part) @ axis for part in parts])
+
+    def middle(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        blocks = [rows[part] for part in row_blocks(len(rows), _AT_ONCE)]
+        means = [np.average(centred(block), axis=0, weights=weight[block]) for block in blocks]
+        return means[0] if len(means) == 1 else np.average(means, axis=0, weights=[weight[b].sum() for b in blocks])
+
+    gram = np.zeros((points.shape[1], points.shape[1]))
+    for part in parts:
+        block = centred(part)
+        gram += block.T @ block
+    _, axes = np.linalg.eigh(gram)
     axis = axes[:, -1]
     axis = axis * np.sign(axis[np.abs(axis).argmax()])  # an eigenvector's sign is arbitrary; fix it
     cut: NDArray[np.int64] | None = None
-    order = np.argsort(centred @ axis, kind="stable")
+    order = np.argsort(along(axis), kind="stable")
     for _ in range(20):
         below = np.cumsum(weight[order])
         size = int(np.clip(np.searchsorted(below, share * below[-1], side="right"), 1, len(order) - 1))
         if cut is not None and np.array_equal(cut, np.sort(order[:size])):
             break
         cut = np.sort(order[:size])
-        axis = np.average(centred[order[size:]], axis=0, weights=weight[order[size:]]) - np.average(
-            centred[order[:size]], axis=0, weights=weight[order[:size]]
-        )
-        order = np.argsort(centred @ axis, kind="stable")
+        axis = middle(order[size:]) - middle(order[:size])
+        order = np.argsort(along(axis), kind="stable")
     return order[:size], order[size:]

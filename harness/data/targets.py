@@ -7,7 +7,6 @@ metric of the competition "Stable Diffusion - Image to Prompts".
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.arrays import let_go, row_blocks, unfilled
 from harness.data.cache import cache_folder
-from harness.data.row_files import RowFile, distinct, hashed_keys, not_written
+from harness.data.row_files import RowFile, distinct, hashed_keys
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ _COMPARED = 8
 """Texts of each chunk that are embedded on the CPU, too, where another device does the work."""
 _APART = 1e-6
 """How far from 1 the cosine of the two may be."""
-_MAPPED = 1 << 16
-"""From so many texts on (100 MB), what is returned lies in a file and is mapped."""
 
 
 class WordPieces:
@@ -106,7 +104,7 @@ class PromptEncoder:
         Returns
         -------
         ndarray of shape (n, 384), float32, unit rows
-            Read-only, and mapped from a file that nothing else sees, where n is 65 536 or more.
+            Read-only; a large one lies in a file without a name.
 
         Raises
         ------
@@ -131,8 +129,12 @@ class PromptEncoder:
             known = file.find(keys[first])
         if not len(texts):
             return np.empty((0, _DIM), dtype=np.float32)
-        numbers = known[which]
-        return file.gather(numbers) if len(texts) < _MAPPED else _mapped(file, numbers)
+        result = unfilled((len(texts), _DIM))
+        for part in row_blocks(len(texts)):
+            result[part] = file.gather(known[which[part]])
+            let_go(result)
+        result.flags.writeable = False
+        return result
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the embeddings of texts as ``encode`` does, without looking into the cache or adding to it."""
@@ -211,19 +213,6 @@ class PromptEncoder:
         return SentenceTransformer(str(folder), device=device)
 
 
-def _mapped(file: RowFile, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return rows, shape (n, 384), in a file without a name, which takes the place of memory."""
-    folder = cache_folder()
-    try:
-        with tempfile.TemporaryFile(dir=folder, prefix="embedded-") as stream:
-            for start in range(0, len(numbers), _CHUNK):
-                stream.write(file.gather(numbers[start : start + _CHUNK]).data)
-            stream.flush()
-            return np.memmap(stream, dtype=np.float32, mode="r", shape=(len(numbers), _DIM))
-    except OSError as error:
-        raise not_written(folder, error) from error
-
-
 def weights_folder(source: str) -> Path:
     """Return the folder with the encoder's weights, fetching it from the hub where a hub name says so.
 
@@ -280,7 +269,7 @@ def row_targets(
     if len(vectors) == len(rows):
         return vectors
     starts = np.concatenate([[0], np.cumsum(np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)))])
-    result = np.empty((len(rows), _DIM), dtype=np.float32)
+    result = unfilled((len(rows), _DIM))
     for start in range(0, len(rows), _CHUNK):
         ends = starts[start : start + _CHUNK + 1]
         sums = np.add.reduceat(vectors[ends[0] : ends[-1]].astype(np.float64), ends[:-1] - ends[0], axis=0)

@@ -39,6 +39,11 @@ class TrainingData:
     threshold
         Cosine of the targets from which rows of one group are too near to be on both sides of an inner split, though
         they be in two blocks; ``harness.training.inner_folds`` sees to it. None: blocks are all there is to keep.
+    sources
+        Where each row comes from, a generator or a style, in the data set's own words, n strings; None where it names
+        none. It is for choosing among training rows: no image that is predicted comes with one.
+    contained
+        Whether the images lie in files with others, shards or archives: neighbours are then best read together.
     """
 
     ids: Sequence[str]
@@ -49,6 +54,8 @@ class TrainingData:
     groups: NDArray[np.int64]
     blocks: NDArray[np.int64] | None = None
     threshold: float | None = None
+    sources: Sequence[str] | None = None
+    contained: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from harness.data.arrays import taken
 from harness.data.cache import DiskCache, key_hash
 from harness.data.columns import prompts_of, rows_at
+from harness.data.file_memory import Part
 from harness.errors import HarnessError, InputError
 from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData, in_use
 from harness.plugin.importing import readable, storable
@@ -32,6 +33,8 @@ from harness.store.schema import ALL_ROWS, Member
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from harness.plugin import ImageSource
 
 CONTRACT = 1
 """Raised when the core itself would give a plugin other inputs for the same key; part of every key."""
@@ -270,7 +273,15 @@ def _training_data(inputs: Inputs, images: Images, rows: NDArray[np.int64]) -> T
         groups=inputs.folds.group[rows],
         blocks=None if inputs.folds.part is None else inputs.folds.block[rows],
         threshold=inputs.folds.threshold,
+        sources=rows_at(dataset.sources, indices),
+        contained=_contained(dataset.images),
     )
+
+
+def _contained(images: Sequence[ImageSource]) -> bool:
+    """Whether most images lie in files with others; a thousand of them tell."""
+    some = images[:: max(1, len(images) // 1000)]
+    return 2 * sum(isinstance(getattr(image, "place", None), Part) for image in some) > len(some)
 
 
 def _measured(stage: str, cache: DiskCache, action: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:

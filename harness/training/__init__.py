@@ -14,7 +14,7 @@ from harness.training.masters import MasterWeights
 from harness.training.optimizer import ScheduledAdamW, parameter_groups, warmup_cosine
 from harness.training.precision import Precision, precision_name
 from harness.training.rows import best_shrinkage, l2_normalised, mean_direction, shrunk
-from harness.training.sampling import epoch_batches, one_of_each, random_crops
+from harness.training.sampling import at_most, epoch_batches, one_of_each, random_crops
 from harness.training.seeding import seeded, torch_generator
 from harness.training.stopping import BestEpoch, check_loss
 from harness.training.thin import bounded, without_ends
@@ -25,6 +25,7 @@ __all__ = [
     "MasterWeights",
     "Precision",
     "ScheduledAdamW",
+    "at_most",
     "best_shrinkage",
     "bounded",
     "check_loss",

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def epoch_batches(rows: int, batch_size: int, seed: int | Sequence[int] | np.random.Generator) -> NDArray[np.int64]:
+_WINDOW = 16
+"""Blocks among which rows are shuffled."""
+
+
+def epoch_batches(
+    rows: int, batch_size: int, seed: int | Sequence[int] | np.random.Generator, block: int = 0
+) -> NDArray[np.int64]:
     """Return a random order of row positions as batches, shape (steps, batch_size), int64.
 
     What does not fill a batch is left out of this pass: BatchNorm has no statistics of one or two rows.
@@ -24,12 +30,49 @@ def epoch_batches(rows: int, batch_size: int, seed: int | Sequence[int] | np.ran
         At least 1.
     seed
         Of the order, such as ``(context.seed, epoch)``; or a generator, which is drawn from.
+    block
+        If given, so many neighbours stay near each other, so that a shard in which they lie is read here and there
+        instead of everywhere at once: blocks of them are shuffled, and then the rows of each sixteen blocks. 0: any row
+        may follow any other.
     """
     import numpy as np
 
     steps = rows // batch_size
-    order = np.random.default_rng(seed).permutation(rows)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(rows) if not block else _blockwise(rows, block, rng)
     return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def _blockwise(rows: int, block: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    import numpy as np
+
+    position = np.arange(rows)
+    turn = rng.permutation(-(-rows // block))  # when each block has its turn
+    order = np.argsort(turn[position // block], kind="stable")
+    found: NDArray[np.int64] = order[np.lexsort((rng.random(rows), position // (_WINDOW * block)))]
+    return found
+
+
+def at_most(labels: NDArray[np.int64], most: int, seed: int | Sequence[int] | np.random.Generator) -> NDArray[np.int64]:
+    """Return the positions of ``most`` random rows of each label, or of all that it has, ascending, int64.
+
+    Parameters
+    ----------
+    labels
+        Shape (n,); of rows of which too many are alike, as those of one prompt or one source.
+    most
+        At least 1.
+    seed
+        Of the choice, such as ``(context.seed, epoch)``: other rows each pass; or a generator, which is drawn from.
+    """
+    import numpy as np
+
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    place = np.arange(len(labels)) - np.repeat(starts, counts)
+    found: NDArray[np.int64] = np.sort(order[place < most])
+    return found
 
 
 def one_of_each(labels: NDArray[np.int64], seed: int | Sequence[int] | np.random.Generator) -> NDArray[np.int64]:

@@ -15,7 +15,10 @@ from harness.models.names import library_name
 from harness.plugin import InputError
 from harness_baselines.backbones import BATCH
 from harness_baselines.depths import efficientnet_forward, open_clip_forward, timm_forward, tower_forward
+from harness_baselines.features import BLOCK_NUMBERS
 from harness_baselines.naming import PIXELS, NamedBackbone, named_backbones
+from harness_baselines.nearest import TABLE_BLOCK
+from harness_baselines.normal import IN_MEMORY
 
 if TYPE_CHECKING:
     from harness_baselines.depths import Forward
@@ -153,22 +156,37 @@ def _measured(model: Any, forward: Forward, depths: Sequence[str], size: int) ->
 
 
 def knn_memory(size: BackboneSize, rows: int) -> int:
-    """Return bytes: the backbone first; then features as read, centred and normalised, and the targets twice."""
-    return max(size.memory, _FLOAT * rows * (4 * size.width + 2 * 384) + _FLOAT * 256 * rows * 3)
+    """Return bytes: the backbone first; then the table, a block of features on its way into it, and the targets.
+
+    And what 256 queries are compared with at a time: likenesses, their negatives, and positions of eight bytes.
+    """
+    block = min(rows * size.width, BLOCK_NUMBERS)
+    compared = 256 * (4 * min(rows, TABLE_BLOCK) + 200 * 384)
+    return max(size.memory, _FLOAT * (rows * (size.width + 384) + 5 * block + compared))
 
 
 def ridge_memory(size: BackboneSize, rows: int) -> int:
     """Return bytes: the backbone first; then the solution in float64.
 
     That is features and targets, the standardised copy, the eigendecomposition of the smaller Gram matrix (three of
-    its size), and two weight matrices.
+    its size), and two weight matrices. Of more rows than are taken at once, it is the sums of all rows and of each of
+    the five inner folds, and a block of features, instead.
     """
-    side = min(rows, size.width)
-    doubles = rows * (3 * size.width + 3 * 384) + 3 * side**2 + 2 * size.width * 384
-    return max(size.memory, 8 * doubles + _FLOAT * rows * size.width)
+    width = size.width
+    if rows * width > IN_MEMORY:
+        doubles = (6 + 4) * (width**2 + 384 * width) + 3 * BLOCK_NUMBERS
+        return max(size.memory, 8 * doubles + _FLOAT * rows * 384)
+    doubles = rows * (3 * width + 3 * 384) + 3 * min(rows, width) ** 2 + 2 * width * 384
+    return max(size.memory, 8 * doubles + _FLOAT * rows * width)
 
 
 def kernel_memory(size: BackboneSize, rows: int, landmarks: int) -> int:
-    """Return bytes, as ``ridge_memory`` does: three kernels of the landmarks, mapped rows, and two solutions."""
-    doubles = 3 * landmarks**2 + 2 * rows * landmarks + 3 * rows * 384 + 2 * landmarks * 384
-    return max(size.memory, 8 * doubles + 2 * _FLOAT * rows * size.width)
+    """Return bytes, as ``ridge_memory`` does: three kernels of the landmarks, mapped rows, and two solutions.
+
+    Of more mapped rows than are taken at once, it is their sums instead.
+    """
+    doubles = 3 * landmarks**2 + 2 * landmarks * 384
+    if rows * landmarks > IN_MEMORY:
+        doubles += 4 * (landmarks**2 + 384 * landmarks) + 3 * 4096 * landmarks + 3 * BLOCK_NUMBERS
+        return max(size.memory, 8 * doubles + _FLOAT * rows * 384)
+    return max(size.memory, 8 * (doubles + 2 * rows * landmarks + 3 * rows * 384) + 2 * _FLOAT * rows * size.width)

@@ -103,6 +103,11 @@ def check_options(config: ClipNetConfig) -> None:
     """Raise ``InputError`` for options that contradict each other."""
     if not config.epochs and not config.head_epochs:
         raise InputError("clipnet.epochs=0 and clipnet.head_epochs=0 leave nothing to train; set one of them")
+    if config.one_per_prompt and config.most_per_prompt is not None:
+        raise InputError(
+            f"clipnet.one_per_prompt=true and clipnet.most_per_prompt={config.most_per_prompt} say two things of one; "
+            "leave one of them out"
+        )
     if config.small_size is not None and not config.epochs:
         raise InputError(
             f"clipnet.small_size={config.small_size} trains the tower before the epochs at image_size, and "

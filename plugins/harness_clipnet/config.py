@@ -10,6 +10,11 @@ from pydantic import Field
 from harness.plugin import PredictorConfig
 
 
+def _is_none(value: object) -> bool:
+    """Whether an option says what was so before it could be said: then it is left out of the keys of tasks."""
+    return value is None
+
+
 class ClipNetConfig(PredictorConfig):
     """Options of ``clipnet``. Defaults suit the bundled tiny tower and a few hundred to a few thousand rows."""
 
@@ -62,6 +67,28 @@ class ClipNetConfig(PredictorConfig):
     one_per_prompt: bool = Field(
         False,
         description="Each pass takes one random image of each distinct prompt, in all stages, instead of all images.",
+    )
+    most_per_prompt: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=_is_none,
+        description="Each pass takes no more images of a distinct prompt than this, drawn anew. Default: all.",
+    )
+    most_per_source: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=_is_none,
+        description="Each pass takes no more rows of a source than this, drawn anew, of those that most_per_prompt "
+        "leaves. Default: all.",
+    )
+    read_block: int | None = Field(
+        None,
+        ge=0,
+        le=2**20,
+        exclude_if=_is_none,
+        description="Neighbouring rows that a pass over images reads near each other: blocks of so many are shuffled, "
+        "and rows within 16 blocks. 0: any row after any. Default: 256 where images lie in shards and rows are 100 000 "
+        "or more, else 0.",
     )
     batch_size: int = Field(64, ge=2, le=65_536, description="Rows a step; the rest of a pass is dropped (BatchNorm).")
     lr_head: float = Field(

@@ -12,21 +12,19 @@ import torch
 from torch import nn
 
 from harness.pipeline import PixelStore, Preprocessing, placed
-from harness.plugin import InputError
 from harness.training import (
     Checkpoints,
     Precision,
     compiling_pays,
-    epoch_batches,
     forward_operations,
     inner_split,
-    one_of_each,
     precision_name,
     seeded,
     torch_generator,
 )
 from harness_clipnet.augment import augment, jittered
 from harness_clipnet.beginning import check_options, small_preprocessing, start_network
+from harness_clipnet.epochs import EpochRows
 from harness_clipnet.inference import Fitted, TowerInference, image_features
 from harness_clipnet.network import ClipNet, Mixup, head_groups, network_groups
 from harness_clipnet.stage import Batch, Stage, train_stage
@@ -83,21 +81,15 @@ class _Fitting:
     outside: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        self._targets = placed(torch.from_numpy(np.array(self.train.targets, dtype=np.float32)), self.context.device)
-        self._prompts: NDArray[np.int64] | None = None
-        rows = len(self.inside)
-        if self.config.one_per_prompt:
-            numbers: dict[tuple[str, ...], int] = {}
-            captions = [tuple(self.train.captions[row]) for row in self.inside.tolist()]
-            self._prompts = np.array([numbers.setdefault(each, len(numbers)) for each in captions], dtype=np.int64)
-            rows = len(numbers)
-        if rows < 2:
-            what = "prompts (one_per_prompt=true)" if self.config.one_per_prompt else "rows"
-            raise InputError(
-                f"clipnet: BatchNorm needs at least 2 training {what}, this fold has {rows}; lower --folds"
-            )
-        self._rows, self._batch_size = rows, min(self.config.batch_size, rows)
-        self._steps = rows // self._batch_size
+        config = self.config
+        self._targets = placed(_tensor(self.train.targets), self.context.device)
+        lengths = {_HEAD: config.head_epochs, _TOWER: config.epochs, _SMALL: config.small_epochs}
+        if config.small_size is None:
+            del lengths[_SMALL]
+        passes = [self._seed(stage, epoch) for stage, epochs in lengths.items() for epoch in range(epochs)]
+        self._rows = EpochRows(config, self.train, self.inside, passes)
+        self._batch_size = min(config.batch_size, self._rows.rows)
+        self._steps = self._rows.rows // self._batch_size
         self._noise = torch.Generator()
 
     def stages(self) -> list[tuple[str, Callable[[], Stage]]]:
@@ -171,7 +163,7 @@ class _Fitting:
             return image_features(inference, part, config, context)
 
         rows = context.cached_rows(key, self.train.images, compute)
-        return placed(torch.from_numpy(np.array(rows, dtype=np.float32)), context.device)
+        return placed(_tensor(rows), context.device)
 
     def _source(self, rows: NDArray[np.int64], seen: Preprocessing) -> PixelStore:
         images, device = self.train.images.take(rows.tolist()), self.context.device
@@ -196,9 +188,10 @@ class _Fitting:
 
     def _order(self, stage: int, epoch: int) -> NDArray[np.int64]:
         """Return the positions in ``inside`` that a pass takes, shape (steps, batch)."""
-        seed = (self.context.seed, stage, epoch)
-        batches = epoch_batches(self._rows, self._batch_size, seed)
-        return batches if self._prompts is None else one_of_each(self._prompts, (*seed, 2))[batches]
+        return self._rows.order(self._seed(stage, epoch), self._batch_size, decoded=stage != _HEAD)
+
+    def _seed(self, stage: int, epoch: int) -> tuple[int, int, int]:
+        return self.context.seed, stage, epoch
 
     def _positions(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return positions where the targets are, all of a pass at once: each copy makes a GPU wait."""
@@ -216,6 +209,11 @@ class _Fitting:
 
     def _scored(self, inner: Callable[[], Iterator[Batch]]) -> Callable[[], Iterator[Batch]] | None:
         return inner if len(self.outside) else None
+
+
+def _tensor(rows: NDArray[np.float32]) -> torch.Tensor:
+    """Return rows as a tensor, which nothing writes to: the same memory, where torch takes it."""
+    return torch.from_numpy(np.require(rows, dtype=np.float32, requirements=["C", "W"]))
 
 
 @torch.no_grad()

@@ -186,6 +186,78 @@ def test_one_prompt_alone_is_refused(tower: Path, tmp_path: Path) -> None:
         build(tower, tmp_path, one_per_prompt=True).fit(train)
 
 
+def test_caps_hold_in_every_pass_and_are_drawn_anew(
+    tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """48 rows of 16 prompts and 2 sources: 2 a prompt, and then 10 a source, of which 20 rows are left."""
+    fed, train, epochs = watch(monkeypatch), thrice(16), 12
+    train = dataclasses.replace(train, sources=["a" if i % 4 else "b" for i in range(48)])
+    options: dict[str, Any] = {"head_epochs": epochs, "epochs": 0, "batch_size": 5}
+    build(tower, tmp_path, **options, most_per_prompt=2, most_per_source=10).fit(train)
+    targets = torch.from_numpy(train.targets)
+    taken = torch.stack([(targets @ batch.targets.T).argmax(dim=0) for _, batch in fed])
+    assert len(taken) % epochs == 0
+    steps = len(taken) // epochs
+    assert steps in (3, 4), "a source of which the prompts leave fewer than ten has them all"
+    for each in taken.view(epochs, -1):
+        rows_ = each.tolist()
+        assert len(set(rows_)) == len(rows_)
+        assert max(np.bincount(np.array(rows_) % 16)) <= 2
+        assert sum(bool(i % 4) for i in rows_) <= 10
+        assert sum(not i % 4 for i in rows_) <= 10
+    assert len({tuple(sorted(each.tolist())) for each in taken.view(epochs, -1)}) > epochs // 2
+
+
+def test_caps_that_take_nothing_away_change_nothing(tower: Path, tmp_path: Path) -> None:
+    train = dataclasses.replace(rows(48, 0), sources=["a"] * 48)
+    found = []
+    for options in ({}, {"most_per_prompt": 1}, {"most_per_source": 48}, {"read_block": 0}):
+        predictor = build(tower, tmp_path, {"seed": 5}, head_epochs=1, **options)
+        predictor.fit(train)
+        found.append(predictor.predict(rows(6, 1).images))
+    for other in found[1:]:
+        assert np.array_equal(found[0], other)
+
+
+def test_contradictions_and_missing_sources_are_refused(tower: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"most_per_source: the rows have no sources"):
+        build(tower, tmp_path, most_per_source=3).fit(rows(12, 0))
+    with pytest.raises(InputError, match=r"one_per_prompt=true and clipnet\.most_per_prompt=2 say two things"):
+        build(tower, tmp_path, one_per_prompt=True, most_per_prompt=2).fit(rows(12, 0))
+
+
+def test_images_in_shards_are_read_by_blocks_where_they_are_many(
+    tower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the default has it, and not on cached features, nor where images lie in files of their own."""
+    from harness_clipnet import epochs as module
+
+    monkeypatch.setattr(module, "_MANY", 40)
+    monkeypatch.setattr(module, "_BLOCK", 2)
+    orders: dict[str, list[int]] = {}
+    for name, contained, options in (
+        ("shards", True, {}),
+        ("files", False, {}),
+        ("asked for", False, {"read_block": 2}),
+        ("asked not to", True, {"read_block": 0}),
+    ):
+        train = dataclasses.replace(rows(48, 0), contained=contained)
+        config = build(tower, tmp_path, **options).config
+        passes = module.EpochRows(config, train, np.arange(48), [(0, 0)])
+        orders[name] = passes.order((0, 0), 1, decoded=True).ravel().tolist()
+        orders[f"{name}, features"] = passes.order((0, 0), 1, decoded=False).ravel().tolist()
+    assert orders["shards"] == orders["asked for"] != orders["files"]
+    assert len({row // 2 for row in orders["shards"][:32]}) == 16
+    assert orders["files"] == orders["asked not to"] == orders["shards, features"] == orders["asked for, features"]
+    build(tower, tmp_path, read_block=4).fit(rows(48, 0))
+
+
+def test_options_that_are_not_given_are_in_no_key_of_a_task(tower: Path, tmp_path: Path) -> None:
+    said = build(tower, tmp_path).config.model_dump(mode="json")
+    assert not {"most_per_prompt", "most_per_source", "read_block"} & said.keys()
+    assert build(tower, tmp_path, read_block=0).config.model_dump(mode="json")["read_block"] == 0
+
+
 # Views.
 
 

@@ -30,6 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "two sizes": {"head_epochs": 2, "small_size": 16, "small_epochs": 2, "epochs": 2, "flip": True},
     "small size first": {"head_epochs": 0, "small_size": 24, "small_epochs": 2, "epochs": 2, "inner_share": 0.3},
     "one per prompt": {"head_epochs": 4, "epochs": 5, "one_per_prompt": True},
+    "caps": {"head_epochs": 6, "epochs": 8, "most_per_prompt": 1, "read_block": 2},
     "text start": {"head_epochs": 2, "epochs": 2, "head_start": "text", "head_width": 800},
     "bfloat16": {"head_epochs": 2, "epochs": 3, "weights": "bfloat16", "inner_share": 0.3, "patience": 2},
 }

@@ -79,12 +79,12 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path, fresh_cache: Path) 
 def test_many_texts_are_mapped_and_equal_to_few(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a cat", "a boat at dawn", "a cat", "a red house on a hill"]
     few = PromptEncoder().encode(texts)
-    monkeypatch.setattr("harness.data.targets._MAPPED", 4)
-    monkeypatch.setattr("harness.data.targets._CHUNK", 3)
+    monkeypatch.setattr("harness.data.arrays._LARGE", 4 * 4 * 384)
+    monkeypatch.setattr("harness.data.arrays.row_blocks.__defaults__", (3,))
     mapped = PromptEncoder().encode(texts)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, few)
-    assert not list(fresh_cache.glob("embedded-*")), "its file has no name"
+    assert sorted(path.name for path in fresh_cache.iterdir()) == ["rows"], "its file has no name"
     one_each = [(text,) for text in texts]
     assert np.array_equal(row_targets(one_each, PromptEncoder()), few)
 

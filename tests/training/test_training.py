@@ -19,6 +19,7 @@ from harness.training import (
     BestEpoch,
     Precision,
     ScheduledAdamW,
+    at_most,
     best_shrinkage,
     check_loss,
     epoch_batches,
@@ -291,3 +292,46 @@ def test_shrinkage_goes_from_the_rows_to_the_mean_and_the_best_share_is_found() 
     assert share == max(scores, key=scores.__getitem__)
     assert 0.1 < share < 0.9
     assert best_shrinkage(targets, targets, mean) == 0.0
+
+
+@settings(deadline=None)
+@given(st.integers(2, 400), st.integers(1, 20), st.integers(1, 30), st.integers(0, 2**32))
+def test_rows_read_by_blocks_come_once_and_near_each_other(rows: int, size: int, block: int, seed: int) -> None:
+    size = min(size, rows)
+    batches = epoch_batches(rows, size, seed, block)
+    assert batches.shape == (rows // size, size)
+    assert len(set(batches.ravel().tolist())) == batches.size
+    assert batches.min() >= 0
+    assert batches.max() < rows
+    assert np.array_equal(batches, epoch_batches(rows, size, seed, block))
+    whole = epoch_batches(rows, 1, seed, block).ravel()
+    assert sorted(whole.tolist()) == list(range(rows))
+    for start in range(0, rows, 16 * block):  # what is read at a time lies in no more than so many blocks
+        assert len(set((whole[start : start + 16 * block] // block).tolist())) <= 17
+
+
+def test_blocks_and_rows_are_shuffled_anew_by_each_seed() -> None:
+    orders = [epoch_batches(20_000, 1, (seed, 0), 100).ravel() for seed in range(2)]
+    assert not np.array_equal(*orders)
+    for order in orders:
+        assert len(set((order[:1600] // 100).tolist())) in (16, 17)
+        assert np.abs(np.diff(order[:1600])).min() >= 1
+        assert np.corrcoef(order, np.arange(20_000))[0, 1] < 0.3, "blocks come in any order"
+        assert abs(np.corrcoef(order[:1600] % 100, np.arange(1600))[0, 1]) < 0.2, "and so do their rows"
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 6), max_size=60), st.integers(1, 8), st.integers(0, 2**32))
+def test_no_label_has_more_rows_than_it_may(labels: list[int], most: int, seed: int) -> None:
+    chosen = at_most(np.array(labels, dtype=np.int64), most, seed)
+    assert sorted(set(chosen.tolist())) == chosen.tolist()
+    for label in set(labels):
+        assert sum(labels[i] == label for i in chosen) == min(most, labels.count(label))
+
+
+def test_every_row_of_a_label_has_its_turn() -> None:
+    labels = np.array([0] * 10 + [1] * 3)
+    taken = [set(at_most(labels, 3, (0, epoch)).tolist()) for epoch in range(40)]
+    assert set.union(*taken) == set(range(13))
+    assert all({10, 11, 12} <= each for each in taken)
+    assert len({tuple(sorted(each)) for each in taken}) > 20
