@@ -25,7 +25,7 @@ from harness.plugin import PluginManager
 from harness.plugin.reader import Readers
 from harness.report.curation import curation_page
 from harness.store.atomic import write_file
-from harness.workbench.shards import Layout, chosen_rows, layout_of, opened, write_shards
+from harness.workbench.shards import Layout, chosen_rows, layout_of, opened, refuse_taken, write_shards
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,10 +126,9 @@ def dedup(
         For data without prompts, options that cannot be, or a folder that holds anything else.
     """
     mixing = Mixing(threshold=threshold, keep=keep, images=images, per_prompt=per_prompt, seed=seed)
-    opened_data = _open([str(data)], captions, _readers(plugin_files))
-    options = {"captions": captions}
-    layout = layout_of(to, shard_rows, shard_bytes)
-    return _curate("dedup", JoinedRows(opened_data), None, mixing, options, out, layout, encoder, progress)
+    output = _Output(out, layout_of(to, shard_rows, shard_bytes))
+    rows = JoinedRows(_open([str(data)], captions, _readers(plugin_files)))
+    return _curate("dedup", rows, None, mixing, {"captions": captions}, output, encoder, progress)
 
 
 def mix(
@@ -202,11 +201,11 @@ def mix(
     specs = [f"{n}={d}" for n, d in data.items()] if isinstance(data, Mapping) else [str(one) for one in data]
     if not specs:
         raise InputError("no data set is named; name one or more to mix")
+    output = _Output(out, layout_of(to, shard_rows, shard_bytes))
     readers = _readers(plugin_files)
     joined = JoinedRows(_open(specs, captions, readers), mixed=True)
     held = JoinedRows(_open([str(one) for one in exclude], "mean", readers), mixed=True) if exclude else None
-    layout = layout_of(to, shard_rows, shard_bytes)
-    return _curate("mix", joined, held, mixing, {"captions": captions}, out, layout, encoder, progress)
+    return _curate("mix", joined, held, mixing, {"captions": captions}, output, encoder, progress)
 
 
 def convert(
@@ -239,9 +238,19 @@ def convert(
     InputError
         For options that cannot be, or a folder that holds anything else.
     """
-    layout = layout_of(to, shard_rows, shard_bytes)
+    output = _Output(out, layout_of(to, shard_rows, shard_bytes))
     joined = JoinedRows(_open([str(data)], captions, _readers(plugin_files)))
-    return _curate("convert", joined, None, None, {"captions": captions}, out, layout, encoder, progress)
+    return _curate("convert", joined, None, None, {"captions": captions}, output, encoder, progress)
+
+
+class _Output:
+    """Where and how to write; checked before anything is read."""
+
+    def __init__(self, out: str | Path | None, layout: Layout) -> None:
+        self.folder = None if out is None else Path(out)
+        self.layout = layout
+        if self.folder is not None:
+            refuse_taken(self.folder)
 
 
 def _readers(plugin_files: Sequence[Path]) -> Readers:
@@ -267,8 +276,7 @@ def _curate(
     held: JoinedRows | None,
     mixing: Mixing | None,
     options: Mapping[str, Any],
-    out: str | Path | None,
-    layout: Layout,
+    output: _Output,
     encoder: str,
     progress: Progress,
 ) -> Curation:
@@ -280,10 +288,10 @@ def _curate(
             return describe_rows(rows, embedder, told, THRESHOLD, progress)
         return choose_rows(action, rows, held, mixing, embedder, told, progress)
 
-    if out is None:
+    folder, layout = output.folder, output.layout
+    if folder is None:
         chosen = choose()
         return Curation(chosen.report, rows, chosen.rows, None)
-    folder = Path(out)
     inputs = [rows.key(), None if held is None else held.key()]
     key = key_hash([_VERSION, action, inputs, told, layout.form, layout.rows, layout.size])
     with opened(folder, key, f"harness data {action}", layout.form) as state:

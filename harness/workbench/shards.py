@@ -77,6 +77,16 @@ def _bytes(told: int | str) -> int:
     return size
 
 
+def refuse_taken(folder: Path) -> None:
+    """Raise ``InputError`` if a folder for output holds anything that no such command left."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder}: it is a file; name a new folder")
+    if not folder.exists() or (folder / STATE).exists():
+        return
+    if any(path.name != LOCK and not _is_leftover(path) for path in folder.iterdir()):
+        raise InputError(f"--out {folder}: it exists and is not empty; name a new folder")
+
+
 @contextmanager
 def opened(folder: Path, key: str, command: str, form: str) -> Iterator[CuratedDocument]:
     """Take a folder for what a command writes, or one where the same was begun; nobody else writes there meanwhile.
@@ -86,13 +96,9 @@ def opened(folder: Path, key: str, command: str, form: str) -> Iterator[CuratedD
     InputError
         If it holds anything else, another command's output, or what a running command writes.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder}: it is a file; name a new folder")
-    mend = "name another folder with --out, or remove this one"
-    begun = (folder / STATE).exists()
-    if folder.exists() and not begun and any(path.name != LOCK for path in folder.iterdir() if not _is_leftover(path)):
-        raise InputError(f"--out {folder}: it exists and is not empty; name a new folder")
+    refuse_taken(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    mend = "name another folder with --out, or remove this one"
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)

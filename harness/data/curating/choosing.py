@@ -23,7 +23,7 @@ from harness.data.curating.figures import (
     set_counts,
     source_counts,
 )
-from harness.data.curating.mixing import Parts, apply_caps, apply_shares
+from harness.data.curating.mixing import Parts, apply_caps, apply_shares, share_rows
 from harness.data.curating.nearest import nearest_rows
 from harness.data.curating.prompts import KEEPS, Keep, Progress, Prompts, distinct_prompts, embedded, silent
 from harness.data.curating.report import CurationReport, HeldCounts
@@ -151,7 +151,7 @@ def choose_rows(
     parts = Parts(rows) if mixing.caps or mixing.shares or mixing.rows else None
     if parts is not None:  # before the long work
         parts.refuse_unknown("--cap", list(mixing.caps))
-        parts.refuse_unknown("--share", list(mixing.shares))
+        share_rows(parts, {name: mixing.share(name) for name in mixing.shares})
     prompts = distinct_prompts(rows, encoder, keep=cast("Keep", mixing.keep), seed=mixing.seed, progress=progress)
     image, held_out = _images_and_held(rows, held, prompts, compares, mixing, encoder, progress)
     selection = select_rows(

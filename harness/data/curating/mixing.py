@@ -32,6 +32,9 @@ class Parts:
         self._set_of = rows.set_of
         self._sources, self._source_of = rows.sources()
 
+    def __len__(self) -> int:
+        return len(self._set_of)
+
     @property
     def names(self) -> list[str]:
         """Every name that is known, sets first."""
@@ -82,28 +85,39 @@ def apply_shares(
         For an unknown name, names that overlap, or shares that cannot be: over 1 in sum, or 1 in sum where rows of
         other names are at hand, or less than 1 where none are.
     """
-    parts.refuse_unknown("--share", list(shares))
     kept = selection.reason == Reason.KEPT
-    pools: dict[str, NDArray[np.int64]] = {}
-    taken = np.zeros(len(kept), dtype=np.bool_)
-    for name in shares:
-        own = parts.rows(name)
-        if (taken & own).any():
-            raise InputError(f"--share {name}: its rows have another share already; name a set, or its sources")
-        taken |= own
-        pools[name] = np.flatnonzero(own & kept)
-    rest = np.flatnonzero(kept & ~taken)
-    wanted = dict(shares)
+    own = share_rows(parts, shares)
+    pools = {name: np.flatnonzero(rows & kept) for name, rows in own.items()}
     left = 1 - sum(shares.values(), Fraction(0))
-    _refuse_impossible(shares, left, bool((~taken).any()))
-    if left > 0:
-        pools[""], wanted[""] = rest, left
-    counts = share_counts(wanted, {name: len(pool) for name, pool in pools.items()}, total)
-    over = [_over(pool, counts[name], chances) for name, pool in pools.items()]
+    counts = share_counts(
+        {**shares, "": left} if left else shares, {name: len(pool) for name, pool in pools.items()}, total
+    )
+    over = [_over(pool, counts.get(name, 0), chances) for name, pool in pools.items()]
     return selection.without(np.concatenate(over), Reason.SHARE)
 
 
-def _refuse_impossible(shares: Mapping[str, Fraction], left: Fraction, others: bool) -> None:
+def share_rows(parts: Parts, shares: Mapping[str, Fraction]) -> dict[str, NDArray[np.bool_]]:
+    """Return the rows of each name with a share, and under the name "" all others.
+
+    Raises
+    ------
+    InputError
+        As ``apply_shares``.
+    """
+    parts.refuse_unknown("--share", list(shares))
+    found: dict[str, NDArray[np.bool_]] = {}
+    taken = np.zeros(len(parts), dtype=np.bool_)
+    for name in shares:
+        found[name] = parts.rows(name)
+        if (taken & found[name]).any():
+            raise InputError(f"--share {name}: its rows have another share already; name a set, or its sources")
+        taken |= found[name]
+    _refuse_impossible(shares, bool((~taken).any()))
+    return {**found, "": ~taken}
+
+
+def _refuse_impossible(shares: Mapping[str, Fraction], others: bool) -> None:
+    left = 1 - sum(shares.values(), Fraction(0))
     told = ", ".join(f"{name}={float(share):g}" for name, share in shares.items())
     if left < 0:
         raise InputError(f"--share {told}: they are {float(1 - left):g} in sum, and may be 1; lower one")
