@@ -35,24 +35,31 @@ ADDRESS_VARIABLE = "HARNESS_TEST_WARM"
 """Names the socket where warm processes are asked for; commands hand it down to the workers that they start."""
 COLD_VARIABLE = "HARNESS_TEST_COLD"
 IMPORTED = (
-    *("numpy", "PIL.Image", "pydantic", "yaml", "rich.console", "typer", "psutil", "filelock", "imagehash"),
-    *("pyarrow.csv", "pyarrow.parquet", "scipy.optimize", "scipy.sparse.csgraph", "sklearn.linear_model", "torch"),
-    *("transformers.models.bert.modeling_bert", "transformers.models.clip.modeling_clip"),
-    *("sentence_transformers", "open_clip", "timm", "peft"),
-    *(
-        "harness.cli.app",
-        "harness.cli.render",
-        "harness.cli.dry_run",
-        "harness.workbench",
-        "harness.workbench.progress",
-    ),
-    *("harness.running.session", "harness.running.worker", "harness.testing.checking", "harness.ensemble.blenders"),
-    *("harness.process.child", "harness.models.retrieval", "harness.models.captioning"),
+    *("numpy", "PIL.Image", "pydantic.type_adapter", "yaml", "rich.console", "rich._emoji_codes", "typer", "psutil"),
+    *("filelock", "imagehash", "pyarrow.csv", "pyarrow.parquet", "scipy.optimize", "scipy.sparse.csgraph"),
+    *("scipy.fftpack", "sklearn.linear_model", "torch", "safetensors.numpy", "safetensors.torch"),
+    *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert_fast"),
+    *("transformers.models.clip.modeling_clip", "transformers.models.vit.modeling_vit"),
+    *("transformers.models.vit.image_processing_vit", "transformers.models.gpt2.modeling_gpt2"),
+    "transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder",
+    *("sentence_transformers", "sentence_transformers.models", "open_clip", "timm", "peft"),
+    *("harness.cli.app", "harness.cli.render", "harness.cli.dry_run", "harness.cli.contributions"),
+    *("harness.workbench", "harness.workbench.progress", "harness.workbench.running", "harness.workbench.blending"),
+    *("harness.workbench.leaderboard", "harness.workbench.predicting", "harness.workbench.publishing"),
+    *("harness.workbench.exchange", "harness.running.session", "harness.running.worker", "harness.running.checkup"),
+    *("harness.running.predicting", "harness.data.describe", "harness.testing.checking", "harness.ensemble.blenders"),
+    *("harness.ensemble.contributions", "harness.submission", "harness.comparing", "harness.report.published"),
+    *("harness.process.child", "harness.models.towers", "harness.models.retrieval", "harness.models.captioning"),
+    *("harness.data.layouts", "harness_baselines.mean", "harness_baselines.knn", "harness_baselines.ridge"),
+    *("harness_baselines.estimate", "harness_clipnet.training", "harness_clipnet.estimate", "harness_vitgpt2.estimate"),
+    *("harness_vitgpt2.training", "harness_cnnrnn", "harness_interrogator.bank", "harness_interrogator.neighbours"),
+    *("harness_mlflow", "harness_scenes.drawing"),
 )
-"""What any of them imports, without what starts threads, and without plugins, which are loaded anew."""
+"""What any of them imports, without what starts threads. Plugins are registered anew in each."""
 READ_LATE = (
     *("HARNESS_", "PYTEST_", "COLUMNS", "NO_COLOR", "MLFLOW_", "PWD", "TMPDIR", "TEMP", "TMP"),
     *("TRANSFORMERS_OFFLINE", "TORCHINDUCTOR_CACHE_DIR"),  # of the conformance kit; the hub is offline anyway
+    "PYTHONPATH",  # where it brings more, and no other of what is imported
 )
 """Beginnings of variables that are read when they are needed. One that differs and is no such may have been read as
 something was imported, and then the process is started cold."""
@@ -96,8 +103,18 @@ def prepare() -> None:
 
 
 def _be_the_command() -> int:
-    """Be ``harness``, warm, with this process's streams and arguments."""
-    code = start([sys.executable, "-m", "harness.cli", *sys.argv[1:]]).wait()
+    """Be ``harness``, or after ``--python`` Python, warm, with this process's streams and arguments."""
+    arguments = ["-m", "harness.cli", *sys.argv[1:]]
+    if sys.argv[1:2] == ["--python"]:
+        what, *rest = sys.argv[2:]
+        if what == "-":
+            arguments = ["-c", sys.stdin.read(), *rest]
+        elif what.startswith("-"):
+            arguments = [what, *rest]
+        else:
+            script = f"import runpy, sys; sys.argv[0] = {what!r}; runpy.run_path({what!r}, run_name='__main__')"
+            arguments = ["-c", script, *rest]
+    code = start([sys.executable, *arguments]).wait()
     return code if code >= 0 else 128 - code
 
 
@@ -109,7 +126,21 @@ def _same_to_imports(environment: Mapping[str, str]) -> bool:
             return False
         _servers.append(Server())
     here = json.loads(os.environ.get(f"{ADDRESS_VARIABLE}_ENVIRONMENT", "null"))
-    return here is not None and here == _read_early(environment)
+    return here is not None and here == _read_early(environment) and not any(map(_shadows, _search_path(environment)))
+
+
+def _search_path(environment: Mapping[str, str]) -> list[str]:
+    """Return the folders that ``PYTHONPATH`` names and that are not searched anyway."""
+    searched = os.environ.get(f"{ADDRESS_VARIABLE}_PATH", "").split(os.pathsep)
+    return [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path and path not in searched]
+
+
+def _shadows(folder: str) -> bool:
+    """Whether what lies in a folder of ``PYTHONPATH`` would be imported in place of what has been imported."""
+    imported = {name.partition(".")[0] for name in IMPORTED} | {"sitecustomize", "usercustomize"}
+    with suppress(OSError):
+        return any(path.name.partition(".")[0] in imported for path in Path(folder).iterdir())
+    return False
 
 
 def _read_early(environment: Mapping[str, str]) -> dict[str, str]:
@@ -160,6 +191,7 @@ class Warm:
                 "arguments": self.args,
                 "directory": os.fspath(Path(cwd or ".").absolute()),
                 "environment": dict(environment),
+                "path": [os.fspath(Path(entry).absolute()) for entry in _search_path(environment)],
                 "descriptors": [0, 1, 2, *pass_fds],
                 "group": process_group,
             }
@@ -238,6 +270,7 @@ class Server:
             read, self._alive = os.pipe()
             early = json.dumps(_read_early(os.environ))
             os.environ[f"{ADDRESS_VARIABLE}_ENVIRONMENT"] = early
+            os.environ[f"{ADDRESS_VARIABLE}_PATH"] = os.pathsep.join(sys.path)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVE, str(listener.fileno()), str(read)],
                 cwd=Path(__file__).parents[1], stdin=subprocess.DEVNULL, pass_fds=(listener.fileno(), read),
@@ -250,6 +283,7 @@ class Server:
         """End the process, and start no more."""
         os.environ.pop(ADDRESS_VARIABLE, None)
         os.environ.pop(f"{ADDRESS_VARIABLE}_ENVIRONMENT", None)
+        os.environ.pop(f"{ADDRESS_VARIABLE}_PATH", None)
         os.close(self._alive)
         self._process.wait()
         Path(self._folder, "socket").unlink(missing_ok=True)
@@ -272,6 +306,8 @@ def serve(address: int, alive: int) -> None:
     for name in IMPORTED:
         with suppress(ImportError):
             import_module(name)
+    _fill_caches()
+    _forget_ends()
     gc.collect()
     gc.freeze()  # or a collection would copy all memory into each process
     children: dict[int, socket.socket] = {}
@@ -309,6 +345,32 @@ def serve(address: int, alive: int) -> None:
                 children[child] = connection
                 with suppress(OSError):
                     connection.sendall(_NUMBER.pack(child))
+
+
+def _fill_caches() -> None:
+    """Make what libraries make once a process, whoever asks: Pillow's list of formats, transformers' 1 000 patterns."""
+    sys.modules["PIL.Image"].init()
+    with suppress(ImportError, AttributeError):  # of another version, each process makes it
+        from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+        get_checkpoint_conversion_mapping("bert")
+
+
+def _forget_ends() -> None:
+    """Drop what imported modules do at the end of a process: torch takes its libraries apart, of use to no one.
+
+    That would take each process longer than all else about its start and end. What a process itself has registered
+    when it ends is done, and so is what keeps its own promises: of ``logging``, ``multiprocessing``, ``weakref``.
+    """
+    import logging
+    import multiprocessing.util
+    import weakref
+
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
+    atexit._clear()
+    for end in (weakref.finalize._exitfunc, logging.shutdown, multiprocessing.util._exit_function):  # type: ignore[attr-defined]
+        atexit.register(end)
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -350,7 +412,7 @@ def _be(request: dict[str, Any], descriptors: list[int], path: list[str]) -> Non
     tempfile.tempdir = None  # TMPDIR may be another
     warm_workers()
     kind, what, *arguments = request["arguments"]
-    sys.path[:] = [request["directory"] if kind == "-m" else "", *path]
+    sys.path[:] = [request["directory"] if kind == "-m" else "", *request["path"], *path]
     code = _run(kind, what, arguments)
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the end of Python does
     atexit._run_exitfuncs()

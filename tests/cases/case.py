@@ -99,7 +99,7 @@ def run_case(name: str, folder: Path) -> Ran:
             **os.environ,
             **measured,
             "H": f"{sys.executable} {Path(warm.__file__).resolve()}",
-            "PY": sys.executable,
+            "PY": f"{sys.executable} {Path(warm.__file__).resolve()} --python",
             "SHARED": str(CASES.parent.resolve()),
             "HARNESS_CACHE": str(folder / "cache"),
         },
