@@ -122,9 +122,9 @@ class PromptEncoder:
         # batches do not depend on the order of the rows.
         new = sorted(first[known < 0].tolist(), key=lambda i: (len(texts[i]), texts[i]))
         for start in range(0, len(new), _CHUNK):
-            part = new[start : start + _CHUNK]
-            file.add(keys[part], self.embed([texts[i] for i in part]), 0.0)
-            progress(start + len(part), len(new))
+            some = new[start : start + _CHUNK]
+            file.add(keys[some], self.embed([texts[i] for i in some]), 0.0)
+            progress(start + len(some), len(new))
         if new:
             known = file.find(keys[first])
         if not len(texts):
