@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MARGIN = 1e-6
 """Subtracted from a threshold, so that the rounding of a target to float32 never lets a pair at the threshold pass."""
-_SAMPLE = 8192
-_COMPARED = 2048
+_SAMPLE = 4096
+_COMPARED = 1024
 _NEVER = 4.0  # taken off a cosine, leaves less than any threshold
 _CHUNK = 16_384
 _WIDTHS = (64, 96, 128, 192, 256, 416)
@@ -71,8 +71,11 @@ class Bounds:
 
 def principal_axes(vectors: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """Return an orthonormal basis, shape (d, d), a column an axis: those that hold most of a sample's squares first."""
+    from threadpoolctl import threadpool_limits
+
     sample = sample_of(vectors, rows, _SAMPLE).astype(np.float64)
-    _, axes = np.linalg.eigh(sample.T @ sample)
+    with threadpool_limits(1, "blas"):  # steps this small wait for each other longer than they take
+        _, axes = np.linalg.eigh(sample.T @ sample)
     return np.ascontiguousarray(axes[:, ::-1])
 
 
@@ -97,7 +100,7 @@ def choose_width(
     a_column, a_pair
         Time of a column of the product a pair, and of the check of a pair that passed, in any unit.
     """
-    turned = sample_of(vectors, rows, _COMPARED).astype(np.float64) @ axes
+    turned = sample_of(vectors, rows, _COMPARED) @ axes.astype(np.float32)
     pairs = max(1, len(turned) * (len(turned) - 1))
     price = {}
     for width in _WIDTHS:
