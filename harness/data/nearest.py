@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.search.pairs import has_gpu
+from harness.data.search.pairs import FEW, has_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +79,10 @@ def _search(vectors: NDArray[np.float32]) -> Search:
     """Return a function from rows asked for and rows of a table to the highest cosine of each of the former."""
     if len(vectors) >= 16 * BLOCK and has_gpu():
         return _torch_search(vectors, "cuda")
+    if len(vectors) > FEW:
+        from harness.data.search.highest import Highest
+
+        return Highest(vectors)
 
     def highest(queries: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[np.float32]:
         best = np.full(len(queries), -1.0, dtype=np.float32)

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import gpu_setting, million, weights
+from tests.benchmarks import gpu_setting, million, pairs, weights
 from tests.benchmarks.result import Result
 
 BENCHMARKS = (
@@ -25,6 +25,7 @@ BENCHMARKS = (
     "nested",
     "average",
     "weights",
+    "pairs",
     "gpu",
     "million",
 )
@@ -40,6 +41,7 @@ class Options:
     weights: weights.Options
     gpu: gpu_setting.Options
     million: million.Options
+    pairs: pairs.Options
     json: Path | None = None
 
 
@@ -54,6 +56,13 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     of_weights.add_argument("--raw-rows", type=int, help="run methods on the predictions on at most so many rows")
     of_weights.add_argument("--memory-gb", type=float, help="run nothing that needs more memory")
     of_weights.add_argument("--autogluon", metavar="PYTHON", help="a Python that has autogluon.core")
+    of_pairs = parser.add_argument_group("options of pairs")
+    of_pairs.add_argument("--pair-rows", type=_numbers, help="how many rows, e.g. 50000,200000")
+    of_pairs.add_argument("--thresholds", type=_fractions, help="cosines, e.g. .7,.9")
+    of_pairs.add_argument(
+        "--vectors", type=Path, metavar="FILE", help="a .npy file of unit rows; none: prompts are embedded"
+    )
+    of_pairs.add_argument("--plain-blocks", type=int, help="multiply at most so many blocks of the plain product")
     of_gpu = parser.add_argument_group("options of gpu")
     of_gpu.add_argument("--small", action="store_true", help=argparse.SUPPRESS)
     of_gpu.add_argument("--parts", type=_words, metavar="PART,...", help=f"of {', '.join(gpu_setting.PARTS)}")
@@ -80,12 +89,17 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     gpu = {name: told.pop(name) for name in ("small", "parts", "budget") if name in told}
     large = {name: told.pop(name) for name in _OF_MILLION if name in told}
     large |= {"rows": told["rows"]} if "rows" in told else {}
+    of = {name: told.pop(name) for name in ("pair_rows", "thresholds", "vectors", "plain_blocks") if name in told}
     card = gpu_setting.Options(**gpu, clipnet=clipnet)
-    return names, Options(weights.Options(**told), card, million.Options(**large), file)
+    return names, Options(weights.Options(**told), card, million.Options(**large), pairs.Options(**of), file)
 
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(","))
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -107,6 +121,8 @@ def results(name: str, options: Options) -> Iterator[Result]:
         return weights.measure(options.weights)
     if name == "million":
         return million.measure(options.million)
+    if name == "pairs":
+        return pairs.measure(options.pairs)
     if name == "gpu":
         return import_module("tests.benchmarks.gpu").measure(options.gpu)
     return import_module(f"tests.benchmarks.{name}").measure()

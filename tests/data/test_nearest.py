@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.data import nearest as nearest_module
 from harness.data.folds import Folds, make_folds
 from harness.data.nearest import nearest_training
+from harness.data.search import highest, processor
+from harness.data.search.bounds import make_bounds
 from harness.store.run import RunFolder
 from tests.data.synthetic import clustered, dataset_of
 from tests.ensemble.problems import write_run
@@ -50,6 +55,40 @@ def test_a_torch_device_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_module, "BLOCK", 37)
     monkeypatch.setattr(nearest_module, "_search", lambda vectors: nearest_module._torch_search(vectors, "cpu"))
     np.testing.assert_allclose(nearest_training(targets, folds), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@settings(max_examples=15, deadline=None)
+@given(
+    n=st.integers(2, 300), spread=st.floats(0.01, 1.5), seed=st.integers(0, 2**16), dim=st.sampled_from([3, 40, 384])
+)
+def test_bounds_find_the_exact_maximum(dtype: torch.dtype, n: int, spread: float, seed: int, dim: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = clustered(n, 12, spread, seed, dim)[rng.integers(0, n, n)]  # some of them twice
+    vectors[rng.random(n) < 0.1] *= -1
+    asked = rng.random(n) < rng.random()
+    queries, among = np.flatnonzero(asked), np.flatnonzero(~asked)
+    if not len(queries) or not len(among):
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (highest, processor):
+            patch.setattr(module, "ROWS", 32)
+            patch.setattr(module, "COLUMNS", 20)
+        found = highest.Highest(vectors, processor.Format(dtype, 0.016))(queries, among)
+    wide = vectors.astype(np.float64)
+    exact = (wide[queries] @ wide[among].T).max(axis=1)
+    np.testing.assert_array_equal(found, np.minimum(exact, 1.0).astype(np.float32))
+
+
+def test_of_many_rows_the_bounds_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, folds = made(300, 0.7, seed=4)
+    whole = nearest_training(targets, folds)
+    monkeypatch.setattr(nearest_module, "FEW", 20)
+    monkeypatch.setattr(nearest_module, "has_gpu", lambda: False)
+    asked: list[int] = []
+    monkeypatch.setattr(highest, "make_bounds", lambda *args: asked.append(1) or make_bounds(*args))
+    np.testing.assert_allclose(nearest_training(targets, folds), whole, atol=1e-6)
+    assert asked == [1], "one table serves all folds"
 
 
 def test_what_is_purged_is_no_training_row() -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MARGIN = 1e-6
 """Subtracted from a threshold, so that the rounding of a target to float32 never lets a pair at the threshold pass."""
-_SAMPLE = 8192
-_COMPARED = 2048
+_SAMPLE = 4096
+_COMPARED = 1024
 _NEVER = 4.0  # taken off a cosine, leaves less than any threshold
 _CHUNK = 16_384
 _WIDTHS = (64, 96, 128, 192, 256, 416)
@@ -50,6 +50,14 @@ class Bounds:
     table: torch.Tensor
     signs: torch.Tensor
     levels: NDArray[np.float64]
+    slack: float
+    """How far, at most, a product lies below the cosine."""
+
+    def lowered(self, cosines: NDArray[np.float64]) -> torch.Tensor:
+        """Return what two columns take off for a threshold a row, less the slack, shape (len(cosines), 2)."""
+        import torch
+
+        return _in_two(torch.from_numpy(cosines - self.slack), self.table.dtype)
 
     def settle(self, settled: NDArray[np.int8]) -> None:
         """Raise the threshold between any two rows that are both settled at the first s thresholds to the next one."""
@@ -63,8 +71,11 @@ class Bounds:
 
 def principal_axes(vectors: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """Return an orthonormal basis, shape (d, d), a column an axis: those that hold most of a sample's squares first."""
-    sample = _every(vectors, rows, _SAMPLE).astype(np.float64)
-    _, axes = np.linalg.eigh(sample.T @ sample)
+    from threadpoolctl import threadpool_limits
+
+    sample = sample_of(vectors, rows, _SAMPLE).astype(np.float64)
+    with threadpool_limits(1, "blas"):  # steps this small wait for each other longer than they take
+        _, axes = np.linalg.eigh(sample.T @ sample)
     return np.ascontiguousarray(axes[:, ::-1])
 
 
@@ -89,14 +100,15 @@ def choose_width(
     a_column, a_pair
         Time of a column of the product a pair, and of the check of a pair that passed, in any unit.
     """
-    turned = _every(vectors, rows, _COMPARED).astype(np.float64) @ axes
-    off = ~np.eye(len(turned), dtype=np.bool_)
+    turned = sample_of(vectors, rows, _COMPARED) @ axes.astype(np.float32)
+    pairs = max(1, len(turned) * (len(turned) - 1))
     price = {}
     for width in _WIDTHS:
         k = _kept(width, thresholds, vectors.shape[1])
         rest = np.linalg.norm(turned[:, k:], axis=1)
         bound = turned[:, :k] @ turned[:, :k].T + np.outer(rest, rest)
-        price[width] = width * a_column + float((bound >= least - 0.004)[off].mean()) * a_pair
+        np.fill_diagonal(bound, -1.0)
+        price[width] = width * a_column + (bound >= least - 0.004).sum() / pairs * a_pair
         if k == vectors.shape[1]:
             break
     return min(price, key=price.__getitem__)
@@ -153,26 +165,33 @@ def make_bounds(
     # Sums are taken in float32, in any order, and by tensor cores with fewer guard digits than IEEE has: 2 ** -22 for
     # each of the terms is more than any of them errs.
     slack = 2 * error * length + error**2 + (width + 8) * 2.0**-22 * (length**2 + rest**2 + 2) + 1e-6
-    lowest = levels[0] - slack
-    high = float(torch.tensor(lowest, dtype=torch.float64).to(dtype))
-    signs = [1.0] * (k + 1) + [-high, -_down(lowest - high, dtype)]
-    signs += [-_down(step, dtype) for step in [*np.diff(levels).tolist(), _NEVER]]
-    return Bounds(table, torch.tensor(signs, dtype=torch.float64).to(dtype), levels)
+    off = _in_two(torch.from_numpy(levels[:1] - slack), dtype)[0]
+    steps = _down(torch.tensor([*np.diff(levels).tolist(), _NEVER], dtype=torch.float64), dtype)
+    signs = torch.cat([torch.ones(k + 1, dtype=dtype), -off, -steps])
+    return Bounds(table, signs, levels, slack)
 
 
 def _kept(width: int, thresholds: int, dim: int) -> int:
     return min(dim, max(1, width - 3 - thresholds))
 
 
-def _down(number: float, dtype: torch.dtype) -> float:
+def _in_two(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Write numbers as the sum of two of a format, shape (len, 2), which is no more than they are."""
+    import torch
+
+    high = numbers.to(dtype)
+    return torch.stack([high, _down(numbers - high.double(), dtype)], dim=1)
+
+
+def _down(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Round down to what a format can hold."""
     import torch
 
     info = torch.finfo(dtype)
-    return float(torch.tensor(number - abs(number) * info.eps - info.tiny, dtype=torch.float64).to(dtype))
+    return (numbers - numbers.abs() * info.eps - info.tiny).to(dtype)
 
 
-def _every(vectors: NDArray[np.float32], rows: NDArray[np.int64] | None, most: int) -> NDArray[np.float32]:
+def sample_of(vectors: NDArray[np.float32], rows: NDArray[np.int64] | None, most: int) -> NDArray[np.float32]:
     """Return about ``most`` rows, as far from each other as they lie."""
     n = len(vectors) if rows is None else len(rows)
     chosen = np.arange(0, n, max(1, n // most))

@@ -149,7 +149,7 @@ class Processor:
         i, j, cosine = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return (i, j, cosine) if len(i) else None
 
-    def _product(self, rows: slice, columns: slice) -> _Product:
+    def _product(self, rows: slice, columns: slice) -> Product:
         """Multiply in this thread's own memory; the signed side is kept for the next block."""
         import torch
 
@@ -158,8 +158,8 @@ class Processor:
         if getattr(own, "columns", None) != columns:
             own.columns, own.right = columns, (table[columns] * self._bounds.signs).T
         if not hasattr(own, "product"):
-            own.product = _Product(table.dtype)
-        product: _Product = own.product
+            own.product = Product(table.dtype)
+        product: Product = own.product
         torch.mm(table[rows], own.right, out=product.shaped(rows.stop - rows.start, columns.stop - columns.start))
         return product
 
@@ -194,7 +194,7 @@ class Processor:
         return (i, j) if self._rows is None else (self._rows[i], self._rows[j])
 
 
-class _Product:
+class Product:
     """Memory for a block of products, and where in it they are not negative."""
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -203,11 +203,11 @@ class _Product:
         self._flat = torch.empty(ROWS * COLUMNS, dtype=dtype)
         # The sign of a bfloat16 is that of its bits, and NumPy compares many of these at a time.
         self._signs = self._flat.numpy() if dtype == torch.float32 else self._flat.view(torch.int16).numpy()
-        self._size = 0
+        self._shape, self._size = (0, 0), 0
 
     def shaped(self, rows: int, columns: int) -> torch.Tensor:
         """Return the memory as a block of that many rows and columns."""
-        self._size = rows * columns
+        self._shape, self._size = (rows, columns), rows * columns
         return self._flat[: self._size].view(rows, columns)
 
     def near(self) -> NDArray[np.int64]:
@@ -220,6 +220,10 @@ class _Product:
             return np.flatnonzero(signs >= 0)
         layer, which = np.nonzero(folded[:, hit] >= 0)
         return layer * stride + hit[which]
+
+    def highest(self) -> NDArray[np.int64]:
+        """Return the column of each row's highest product, where none is negative."""
+        return self._signs[: self._size].reshape(self._shape).argmax(axis=1)
 
     def values(self, cells: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the products of these cells."""
