@@ -180,9 +180,9 @@ def _show_pairs(report: CurationReport) -> None:
         _pairs("prompts just within .9 of each other, which dedup would remove", report.above, "prompt", "nearest")
         return
     _pairs("removed just within the threshold", report.above, "kept", "removed")
-    _pairs("kept just outside of it", report.below, "kept", "kept, too")
+    _pairs("the nearest that stay", report.below, "kept", "kept, too")
     _pairs("removed just within the threshold of evaluation data", report.held_above, "evaluation", "removed")
-    _pairs("kept just outside of it", report.held_below, "evaluation", "kept")
+    _pairs("the nearest to evaluation data that stay", report.held_below, "evaluation", "kept")
 
 
 def _pairs(title: str, pairs: Sequence[Pair], first: str, second: str) -> None:

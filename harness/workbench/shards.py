@@ -172,6 +172,11 @@ def write_shards(
     )
 
 
+def finish(folder: Path, state: CuratedDocument) -> None:
+    """Say that all is written."""
+    state.model_copy(update={"finished": True}).write(folder / STATE)
+
+
 def _whole(folder: Path, shards: Sequence[CuratedShard]) -> list[CuratedShard]:
     """Return the shards up to the first whose file is not there as it was written."""
     found: list[CuratedShard] = []

@@ -91,6 +91,16 @@ class _Open:
     first_kept: NDArray[np.int64]
     seen: dict[int, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, n: int, m: int) -> _Open:
+        """Begin with n rows and m prompts."""
+        return cls(
+            np.zeros(n, dtype=np.int8),
+            np.full(n, -1, dtype=np.int64),
+            np.full(n, np.nan, dtype=np.float32),
+            np.full(m, -1, dtype=np.int64),
+        )
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -150,13 +160,8 @@ def select_rows(
     held
         Evaluation data.
     """
-    n, m = len(prompts.node), len(prompts)
-    state = _Open(
-        np.zeros(n, dtype=np.int8),
-        np.full(n, -1, dtype=np.int64),
-        np.full(n, np.nan, dtype=np.float32),
-        np.full(m, -1, dtype=np.int64),
-    )
+    m = len(prompts)
+    state = _Open.of(len(prompts.node), m)
     if held is not None:
         _leave_out_held(prompts, held, state)
     simple = images is None and per_prompt is None and sets is None and held is None
