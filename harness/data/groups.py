@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.arrays import let_go, row_blocks, unfilled
+from harness.data.arrays import let_go, row_blocks
 from harness.data.neighbours import MARGIN, CloseRows, Components, close_pairs
 from harness.data.pictures import SharedPictures, shared_pictures
+from harness.data.unfilled import unfilled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
