@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -40,29 +38,9 @@ def save_array(target: IO[bytes] | Path, array: NDArray[Any]) -> None:
     np.save(_Writer(target), array, allow_pickle=False)  # type: ignore[arg-type]
 
 
-def unfilled(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
-    """Return an array to be filled: in memory, or, if it is large, in a file without a name in the cache folder.
-
-    Raises
-    ------
-    InputError
-        If that folder takes no more.
-    """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if size < _LARGE:
-        return np.empty(shape, dtype=dtype)
-    from harness.data.cache import cache_folder
-    from harness.data.row_files import not_written
-
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, prefix="array-") as stream:
-            if hasattr(os, "posix_fallocate"):  # a disk that is full is told here, and not by a signal later on
-                os.posix_fallocate(stream.fileno(), 0, size)
-            return np.memmap(stream, dtype=dtype, mode="w+", shape=shape)
-    except OSError as error:
-        raise not_written(folder, error) from error
+def is_large(size: int) -> bool:
+    """Whether so many bytes are better not held in memory."""
+    return size >= _LARGE
 
 
 def row_blocks(rows: int, block: int = BLOCK_ROWS) -> Iterator[slice]:
@@ -90,5 +68,5 @@ def let_go(array: NDArray[Any]) -> None:
     """
     mapped = getattr(array, "_mmap", None)
     advice = getattr(mmap, "MADV_DONTNEED", None)  # Unix has it
-    if array.nbytes >= _LARGE and isinstance(mapped, mmap.mmap) and advice is not None:  # what was written stays, too
+    if is_large(array.nbytes) and isinstance(mapped, mmap.mmap) and advice is not None:  # what was written stays, too
         mapped.madvise(advice)

@@ -20,7 +20,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from harness.data.arrays import save_array
-from harness.data.row_files import CACHE_VARIABLE, RowFile, StoredRows, content_keys, distinct, not_written
+from harness.data.row_files import CACHE_VARIABLE as CACHE_VARIABLE
+from harness.data.row_files import RowFile, StoredRows, content_keys, distinct, not_written
 from harness.errors import InputError
 
 if TYPE_CHECKING:

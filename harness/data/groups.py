@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.arrays import let_go, row_blocks, unfilled
+from harness.data.arrays import let_go, row_blocks
 from harness.data.columns import codes_of, distinct_captions, order_of
 from harness.data.neighbours import CloseRows, Components, Links
 from harness.data.pictures import SharedPictures, shared_pictures
 from harness.data.search.pairs import search_pairs
+from harness.data.unfilled import unfilled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -127,7 +127,7 @@ class RowFile:
                     with os.fdopen(handle, "r+b") as stream:
                         stream.truncate(whole * size)
                         stream.seek(whole * size)
-                        stream.write(content.tobytes() if content.nbytes == 0 else content.data.cast("B"))
+                        stream.write(content.tobytes())
                         stream.flush()
                         if name == "rows.bin":
                             os.fsync(stream.fileno())  # no entry of a row that a power cut takes away
@@ -153,7 +153,7 @@ class RowFile:
         wanted = numbers[order]
         here = np.array_equal(wanted, numbers)
         rows = out if here else np.empty_like(out)
-        raw = rows.data.cast("B")
+        raw = rows.reshape(-1).view(np.uint8).data
         ends = [*(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(wanted)]
         width, start = self._width, 0
         try:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.data.arrays import let_go, row_blocks, unfilled
+from harness.data.arrays import let_go, row_blocks
 from harness.data.cache import cache_folder
 from harness.data.row_files import RowFile, distinct, hashed_keys
+from harness.data.unfilled import unfilled
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -130,8 +131,8 @@ class PromptEncoder:
         if not len(texts):
             return np.empty((0, _DIM), dtype=np.float32)
         result = unfilled((len(texts), _DIM))
-        for part in row_blocks(len(texts)):
-            result[part] = file.gather(known[which[part]])
+        for block in row_blocks(len(texts)):
+            result[block] = file.gather(known[which[block]])
             let_go(result)
         result.flags.writeable = False
         return result

@@ -9,6 +9,7 @@ import pytest
 
 from harness.data import arrays, groups
 from harness.data.folds import make_folds
+from harness.data.unfilled import unfilled
 from harness.errors import InputError
 from tests.data.synthetic import clustered, dataset_of
 
@@ -40,8 +41,8 @@ def test_an_array_that_is_large_is_in_a_file_and_can_be_written(
 ) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "new"))
     monkeypatch.setattr(arrays, "_LARGE", 4000)
-    assert not isinstance(arrays.unfilled((999,)), np.memmap)
-    large = arrays.unfilled((1000,))
+    assert not isinstance(unfilled((999,)), np.memmap)
+    large = unfilled((1000,))
     assert isinstance(large, np.memmap)
     large[:] = np.arange(1000)
     arrays.let_go(large)
@@ -49,4 +50,4 @@ def test_an_array_that_is_large_is_in_a_file_and_can_be_written(
     (tmp_path / "file").touch()
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match=r"the cache folder .*file cannot be written .* set HARNESS_CACHE"):
-        arrays.unfilled((1000,))
+        unfilled((1000,))
