@@ -68,8 +68,8 @@ SET_BY_IMPORTS = {
     "KMP_INIT_AT_FORK": "FALSE",
     "TOKENIZERS_PARALLELISM": "false",  # by open_clip
 }
-"""Variables that imports set where they are not set. They tell nothing apart: else, once a test has imported scikit-learn,
-all that its process starts would start cold."""
+"""Variables that imports set where they are not set. They tell nothing apart: else, once a test has imported
+scikit-learn, all that its process starts would start cold."""
 SHELL = frozenset({"_", "SHLVL", "OLDPWD", "H", "PY", "SHARED"})
 """Variables of a shell, and of the shell commands in ``tests/cases``, which change no import."""
 _NUMBER = struct.Struct("<q")
