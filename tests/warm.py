@@ -38,11 +38,11 @@ IMPORTED = (
     *("numpy", "PIL.Image", "pydantic.type_adapter", "yaml", "rich.console", "rich._emoji_codes", "typer", "psutil"),
     *("filelock", "imagehash", "pyarrow.csv", "pyarrow.parquet", "scipy.optimize", "scipy.sparse.csgraph"),
     *("scipy.fftpack", "sklearn.linear_model", "torch", "safetensors.numpy", "safetensors.torch"),
-    *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert_fast"),
+    *("transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert"),
     *("transformers.models.clip.modeling_clip", "transformers.models.vit.modeling_vit"),
     *("transformers.models.vit.image_processing_vit", "transformers.models.gpt2.modeling_gpt2"),
     "transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder",
-    *("sentence_transformers", "sentence_transformers.models", "open_clip", "timm", "peft"),
+    *("sentence_transformers", "open_clip", "timm", "peft"),
     *("harness.cli.app", "harness.cli.render", "harness.cli.dry_run", "harness.cli.contributions"),
     *("harness.workbench", "harness.workbench.progress", "harness.workbench.running", "harness.workbench.blending"),
     *("harness.workbench.leaderboard", "harness.workbench.predicting", "harness.workbench.publishing"),
@@ -63,6 +63,13 @@ READ_LATE = (
 )
 """Beginnings of variables that are read when they are needed. One that differs and is no such may have been read as
 something was imported, and then the process is started cold."""
+SET_BY_IMPORTS = {
+    "KMP_DUPLICATE_LIB_OK": "True",  # by scikit-learn
+    "KMP_INIT_AT_FORK": "FALSE",
+    "TOKENIZERS_PARALLELISM": "false",  # by open_clip
+}
+"""Variables that imports set where they are not set. They tell nothing apart: else, once a test has imported
+scikit-learn, all that its process starts would start cold."""
 SHELL = frozenset({"_", "SHLVL", "OLDPWD", "H", "PY", "SHARED"})
 """Variables of a shell, and of the shell commands in ``tests/cases``, which change no import."""
 _NUMBER = struct.Struct("<q")
@@ -144,7 +151,11 @@ def _shadows(folder: str) -> bool:
 
 
 def _read_early(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: v for name, v in environment.items() if not name.startswith(READ_LATE) and name not in SHELL}
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(READ_LATE) and name not in SHELL and SET_BY_IMPORTS.get(name) != value
+    }
 
 
 class Warm:
@@ -303,10 +314,15 @@ def serve(address: int, alive: int) -> None:
     """
     listener = socket.socket(fileno=address)
     path = sys.path[1:]  # without the folder that this was started in
+    early = _read_early(os.environ)
     for name in IMPORTED:
         with suppress(ImportError):
             import_module(name)
     _fill_caches()
+    if set_now := {name for name, value in _read_early(os.environ).items() if early.get(name) != value}:
+        sys.exit(
+            f"imports set {sorted(set_now)}, after which nothing would start warm: SET_BY_IMPORTS has no such name"
+        )
     _forget_ends()
     gc.collect()
     gc.freeze()  # or a collection would copy all memory into each process

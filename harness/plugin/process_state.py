@@ -34,6 +34,8 @@ _MODULES = (
 """Single modules of which the same is true."""
 _CLASSES = {"torch": ("Tensor",), "torch.nn": ("Module",), "pathlib": ("Path",)}
 """Classes of these modules whose methods are watched, beside those of ``_LIBRARIES``."""
+_HEAP_TYPE = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: of a class without it, which is compiled, nobody can replace the methods."""
 _SCALARS = (bool, int, float, str, type(None))
 _OWN_THREADS = ("harness-", "TMonitor", "pydevd")
 """Threads that are there by right: ours, and those with which libraries watch themselves."""
@@ -200,7 +202,8 @@ class ProcessState:
 
     def __init__(self) -> None:
         self._settings = {setting.name: value for setting, value in _read_settings()}
-        self._functions = {owner: _callables(owner) for owner in _watched()}
+        # All of them: what of it matters is asked of the few that are found changed, not of the many that are not.
+        self._contents = {owner: vars(owner).copy() for owner in _watched()}
         self._threads = set(threading.enumerate())
 
     def restore(self, strangers: Collection[str] = ()) -> Restored:
@@ -237,14 +240,18 @@ class ProcessState:
         back: list[str] = []
         left: list[str] = []
         for owner in _watched():
-            known = self._functions.get(owner)
+            known = self._contents.get(owner)
+            found = vars(owner)
             if known is None:
-                new = _callables(owner)
-                left += [_place(owner, key) for key, value in new.items() if _package(value) in strangers]
+                if strangers:
+                    new = [key for key, value in list(found.items()) if _is_watched(key, value)]
+                    left += [_place(owner, key) for key in new if _package(found[key]) in strangers]
                 continue
             for key, before in known.items():
-                now = vars(owner).get(key, _MISSING)
-                if now is before or (_place(owner, key).startswith("torch.") and _package(now) == "torch"):
+                now = found.get(key, _MISSING)
+                if now is before or not _is_watched(key, before):
+                    continue
+                if _place(owner, key).startswith("torch.") and _package(now) == "torch":
                     continue  # torch itself replaces some of its functions when more of it is loaded
                 try:
                     setattr(owner, key, before)
@@ -303,25 +310,17 @@ def _watched() -> list[Any]:
             owners.append(module)
         elif name.partition(".")[0] in _LIBRARIES:
             owners.append(module)
+            # isinstance and no function of inspect: there are ten thousand, and a process looks several times.
             owners += [
                 value
                 for value in list(vars(module).values())
-                if inspect.isclass(value) and value.__module__ == name and not _is_builtin(value)
+                if isinstance(value, type) and value.__module__ == name and value.__flags__ & _HEAP_TYPE
             ]
         if name in _CLASSES:
             owners += [vars(module)[cls] for cls in _CLASSES[name] if cls in vars(module)]
     return owners
 
 
-def _is_builtin(cls: type) -> bool:
-    """Whether a class is compiled, so that nobody can replace its methods."""
-    return not cls.__flags__ & (1 << 9)  # Py_TPFLAGS_HEAPTYPE
-
-
-def _callables(owner: Any) -> dict[str, Any]:
-    """Return what can be called, or holds something that is (a property), in a module or class."""
-    return {
-        key: value
-        for key, value in list(vars(owner).items())
-        if (callable(value) or isinstance(value, (property, classmethod, staticmethod))) and not key.startswith("__pyd")
-    }
+def _is_watched(key: str, value: Any) -> bool:
+    """Whether what a module or class holds can be called, or holds something that is (a property)."""
+    return (callable(value) or isinstance(value, (property, classmethod, staticmethod))) and not key.startswith("__pyd")

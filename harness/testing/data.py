@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shutil import copyfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,10 +111,16 @@ def make_data(folder: Path) -> KitData:
     order = _whole_groups(prompt_groups(targets[:count], _THRESHOLD))
     second = [*order[:TRAIN], *range(count, count + HELD), *order[TRAIN + HELD :]]
     prompts = {}
+    drawn: dict[int, Path] = {}
     for world, chosen in zip(WORLDS, (order, second), strict=True):
         (folder / world / "images").mkdir(parents=True)
         for i, index in enumerate(chosen):
-            images[index].open().save(folder / world / "images" / f"row{i:02d}.png")
+            path = folder / world / "images" / f"row{i:02d}.png"
+            if index in drawn:
+                copyfile(drawn[index], path)
+            else:
+                images[index].open().save(path)
+                drawn[index] = path
         prompts[world] = [texts[index] for index in chosen]
         _write_tables(folder / world, prompts[world], targets[chosen])
     (folder / "probe").mkdir()

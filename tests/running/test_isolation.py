@@ -19,7 +19,7 @@ from harness.running.plan import plan_run
 from harness.running.session import carry_out
 from tests.conftest import Harness
 
-pytestmark = pytest.mark.usefixtures("cold")  # what processes weigh, and how they end, is the point
+cold = pytest.mark.usefixtures("cold")  # what processes weigh, and how they end, is the point
 PLUGIN = Path(__file__).with_name("dangerous_plugin.py")
 REASONS = {
     "raise": ("RuntimeError: on purpose", "RuntimeError"),
@@ -71,6 +71,7 @@ def faulty(faults: list[str], stage: str, once: Path | None = None) -> list[obje
     return options
 
 
+@cold
 @pytest.mark.parametrize("executor", ["serial", "loky"])
 @pytest.mark.parametrize("stage", ["fit", "predict"])
 def test_a_faulty_plugin_loses_its_own_task(
@@ -101,6 +102,7 @@ def test_a_faulty_plugin_loses_its_own_task(
     assert not list((tmp_path / "run").rglob("failed-*"))
 
 
+@cold
 def test_other_ways_to_end(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     faults = ["exit", "lock", "kill"]
     failed = harness(*command(kaggle, tmp_path / "run", *faulty(faults, "fit"), "--task-timeout", 6))
@@ -113,6 +115,7 @@ def test_other_ways_to_end(kaggle: Path, tmp_path: Path, harness: Harness) -> No
     assert "done again with no other task beside it, it ended so, too" in killed["reason"]
 
 
+@cold
 def test_a_task_that_was_killed_is_done_again_alone(kaggle: Path, in_tmp: Path) -> None:
     from harness.workbench.running import run_predictors
 
@@ -137,6 +140,7 @@ def test_a_task_that_was_killed_is_done_again_alone(kaggle: Path, in_tmp: Path) 
     assert note.startswith(f"dangerous fold {again[1]}: ")
 
 
+@cold
 def test_what_a_plugin_started_ends_with_its_task(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     marks = tmp_path / "marks"
     told = command(kaggle, tmp_path / "run", "--task-timeout", 6, "--set", f"dangerous.marks={marks}")
@@ -145,6 +149,7 @@ def test_what_a_plugin_started_ends_with_its_task(kaggle: Path, tmp_path: Path, 
     assert not alive(marks)
 
 
+@cold
 @pytest.mark.parametrize(
     ("end", "executor", "fault"),
     [(signal.SIGINT, "serial", "hang"), (signal.SIGTERM, "loky", "hang"), (signal.SIGKILL, "loky", "lock")],
@@ -214,6 +219,7 @@ def test_tasks_share_a_process_until_one_fails(kaggle: Path, tmp_path: Path, har
     assert second == third == fourth
 
 
+@cold
 def test_inline_tasks_are_done_in_the_process_of_the_command(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     told = command(kaggle, tmp_path / "run", "--executor", "inline")
     assert harness(*told, "--set", "dangerous.fit=os-exit").code == 7
