@@ -31,7 +31,7 @@ BENCHMARKS = (
 )
 
 
-_OF_MILLION = ("work", "steps", "stand_in", "distinct_images", "most_gib", "most_minutes")
+_OF_MILLION = ("work", "steps", "stand_in", "shared_images", "most_gib", "most_minutes")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     of_million.add_argument("--work", type=Path, metavar="DIR", help="keep data, caches, logs and results there")
     of_million.add_argument("--steps", type=_words, metavar="STEP,...", help=f"of {', '.join(million.STEPS)}")
     of_million.add_argument("--stand-in", action="store_true", default=None, help="embed with no encoder")
-    of_million.add_argument("--distinct-images", action="store_true", default=None, help="no two rows show one file")
+    of_million.add_argument(
+        "--shared-images", action="store_true", default=None, help="equal files for a picture's rows"
+    )
     of_million.add_argument("--most-gib", type=float, help="end a step that holds more anonymous memory")
     of_million.add_argument("--most-minutes", type=float, help="end a step that takes longer")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")

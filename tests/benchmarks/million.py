@@ -56,7 +56,7 @@ class Options:
         Folder of the data, caches, runs, logs and results; None: a temporary one.
     steps
         Which to measure; none: all.
-    seed, pictures, distinct_images
+    seed, pictures, shared_images
         Of the rows; see ``Recipe``.
     threshold, folds
         Of the folds.
@@ -71,7 +71,7 @@ class Options:
     steps: tuple[str, ...] = ()
     seed: int = 0
     pictures: int = 500
-    distinct_images: bool = False
+    shared_images: bool = False
     threshold: float = 0.7
     folds: int = 5
     stand_in: bool = False
@@ -99,7 +99,7 @@ class Bench:
     @property
     def recipe(self) -> Recipe:
         """What its rows are made by."""
-        return Recipe(self.rows, self.options.seed, self.options.pictures, self.options.distinct_images)
+        return Recipe(self.rows, self.options.seed, self.options.pictures, self.options.shared_images)
 
     @property
     def home(self) -> Path:

@@ -8,6 +8,10 @@ them to the encoder. The words come from its vocabulary, so that each says somet
 Rows come in families, of which most have one row: a prompt, and what somebody did with it afterwards, the very same
 again (another picture) or with a word exchanged or a tag added. Sizes follow Zipf's law with exponent 3, so that three
 rows in five are alone, and the largest families have a hundred.
+
+A picture is drawn once for a hundred rows that have nothing to do with each other, but each has a file of its own.
+With equal files (``--shared-images``) most pictures say nothing of their prompts and link nothing, as a safety filter's
+do; but some happen to seem related, and those chain a third of ten thousand rows.
 """
 
 from __future__ import annotations
@@ -66,15 +70,15 @@ class Recipe:
         How many, and of what chance.
     pictures
         Least number of pictures; there are more where ``rows`` has hundreds of them.
-    distinct
-        Whether each row has bytes of its own (a comment in the file tells its number), so that each image is read,
-        hashed and decoded. Otherwise a picture stands under a hundred unrelated prompts.
+    shared
+        Whether the rows of a picture have equal bytes. Otherwise a comment in each file tells its number, so that every
+        image is read, hashed and decoded, and none is linked with another.
     """
 
     rows: int
     seed: int = 0
     pictures: int = 500
-    distinct: bool = False
+    shared: bool = False
 
     @property
     def test_rows(self) -> int:
@@ -84,7 +88,7 @@ class Recipe:
     @property
     def name(self) -> str:
         """Name of the folder."""
-        return f"{self.rows}-{self.seed}" + "-distinct" * self.distinct
+        return f"{self.rows}-{self.seed}" + "-shared" * self.shared
 
 
 @dataclass(frozen=True)
@@ -267,7 +271,7 @@ def write_shard(
     pictures
         The file of each row.
     recipe
-        Its seed, and whether bytes are to be distinct.
+        Its seed, and whether files of a picture are equal.
     said
         What the prompts are made of; None for a test set, which has none.
 
@@ -281,7 +285,7 @@ def write_shard(
     with path.open("wb") as stream:
         for k, content in enumerate(pictures):
             key = f"{start + k:09d}"
-            if recipe.distinct:  # what begins a JPEG, and then a comment
+            if not recipe.shared:  # what begins a JPEG, and then a comment
                 content = content[:2] + b"\xff\xfe\x00\x0b" + key.encode() + content[2:]
             stream.write(_member(f"{key}.jpg", content))
             if said is None:
