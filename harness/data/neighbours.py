@@ -19,7 +19,7 @@ from harness.data.search.pairs import few_pairs, has_gpu, search_pairs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.data.search.pairs import Found, Interest, Pairs
+    from harness.data.search.engine import Found, Interest, Pairs
 
 EXACT_ROWS = 400_000
 """Rows up to which the search is exact on a CPU: about twenty minutes on two cores."""

@@ -18,7 +18,8 @@ from harness.data.neighbours import CloseRows, Links, close_pairs
 from harness.data.search import card, pairs, processor
 from harness.data.search.bounds import MARGIN, choose_width, make_bounds, principal_axes
 from harness.data.search.card import Card
-from harness.data.search.pairs import Engine, few_pairs, search_pairs
+from harness.data.search.engine import Engine
+from harness.data.search.pairs import few_pairs, search_pairs
 from harness.data.search.processor import Format, Processor
 from tests.data.synthetic import clustered, unit
 

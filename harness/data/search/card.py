@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from harness.data.search.pairs import Block, Found
+    from harness.data.search.engine import Block, Found
 
 BLOCK = 8192
 """Rows and columns of a block: 128 MiB of products."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from harness.data.search.exact import cosines, doubt
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Block = tuple[slice, slice]
-    Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
-    Pairs = Iterator[Found]
+    from harness.data.search.engine import Engine, Interest, Pairs
 
 FEW = 4096
 """Rows up to which one float32 product is as fast as any other way."""
@@ -25,43 +23,6 @@ FEW_ON_A_CARD = 32_768
 _BLOCK = 1024
 _TOGETHER = 65_536  # pairs that are handed out together: whoever takes them need not do so block by block
 _FIRST = 16
-
-
-class Interest(Protocol):
-    """What of the pairs is asked for, by someone who learns from those that come and then needs fewer.
-
-    A pair that is not of interest any more may come all the same.
-    """
-
-    def settled(self) -> NDArray[np.int8]:
-        """Return a number s for each row, shape (n,): pairs of two rows with s or more tell nothing below threshold s.
-
-        Thresholds are counted from 0: of two rows with as many as there are, no pair tells anything.
-        """
-        ...
-
-    def wanted(self, i: NDArray[np.int64], j: NDArray[np.int64], most: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which pairs tell anything, of those that reach the lowest ``most`` thresholds and no other.
-
-        Called by several threads, while pairs are taken in by another.
-        """
-        ...
-
-
-class Engine(Protocol):
-    """What multiplies: the threads of a CPU, or a GPU."""
-
-    def blocks(self) -> Iterator[Block]:
-        """Yield all blocks of rows and columns."""
-        ...
-
-    def settle(self, settled: NDArray[np.int8]) -> None:
-        """Take in what is settled, by the numbers that rows have in the blocks."""
-        ...
-
-    def run(self, blocks: Iterable[Block]) -> Iterator[Found]:
-        """Yield what is near in these blocks, in their order."""
-        ...
 
 
 def search_pairs(

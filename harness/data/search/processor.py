@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from harness.data.search.pairs import Block, Found, Interest
+    from harness.data.search.engine import Block, Found, Interest
 
 ROWS, COLUMNS = 2048, 1024
 """Rows and columns of a block: 4 MiB of products, which a core's caches hold."""
