@@ -47,7 +47,6 @@ def small_blocks() -> Iterator[None]:
         patch.setattr(card, "BLOCK", 32)
         patch.setattr(card, "PIECE", 50)
         patch.setattr(pairs, "_BLOCK", 30)
-        patch.setattr(pairs, "_FIRST", 2)
         yield
 
 
@@ -220,7 +219,7 @@ def test_of_a_clique_few_pairs_come_and_no_batch_is_large(monkeypatch: pytest.Mo
     monkeypatch.setattr(pairs, "_TOGETHER", 100)
     vectors = unit(np.ones((1, 64)) * 4 + np.random.default_rng(0).normal(size=(1200, 64)) / 4)
     clique = 1200 * 1199 // 2
-    for interest, most in ((None, clique), (Links(1200, [0.7, 0.9]), clique / 3)):
+    for interest, most in ((None, clique), (Links(1200, [0.7, 0.9]), clique / 8)):
         engine = Processor(vectors, [0.7, 0.9], None, interest, BF16)
         came = 0
         for i, j, cosine in search_pairs(vectors, [0.7, 0.9], interest=interest, engine=engine):
@@ -261,7 +260,7 @@ def test_from_some_thousand_rows_on_the_bounds_are_used(monkeypatch: pytest.Monk
     vectors = clustered(300, 40, 0.3, seed=8)
     vectors.flags.writeable = False
     made: list[object] = []
-    monkeypatch.setattr(processor.Processor, "blocks", _noting(processor.Processor.blocks, made))
+    monkeypatch.setattr(processor.Processor, "batches", _noting(processor.Processor.batches, made))
     assert as_set(close_pairs(vectors, 0.7)) == brute(vectors, 0.7)
     assert len(made) == 1
 

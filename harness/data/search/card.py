@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.data.search.bounds import choose_width, make_bounds, principal_axes
 from harness.data.search.exact import doubt
+from harness.data.search.pairs import upper_triangle
 
 if TYPE_CHECKING:
     import torch
@@ -81,18 +82,9 @@ class Card:
         self._flat = torch.empty(BLOCK * BLOCK, dtype=torch.float16, device=device)
         self._mask = torch.zeros(BLOCK * BLOCK, dtype=torch.bool, device=device)
 
-    def blocks(self) -> Iterator[Block]:
+    def batches(self) -> Iterator[list[Block]]:
         """Yield the blocks of the upper triangle, those of two parts of the table one after the other."""
-        n = len(self._bounds.table)
-        for right in range(0, n, self._part):
-            for left in range(0, right + 1, self._part):
-                for column in range(right, min(right + self._part, n), BLOCK):
-                    end = min(left + self._part, column + BLOCK, n)
-                    for row in range(left, end, BLOCK):
-                        yield (
-                            slice(row, min(row + BLOCK, end)),
-                            slice(column, min(column + BLOCK, right + self._part, n)),
-                        )
+        return upper_triangle(len(self._bounds.table), BLOCK, BLOCK, self._part)
 
     def settle(self, settled: NDArray[np.int8]) -> None:
         """Leave out pairs of rows that are settled both."""

@@ -38,8 +38,8 @@ class Interest(Protocol):
 class Engine(Protocol):
     """What multiplies: the threads of a CPU, or a GPU."""
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield all blocks of rows and columns."""
+    def batches(self) -> Iterator[list[Block]]:
+        """Yield all blocks of rows and columns, those first that tell most of the others."""
         ...
 
     def settle(self, settled: NDArray[np.int8]) -> None:

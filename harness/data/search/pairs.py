@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +21,6 @@ FEW_ON_A_CARD = 32_768
 """Rows from which on a GPU is faster."""
 _BLOCK = 1024
 _TOGETHER = 65_536  # pairs that are handed out together: whoever takes them need not do so block by block
-_FIRST = 16
 
 
 def search_pairs(
@@ -59,15 +57,11 @@ def search_pairs(
         yield from few_pairs(vectors, thresholds[0], rows)
         return
     engine = engine or _engine(vectors, thresholds, rows, interest)
-    blocks = engine.blocks()
-    for size in _doubled(_FIRST):
-        part = list(islice(blocks, size))
-        if not part:
-            return
+    for blocks in engine.batches():
         if interest is not None:
             settled = interest.settled()
             engine.settle(settled if rows is None else settled[rows])
-        yield from _together(engine.run(part))
+        yield from _together(engine.run(blocks))
 
 
 def has_gpu() -> bool:
@@ -92,13 +86,30 @@ def _engine(
     return Processor(vectors, thresholds, rows, interest)
 
 
-def _doubled(size: int) -> Iterator[int]:
-    """Yield a size and a half of all before: what has been learned is looked at again after ever longer."""
-    total = 0
-    while True:
-        yield size
-        total += size
-        size = max(size, total // 2)
+def upper_triangle(n: int, height: int, width: int, part: int | None = None) -> Iterator[list[Block]]:
+    """Yield the blocks of an upper triangle, one row of blocks a batch; low rows first.
+
+    After a low row each row has been compared with a few: those in a large component are mostly linked to it by then,
+    and their pairs are of no interest to the rows that follow.
+
+    Parameters
+    ----------
+    n
+        Rows and columns of the triangle.
+    height, width
+        Of a block.
+    part
+        So many rows and columns are done before others, a multiple of both; None: all.
+    """
+    part = part or n
+    for left in range(0, n, part):
+        for right in range(left, n, part):
+            start, end = left, min(right + part, n)
+            while start < min(left + part, n):
+                stop = min(start + min(height, max(height // 16, start - left)), left + part, n)
+                first = start // width * width if left == right else right
+                yield [(slice(start, stop), slice(c, min(c + width, end))) for c in range(first, end, width)]
+                start = stop
 
 
 def few_pairs(vectors: NDArray[np.float32], threshold: float, rows: NDArray[np.int64] | None = None) -> Pairs:

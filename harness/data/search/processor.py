@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.data.search.bounds import choose_width, make_bounds, principal_axes
 from harness.data.search.exact import cosines
+from harness.data.search.pairs import upper_triangle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,13 +96,9 @@ class Processor:
         self._settled = np.zeros(len(self._bounds.table), dtype=np.int8)
         self._own = threading.local()
 
-    def blocks(self) -> Iterator[Block]:
+    def batches(self) -> Iterator[list[Block]]:
         """Yield the blocks of the upper triangle, in the order in which their pairs come."""
-        n = len(self._bounds.table)
-        for left in range(0, n, COLUMNS):
-            end = min(left + COLUMNS, n)
-            for top in range(0, end, ROWS):
-                yield slice(top, min(top + ROWS, end)), slice(left, end)
+        return upper_triangle(len(self._bounds.table), ROWS, COLUMNS)
 
     def settle(self, settled: NDArray[np.int8]) -> None:
         """Leave out pairs of rows that are settled both; no block is being searched meanwhile."""
@@ -155,12 +152,12 @@ class Processor:
 
         own = self._own
         table = self._bounds.table
-        if getattr(own, "columns", None) != columns:
-            own.columns, own.right = columns, (table[columns] * self._bounds.signs).T
+        if getattr(own, "rows", None) != rows:
+            own.rows, own.left = rows, table[rows] * self._bounds.signs
         if not hasattr(own, "product"):
             own.product = Product(table.dtype)
         product: Product = own.product
-        torch.mm(table[rows], own.right, out=product.shaped(rows.stop - rows.start, columns.stop - columns.start))
+        torch.mm(own.left, table[columns].T, out=product.shaped(rows.stop - rows.start, columns.stop - columns.start))
         return product
 
     def _of_interest(
