@@ -61,12 +61,12 @@ def taken(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
     return result
 
 
-def let_go(array: NDArray[Any]) -> None:
-    """Let go of the pages of a large array that is mapped from a file, where the system can.
+def let_go(array: Any) -> None:
+    """Let go of the pages of an array, if it is large and mapped from a file and the system can.
 
     They count as memory of the process as long as they are not let go, and are read again if need be.
     """
     mapped = getattr(array, "_mmap", None)
     advice = getattr(mmap, "MADV_DONTNEED", None)  # Unix has it
-    if is_large(array.nbytes) and isinstance(mapped, mmap.mmap) and advice is not None:  # what was written stays, too
+    if isinstance(mapped, mmap.mmap) and is_large(array.nbytes) and advice is not None:  # what was written stays, too
         mapped.madvise(advice)

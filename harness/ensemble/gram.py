@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from harness.data.arrays import let_go
 from harness.plugin import BlendProblem
 from harness.plugin.blender import unpacked, upper_pairs
 
@@ -68,6 +69,7 @@ def blend_problem(names: Sequence[str], predictions: Sequence[Rows], targets: Ro
         chunk = vectors[: rows.stop - start]
         for j, source in enumerate([*predictions, targets]):
             chunk[:, j] = source[rows]
+        let_go(targets)
         with np.errstate(invalid="ignore", over="ignore"):
             products = chunk @ chunk.transpose(0, 2, 1)
             lengths = np.sqrt(np.einsum("ijj->ij", products))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.data.arrays import row_blocks
+from harness.data.arrays import let_go, row_blocks
 from harness.errors import PredictionError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def unit_rows(array: Any, ids: Sequence[str], who: str, dim: int = 384) -> NDArr
         if not bad.any() and not zero.any():
             block /= largest  # squares of what is very large or very small would leave the range of numbers
             rows[part] = block / np.linalg.norm(block, axis=1, keepdims=True)
+        let_go(array)
     if bad.any():
         raise PredictionError(
             f"{who}: row '{ids[int(bad.argmax())]}' holds NaN or infinity ({int(bad.sum())} such rows)"

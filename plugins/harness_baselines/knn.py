@@ -22,11 +22,11 @@ from harness.training import kept_apart, l2_normalised
 from harness_baselines.backbones import backbone_parameters, backbone_rows
 from harness_baselines.features import blocks, centre_and_scale, directions
 from harness_baselines.naming import BACKBONE, FEATURE_DTYPE, BackboneOption, FeatureType, is_float32, weights_of
-from harness_baselines.nearest import candidates, top
-from harness_baselines.saved import open_arrays, save_arrays
+from harness_baselines.nearest import TABLE_BLOCK, candidates, top
+from harness_baselines.saved import let_go, open_arrays, save_arrays, unfilled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -36,6 +36,7 @@ _NEIGHBOURS = (10, 20, 50, 100, 200)
 _POWERS = (1.0, 2.0, 4.0, 8.0)
 _MOST_QUERIES = 2000  # rows that choose the options: enough to tell them apart, cheap for any n
 _CHUNK = 256  # queries compared at a time
+_MANY = 4096  # the same, where the table is compared with by blocks
 
 
 class KnnConfig(PredictorConfig):
@@ -77,9 +78,10 @@ class KnnPredictor(Predictor):
         """Keep the training features and targets, and choose the options left open."""
         features = backbone_rows(self.context, train.images, self.config.backbone, self.config.feature_dtype)
         centre, scale = centre_and_scale(features)
-        table = np.empty(features.shape, dtype=np.float32)
+        table = unfilled(features.shape, self.context.scratch)
         for part in blocks(features):
             table[part] = directions(features, centre, scale, part)
+            let_go(table)
         count, power = self._choose(table, train)
         mean = train.targets.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._state = {
@@ -101,16 +103,16 @@ class KnnPredictor(Predictor):
         rng = np.random.default_rng(self.context.seed)
         queries = np.sort(rng.permutation(len(train))[:_MOST_QUERIES])
         scores, mean = np.zeros((len(counts), len(powers))), train.targets.mean(axis=0)
-        for start in range(0, len(queries), _CHUNK):
-            rows = queries[start : start + _CHUNK]
-            cosines, where = candidates(
-                table[rows], table, max(counts), self.context.device, partial(kept_apart, train, rows)
-            )
-            for a, count in enumerate(counts):
-                likeness, targets = _nearest(cosines, where, count, train.targets)
-                for b, power in enumerate(powers):
-                    guess = _average(likeness, targets, power, mean)
-                    scores[a, b] += np.einsum("ij,ij->", guess, train.targets[rows])
+        for part in _chunks(len(queries), table):
+            rows = queries[part]
+            apart = partial(kept_apart, train, rows)
+            found = candidates(np.asarray(table[rows]), table, max(counts), self.context.device, apart)
+            for few in _chunks(len(rows)):
+                for a, count in enumerate(counts):
+                    likeness, targets = _nearest(found, few, count, train.targets)
+                    for b, power in enumerate(powers):
+                        guess = _average(likeness, targets, power, mean)
+                        scores[a, b] += np.einsum("ij,ij->", guess, train.targets[rows[few]])
         a, b = np.unravel_index(int(scores.argmax()), scores.shape)
         return counts[a], powers[b]
 
@@ -124,11 +126,13 @@ class KnnPredictor(Predictor):
         count, power = int(state["options"][0]), float(state["options"][1])
         features = backbone_rows(self.context, images, self.config.backbone, self.config.feature_dtype)
         result = np.empty((len(images), state["targets"].shape[1]), dtype=np.float32)
-        for start in range(0, len(result), _CHUNK):
-            part = directions(features, state["centre"], state["scale"], slice(start, start + _CHUNK))
-            cosines, where = candidates(part, state["table"], count, self.context.device)
-            likeness, targets = _nearest(cosines, where, count, state["targets"])
-            result[start : start + _CHUNK] = _average(likeness, targets, power, state["mean"])
+        for part in _chunks(len(result), state["table"]):
+            queries = directions(features, state["centre"], state["scale"], part)
+            found = candidates(queries, state["table"], count, self.context.device)
+            for few in _chunks(len(queries)):
+                likeness, targets = _nearest(found, few, count, state["targets"])
+                result[part][few] = _average(likeness, targets, power, state["mean"])
+                let_go(state["targets"])
         return result
 
     def save(self, folder: Path) -> None:
@@ -156,13 +160,24 @@ class KnnPredictor(Predictor):
         return ParameterCount(0, backbone_parameters(self.context, self.config.backbone))
 
 
+def _chunks(rows: int, table: NDArray[np.float32] | None = None) -> Iterator[slice]:
+    """Yield slices of queries: few, as their neighbours' targets take memory; many for each pass over a large table."""
+    step = _CHUNK if table is None or len(table) <= TABLE_BLOCK else _MANY
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
+
+
 def _nearest(
-    cosines: NDArray[np.float32], where: NDArray[np.int64] | None, count: int, targets: NDArray[np.float32]
+    found: tuple[NDArray[np.float32], NDArray[np.int64] | None],
+    queries: slice,
+    count: int,
+    targets: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the ``count`` highest of candidates' cosines, shape (q, count), and their targets, (q, count, 384)."""
+    """Return the ``count`` highest of some queries' cosines, shape (q, count), and their targets, (q, count, 384)."""
+    cosines, where = found[0][queries], found[1]
     chosen = top(cosines, count)
-    rows = chosen if where is None else np.take_along_axis(where, chosen, axis=1)
-    return np.take_along_axis(cosines, chosen, axis=1), targets[rows]
+    rows = chosen if where is None else np.take_along_axis(where[queries], chosen, axis=1)
+    return np.take_along_axis(cosines, chosen, axis=1), np.asarray(targets[rows])
 
 
 def _average(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness_baselines.saved import let_go
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+QUERIES = 256
+"""Queries compared with a block at a time."""
 TABLE_BLOCK = 1 << 15
 """Rows of the table compared at a time; a table of no more than that is compared with as one array."""
 
@@ -40,43 +45,59 @@ def candidates(
         Shape (q, c), and which row of the table each belongs to; None where they are those of the whole table.
     """
     if len(table) <= TABLE_BLOCK:
-        return _cosines(queries, table, slice(None), apart), None
+        cosines = queries @ table.T
+        if apart is not None:
+            cosines[apart(slice(None))] = -1.0
+        return cosines, None
     count = min(count, len(table))
     if device.startswith("cuda"):
         return _on_a_gpu(queries, table, count, device, apart)
-    best = np.full((len(queries), 0), -np.inf, dtype=np.float32)
-    where = np.zeros((len(queries), 0), dtype=np.int64)
+    parts = [slice(start, start + QUERIES) for start in range(0, len(queries), QUERIES)]
+    found = [_Best.of(len(queries[part]), count) for part in parts]
     for start in range(0, len(table), TABLE_BLOCK):
         columns = slice(start, min(start + TABLE_BLOCK, len(table)))
-        cosines = _cosines(queries, table, columns, apart)
-        if best.shape[1] == count:  # of a later block most rows are like nobody
-            hopeful = np.flatnonzero((cosines > best.min(axis=1, keepdims=True)).any(axis=0))
+        block = np.asarray(table[columns])
+        barred = None if apart is None else apart(columns)
+        for best, part in zip(found, parts, strict=True):  # a block is read once for all queries
+            cosines = queries[part] @ block.T
+            if barred is not None:
+                cosines[barred[part]] = -1.0
+            best.add(cosines, start)
+        let_go(table)
+    return np.concatenate([best.cosines for best in found]), np.concatenate([best.positions for best in found])
+
+
+@dataclass
+class _Best:
+    """The best that were found so far for some queries: cosines and positions, shapes (q, c)."""
+
+    count: int
+    cosines: NDArray[np.float32]
+    positions: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, queries: int, count: int) -> _Best:
+        return cls(count, np.empty((queries, 0), dtype=np.float32), np.empty((queries, 0), dtype=np.int64))
+
+    def add(self, cosines: NDArray[np.float32], start: int) -> None:
+        """Take part in rows of the table from one on: likenesses, shape (q, k)."""
+        if self.cosines.shape[1] == self.count:  # of a later block most rows are like nobody
+            hopeful = np.flatnonzero((cosines > self.cosines.min(axis=1, keepdims=True)).any(axis=0))
         else:
             hopeful = np.arange(cosines.shape[1])
-        best = np.concatenate([best, cosines[:, hopeful]], axis=1)
-        where = np.concatenate([where, np.broadcast_to(start + hopeful, (len(queries), len(hopeful)))], axis=1)
-        if best.shape[1] > count:
-            kept = top(best, count)
-            best, where = np.take_along_axis(best, kept, axis=1), np.take_along_axis(where, kept, axis=1)
-    return best, where
+        positions = np.broadcast_to(start + hopeful, (len(cosines), len(hopeful)))
+        self.cosines = np.concatenate([self.cosines, cosines[:, hopeful]], axis=1)
+        self.positions = np.concatenate([self.positions, positions], axis=1)
+        if self.cosines.shape[1] > self.count:
+            kept = top(self.cosines, self.count)
+            self.cosines = np.take_along_axis(self.cosines, kept, axis=1)
+            self.positions = np.take_along_axis(self.positions, kept, axis=1)
 
 
 def top(cosines: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Return the columns of the ``count`` largest entries of each row, in no order."""
     count = min(count, cosines.shape[1])
     return np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-
-
-def _cosines(
-    queries: NDArray[np.float32],
-    table: NDArray[np.float32],
-    columns: slice,
-    apart: Callable[[slice], NDArray[np.bool_]] | None,
-) -> NDArray[np.float32]:
-    cosines = queries @ table[columns].T
-    if apart is not None:
-        cosines[apart(columns)] = -1.0
-    return cosines
 
 
 def _on_a_gpu(
@@ -101,4 +122,5 @@ def _on_a_gpu(
         best, where = torch.cat([best, own], dim=1), torch.cat([where, places + start], dim=1)
         best, kept = best.topk(min(count, best.shape[1]), dim=1)
         where = where.gather(1, kept)
+        let_go(table)
     return best.cpu().numpy(), where.cpu().numpy()

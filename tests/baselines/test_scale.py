@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness_baselines import features, nearest, normal, ridge, saved
+from harness_baselines import features, knn, nearest, normal, ridge, saved
 from harness_baselines.backbones import backbone_features, backbone_rows
 from harness_baselines.features import centre_and_scale
 from harness_baselines.knn import KnnPredictor
 from harness_baselines.ridge import RidgePath, RidgePredictor
+from safetensors.numpy import load_file
 
 from harness.data.cache import DiskCache
 from harness.errors import InputError
@@ -37,6 +38,12 @@ def in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of some twenty rows, as if a hundred were a million."""
     monkeypatch.setattr(features, "BLOCK_NUMBERS", 20 * 704)
     monkeypatch.setattr(nearest, "TABLE_BLOCK", 23)
+    monkeypatch.setattr(nearest, "QUERIES", 6)
+    monkeypatch.setattr(knn, "TABLE_BLOCK", 23)
+    monkeypatch.setattr(knn, "_CHUNK", 8)
+    monkeypatch.setattr(knn, "_MANY", 17)
+    monkeypatch.setattr(saved, "_MAPPED", 1000)
+    monkeypatch.setattr(saved, "_ROWS", 13)
     monkeypatch.setattr(normal, "IN_MEMORY", 0)
     monkeypatch.setattr(ridge, "IN_MEMORY", 0)
     monkeypatch.setattr(ridge, "_BLOCK", 7)
@@ -172,7 +179,14 @@ def test_a_large_model_is_mapped_and_predicts_the_same(tmp_path: Path, monkeypat
     again.load(tmp_path / "model")
     assert isinstance(again._state["table"], np.memmap)
     assert np.array_equal(again.predict(images), expected)
-    path = tmp_path / "model" / "knn.safetensors"
+    monkeypatch.setattr(saved, "_ROWS", 7)
+    (tmp_path / "again").mkdir()
+    again.save(tmp_path / "again")
+    parted = load_file(tmp_path / "again" / "knn.safetensors")
+    assert parted.keys() == again._state.keys()
+    for name, values in load_file(tmp_path / "model" / "knn.safetensors").items():
+        assert np.array_equal(parted[name], values), name
+    path = tmp_path / "again" / "knn.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(Exception, match=r"(?i)safetensor|metadata|buffer"):
-        build(KnnPredictor, tmp_path).load(tmp_path / "model")
+        build(KnnPredictor, tmp_path).load(tmp_path / "again")
