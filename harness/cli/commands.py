@@ -6,6 +6,7 @@ import functools
 import inspect
 import platform
 import signal
+import sys
 import time
 import typing
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import typer
 
 from harness.cli import render
 from harness.errors import HarnessError
-from harness.process.ends import Interrupted
+from harness.process.ends import Interrupted, at_the_end
 from harness.version import __version__
 from harness.wording import size_of
 
@@ -63,6 +64,10 @@ def _told(seconds: float) -> str:
     )
 
 
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
 def _with_shared_options(function: Callable[..., None], name: str | None) -> Callable[..., None]:
     own = inspect.signature(function)
 
@@ -71,13 +76,17 @@ def _with_shared_options(function: Callable[..., None], name: str | None) -> Cal
         given.pop("debug")  # harness.cli.main looks for it
         render.set_level(given.pop("quiet"), given.pop("verbose"))
         began = time.monotonic()
+        goes_on = "; the same command goes on where this stopped" if name in _GOING_ON else ""
+        told = f"Interrupted{goes_on}"
+        forget = at_the_end(functools.partial(_say, told))  # where a long calculation cannot be interrupted
         try:
             function(*arguments, **given)
             if render.level() == render.VERBOSE:
                 render.note(_told(time.monotonic() - began))
         except KeyboardInterrupt as error:
-            goes_on = "; the same command goes on where this stopped" if name in _GOING_ON else ""
-            raise InterruptError(f"Interrupted{goes_on}", error) from None
+            raise InterruptError(told, error) from None
+        finally:
+            forget()
 
     hints = typing.get_type_hints(function, include_extras=True)
     options = [option.replace(annotation=hints[name]) for name, option in own.parameters.items()]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH_ON_A_CARD = 16
-"""Images of 512 x 512 that a batch begins with on a GPU: more of them make a GPU no faster, to speak of."""
+"""Images of 512 x 512 that a batch begins with on a GPU: enough to keep one busy. A guess: no GPU was at hand."""
 _PIXELS = 512 * 512
 
 
@@ -78,7 +78,7 @@ class TextToImage:
             self._pipe.scheduler = _scheduler(self._pipe.scheduler, options.scheduler)
         self._pipe.set_progress_bar_config(disable=True)
         vae: Any = getattr(self._pipe, "vae", None)
-        if hasattr(vae, "enable_slicing"):  # one image at a time takes no longer, and the most memory is needed here
+        if hasattr(vae, "enable_slicing"):  # one image at a time: a decoder needs more memory than all before it
             vae.enable_slicing()
         self._pipe.to(device)
         self._tokenizers = _short_tokenizers(self._pipe)
@@ -176,8 +176,8 @@ def likeness(request: Request) -> tuple[Any, ...]:
 def first_batch(options: GenerateOptions, device: str) -> int:
     """Return the images at a time to begin with.
 
-    A CPU is no faster with more than one. Where a device's library does not say by its type of error that memory is
-    short (mps), nothing could be halved, so that it is one there, too.
+    One on a CPU, whose cores one image keeps busy; and one where a device's library does not say by the type of its
+    error that memory is short (mps), so that nothing could be halved.
     """
     if options.batch_size != "auto":
         return options.batch_size

@@ -1,9 +1,9 @@
 """The folder that images are generated into: what it was begun with, what is finished, and what waits to be joined.
 
-``generate.json`` says what the images are of; ``.generate/`` holds what only this room reads::
+All but the shards lies in a hidden folder, since libraries take the kind of a folder from what most files of it are::
 
-    generate.json                 what was asked for, of which model, by which versions
     00000.tar, 00001.tar …        finished shards, each in place at once
+    .generate/state.json          what was asked for, of which model, by which versions
     .generate/shards/00000.json   what became of each row of a finished shard
     .generate/parts/00001-…       finished batches of a shard that is not finished
     .generate/left_out.jsonl      rows without an image in the shards, with the reason
@@ -24,8 +24,8 @@ from harness.errors import InputError
 from harness.store.atomic import clear_leftovers, write_file
 from harness.store.document import Document, Part
 
-STATE = "generate.json"
 _OWN = ".generate"
+STATE = f"{_OWN}/state.json"
 
 
 class Asked(Part):
@@ -51,7 +51,7 @@ class Asked(Part):
 
 
 class GenerateState(Document):
-    """``generate.json``."""
+    """``.generate/state.json``."""
 
     SCHEMA: ClassVar[int] = 1
     MEND: ClassVar[str] = "restore it, or generate into a new folder"

@@ -222,17 +222,18 @@ def generate_images(
         state = plan.state or GenerateState(asked=_asked(job), versions=_versions())
         _say_of_versions(state, say)
         job.folder.begin(state)
-        began, batches = time.monotonic(), Batches(_silent, plan.batch_size, fixed=False)  # type: ignore[arg-type]
+        began, size = time.monotonic(), plan.batch_size
         if len(plan.records) < len(job.shards):
             pipeline = _pipeline(job, say, fetching)
             batches = Batches(pipeline, plan.batch_size, fixed=parsed.batch_size != "auto")
             say(f"{todo} of {len(job.requests)} images to make, {plan.batch_size} at a time, into {out}")
             began = time.monotonic()
             make_images(job, pipeline, batches, state, progress)
+            size = batches.size
         seconds = time.monotonic() - began
         records = [record for _, record in sorted(job.records().items())]
         left_out = job.folder.list_left_out(records)
-    return Generated(job, records, todo, seconds, batches.size, left_out)
+    return Generated(job, records, todo, seconds, size, left_out)
 
 
 def _job(prompts: str, out: Path, options: GenerateOptions, plugin_files: Sequence[Path]) -> Job:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROMPTS, Harness, run_harness, save_image
+from tests.generating.pipelines import save_pipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +40,8 @@ def folder(tmp_path: Path) -> Path:
         csv.writer(stream).writerows([["file_name", "prompt"], *rows])
     with (tmp_path / "answers.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["imgId", "prompt"], *([str(i), PROMPTS[i]] for i in range(3))])
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    save_pipeline(tmp_path / "stable-diffusion-v1-5" / "stable-diffusion-v1-5")  # in place of the hub's, by its name
     return tmp_path
 
 

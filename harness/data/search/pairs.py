@@ -13,7 +13,7 @@ from harness.data.search.exact import cosines, doubt
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.data.search.engine import Engine, Found, Interest, Pairs
+    from harness.data.search.engine import Block, Engine, Found, Interest, Pairs
 
 FEW = 4096
 """Rows up to which one float32 product is as fast as any other way."""
