@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.data.search.bounds import choose_width, make_bounds, principal_axes
+from harness.data.search.engine import upper_triangle
 from harness.data.search.exact import doubt
-from harness.data.search.pairs import upper_triangle
 
 if TYPE_CHECKING:
     import torch

@@ -49,3 +49,29 @@ class Engine(Protocol):
     def run(self, blocks: Iterable[Block]) -> Iterator[Found]:
         """Yield what is near in these blocks, in their order."""
         ...
+
+
+def upper_triangle(n: int, height: int, width: int, part: int | None = None) -> Iterator[list[Block]]:
+    """Yield the blocks of an upper triangle, one row of blocks a batch; low rows first.
+
+    After a low row each row has been compared with a few: those in a large component are mostly linked to it by then,
+    and their pairs are of no interest to the rows that follow.
+
+    Parameters
+    ----------
+    n
+        Rows and columns of the triangle.
+    height, width
+        Of a block.
+    part
+        So many rows and columns are done before others, a multiple of both; None: all.
+    """
+    part = part or n
+    for left in range(0, n, part):
+        for right in range(left, n, part):
+            start, end = left, min(right + part, n)
+            while start < min(left + part, n):
+                stop = min(start + min(height, max(height // 16, start - left)), left + part, n)
+                first = start // width * width if left == right else right
+                yield [(slice(start, stop), slice(c, min(c + width, end))) for c in range(first, end, width)]
+                start = stop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from harness.data.search.exact import cosines, doubt
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.data.search.engine import Block, Engine, Found, Interest, Pairs
+    from harness.data.search.engine import Engine, Found, Interest, Pairs
 
 FEW = 4096
 """Rows up to which one float32 product is as fast as any other way."""
@@ -84,32 +84,6 @@ def _engine(
     from harness.data.search.processor import Processor
 
     return Processor(vectors, thresholds, rows, interest)
-
-
-def upper_triangle(n: int, height: int, width: int, part: int | None = None) -> Iterator[list[Block]]:
-    """Yield the blocks of an upper triangle, one row of blocks a batch; low rows first.
-
-    After a low row each row has been compared with a few: those in a large component are mostly linked to it by then,
-    and their pairs are of no interest to the rows that follow.
-
-    Parameters
-    ----------
-    n
-        Rows and columns of the triangle.
-    height, width
-        Of a block.
-    part
-        So many rows and columns are done before others, a multiple of both; None: all.
-    """
-    part = part or n
-    for left in range(0, n, part):
-        for right in range(left, n, part):
-            start, end = left, min(right + part, n)
-            while start < min(left + part, n):
-                stop = min(start + min(height, max(height // 16, start - left)), left + part, n)
-                first = start // width * width if left == right else right
-                yield [(slice(start, stop), slice(c, min(c + width, end))) for c in range(first, end, width)]
-                start = stop
 
 
 def few_pairs(vectors: NDArray[np.float32], threshold: float, rows: NDArray[np.int64] | None = None) -> Pairs:

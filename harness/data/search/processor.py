@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.data.search.bounds import choose_width, make_bounds, principal_axes
+from harness.data.search.engine import upper_triangle
 from harness.data.search.exact import cosines
-from harness.data.search.pairs import upper_triangle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
