@@ -147,14 +147,15 @@ class GenerateFolder:
                     f"--out {self.path}: it is not empty, and was not begun by this command; name a new folder"
                 ) from None
             return None
-        differing = [
-            f"{_named(name)} {_said(getattr(state.asked, name))}, and now {_said(getattr(asked, name))}"
-            for name in Asked.model_fields
-            if getattr(state.asked, name) != getattr(asked, name)
-        ]
+        differing = [name for name in Asked.model_fields if getattr(state.asked, name) != getattr(asked, name)]
         if differing:
+            # Rows take on what options say, so that their hash differs as well and says nothing more.
+            told = "; ".join(
+                f"{_named(name)} {_said(getattr(state.asked, name))}, and now {_said(getattr(asked, name))}"
+                for name in [name for name in differing if name != "prompts"] or differing
+            )
             raise InputError(
-                f"--out {self.path}: it was begun with other options: {'; '.join(differing)}. Give the same, which "
+                f"--out {self.path}: it was begun with other options: {told}. Give the same, which "
                 "goes on there, or name another folder"
             )
         return state
