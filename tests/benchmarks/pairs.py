@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -26,8 +26,8 @@ _SEED = 77  # of no data set, fold or test
 class Options:
     """What is searched: how many rows, at which thresholds, of a file of unit rows or of prompts embedded anew."""
 
-    pair_rows: tuple[int, ...] = (20_000,)
-    thresholds: tuple[float, ...] = (0.7, 0.8, 0.9)
+    pair_rows: Sequence[int] = (20_000,)
+    thresholds: Sequence[float] = (0.7, 0.8, 0.9)
     vectors: Path | None = None
     plain_blocks: int = 60
 
@@ -85,7 +85,7 @@ def _of(vectors: NDArray[np.float32], threshold: float, most: int) -> Result:
     )
 
 
-def _linked(vectors: NDArray[np.float32], thresholds: tuple[float, ...]) -> Result:
+def _linked(vectors: NDArray[np.float32], thresholds: Sequence[float]) -> Result:
     """Tell what components at all thresholds take, which is what folds are made of: not every pair is asked for."""
     clock = _Clock()
 

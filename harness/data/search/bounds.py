@@ -89,7 +89,7 @@ def choose_width(
     a_pair: float,
     rows: NDArray[np.int64] | None = None,
 ) -> int:
-    """Return how many columns cost least: few are multiplied fast, and let more pairs pass that are not near.
+    """Return how many columns cost least: few are multiplied fast, and let more pairs pass.
 
     Parameters
     ----------
@@ -98,9 +98,11 @@ def choose_width(
     thresholds
         How many there are.
     a_column, a_pair
-        Time of a column of the product a pair, and of the check of a pair that passed, in any unit.
+        Time of a column of all products, and of the check of all pairs, in any unit.
     """
     turned = sample_of(vectors, rows, _COMPARED) @ axes.astype(np.float32)
+    near = turned @ turned.T >= least
+    np.fill_diagonal(near, False)
     pairs = max(1, len(turned) * (len(turned) - 1))
     price = {}
     for width in _WIDTHS:
@@ -108,7 +110,9 @@ def choose_width(
         rest = np.linalg.norm(turned[:, k:], axis=1)
         bound = turned[:, :k] @ turned[:, :k].T + np.outer(rest, rest)
         np.fill_diagonal(bound, -1.0)
-        price[width] = width * a_column + (bound >= least - 0.004).sum() / pairs * a_pair
+        # Pairs that are near have to be checked however many columns there are.
+        passed = (bound >= least - 0.004) & ~near
+        price[width] = width * a_column + passed.sum() / pairs * a_pair
         if k == vectors.shape[1]:
             break
     return min(price, key=price.__getitem__)

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.data.search.bounds import choose_width, make_bounds, principal_axes, sample_of
 from harness.data.search.exact import row_cosines
-from harness.data.search.processor import COLUMNS, ROWS, Format, Product, fast_format, thread_count
+from harness.data.search.processor import A_PAIR, COLUMNS, ROWS, Format, Product, fast_format, thread_count
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class Highest:
         np.fill_diagonal(cosines, -1.0)
         # Among all rows the nearest is nearer than in a sample: at least so much is told apart.
         least = float(np.median(cosines.max(axis=1)))
-        width = choose_width(vectors, axes, least, 1, a_column=format.a_column, a_pair=4000.0)
+        width = choose_width(vectors, axes, least, 1, a_column=format.a_column, a_pair=A_PAIR)
         self._bounds = make_bounds(vectors, axes, [-1.0], width, format.dtype)
 
     def __call__(self, queries: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ROWS, COLUMNS = 2048, 1024
 """Rows and columns of a block: 4 MiB of products, which a core's caches hold."""
+A_PAIR = 4000.0
+"""Milliseconds that it takes to check four million pairs, one by one."""
 _FOLDED = 16
 _PIECE = 262_144  # cells that are looked at together: memory is bounded where all rows are near
 _DENSE = 16  # rows with a near cell in so many, or more, are multiplied in float64 instead of pair by pair
@@ -87,10 +89,8 @@ class Processor:
         self._vectors, self._rows, self._interest = vectors, rows, interest
         self._format = format or fast_format()
         axes = principal_axes(vectors, rows)
-        # Milliseconds of four million pairs: those that are of interest are looked up one by one.
-        a_pair = 4000.0 if interest is None else 120.0
         width = choose_width(
-            vectors, axes, thresholds[0], len(thresholds), a_column=self._format.a_column, a_pair=a_pair, rows=rows
+            vectors, axes, thresholds[0], len(thresholds), a_column=self._format.a_column, a_pair=A_PAIR, rows=rows
         )
         self._bounds = make_bounds(vectors, axes, thresholds, width, self._format.dtype, rows=rows)
         self._settled = np.zeros(len(self._bounds.table), dtype=np.int8)
