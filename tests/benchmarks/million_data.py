@@ -160,7 +160,7 @@ def _write(pool: ProcessPoolExecutor, made: Made, recipe: Recipe) -> dict[str, A
     began = time.perf_counter()
     pictures = _drawn(pool, recipe.seed, family[own])
     # Other scenes, so that no test image is one of those learned from.
-    tested = min(recipe.test_rows, max(recipe.pictures // 5, recipe.test_rows // ROWS_A_PICTURE))
+    tested = max(1, min(recipe.test_rows, max(recipe.pictures // 5, recipe.test_rows // ROWS_A_PICTURE)))
     test_pictures = _drawn(pool, recipe.seed, np.arange(tested) + rows)
     drawn = time.perf_counter()
     jobs = []
