@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.data.copies import link_copies
 from harness.data.dataset import Dataset
-from harness.data.folds import DEFAULT_THRESHOLD, Folds, make_folds, refuse_starved, threshold_table
+from harness.data.folds import DEFAULT_THRESHOLD, MIN_TRAINING_SHARE, Folds, make_folds, refuse_starved, threshold_table
 from harness.data.groups import pictures_of
 from harness.data.likeness import text_likeness
 from harness.data.opening import open_dataset
@@ -250,7 +250,7 @@ def _new_folds(config: RunConfig, dataset: Dataset, targets: NDArray[np.float32]
     if config.split == "source":
         return source_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
     folds = make_folds(dataset, targets, n_folds=config.folds, threshold=threshold, seed=config.seed)
-    if folds.smallest_training_share < 1.0:  # the table costs a pass over all pairs: only where it may be needed
+    if folds.smallest_training_share < MIN_TRAINING_SHARE:  # the table takes more passes over all pairs
         refuse_starved(folds, threshold_table(dataset, targets, n_folds=config.folds, seed=config.seed))
     return folds
 
