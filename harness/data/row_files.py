@@ -220,7 +220,7 @@ class RowFile:
             if whole == len(self._entries):
                 return
             entries = np.fromfile(self.folder / "index.bin", dtype=_ENTRY, count=whole)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # whoever adds to it will say so
             return
         except OSError as error:
             raise InputError(

@@ -45,7 +45,7 @@ def concurrent_cache(ran: Ran) -> None:
 @expected("48-cache-damaged")
 def damaged_cache(ran: Ran) -> None:
     # Either the run is done all the same, or the file is named with the mend.
-    ends = re.findall(r"tasks computed|sqlite cannot be used \([^)]*\); delete that file", ran.text)
+    ends = re.findall(r"tasks computed|(?:sqlite|rows) cannot be used \(.*?\); delete that (?:file|folder)", ran.text)
     assert len(ends) == 2, ran.text
     assert "defect" not in ran.text
     right = task_scores(ran.folder / "run1")

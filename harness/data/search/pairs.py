@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 FEW = 4096
 """Rows up to which one float32 product is as fast as any other way."""
+FEW_WITHOUT_TORCH = 16_384
+"""Rows up to which they take less time, and memory, than to import torch for other ways."""
 FEW_ON_A_CARD = 32_768
 """Rows from which on a GPU is faster."""
 _BLOCK = 1024
@@ -53,7 +56,7 @@ def search_pairs(
         interest.
     """
     n = len(vectors) if rows is None else len(rows)
-    if engine is None and n <= FEW:
+    if engine is None and n <= (FEW if "torch" in sys.modules else FEW_WITHOUT_TORCH):
         yield from few_pairs(vectors, thresholds[0], rows)
         return
     engine = engine or _engine(vectors, thresholds, rows, interest)
