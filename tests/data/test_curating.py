@@ -70,7 +70,7 @@ def test_too_many_pairs_for_memory_make_no_difference(
     whole = stand_ins(vectors, threshold)[0]
     picky = stand_ins(vectors, threshold, lambda row: row % refuse == 0)[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nearest, "BLOCK", block)
+        patch.setattr(nearest, "_BLOCK", block)
         # Blocks of another size are other products: pairs on the very edge may fall to either side.
         edge = np.abs(cosines(vectors) - (threshold - MARGIN)) < 1e-6
         if not edge.any():
@@ -90,7 +90,7 @@ def test_the_nearest_is_found_in_blocks_of_any_size(shape: tuple[int, int, float
     vectors = vectors_of(shape)
     some = np.random.default_rng(0).integers(0, len(vectors), asked)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nearest, "BLOCK", block)
+        patch.setattr(nearest, "_BLOCK", block)
         cosine, where = nearest_rows(vectors[some], vectors, some)
     table = cosines(vectors)
     np.fill_diagonal(table, -2)
