@@ -81,25 +81,25 @@ def test_a_dry_run_in_words_and_a_folder_that_was_begun_otherwise(
 
 def test_ctrl_c_leaves_a_folder_that_the_same_command_goes_on_in(make: Make, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = ("data", "generate", "scenes:6:7", "--model", tiny, "--steps", "25", "--out")
-    process = warm.start(
-        [sys.executable, "-m", "harness.cli", *map(str, (*command, out))],
-        stdin=subprocess.DEVNULL, stderr=(errors := (tmp_path / "errors").open("w+")), env=dict(os.environ),
-    )  # fmt: skip
+    command = ("data", "generate", "scenes:6:7", "--model", tiny, "--steps", "60", "--batch-size", 1, "--out")
     parts = out / ".generate" / "parts"
-    while process.poll() is None and not (parts.is_dir() and list(parts.glob("*.tar"))):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    errors.seek(0)
-    assert "Interrupted; the same command goes on where this stopped" in errors.read()
-    errors.close()
+    with (tmp_path / "errors").open("w+") as errors:
+        process = warm.start(
+            [sys.executable, "-m", "harness.cli", *map(str, (*command, out))],
+            stdin=subprocess.DEVNULL, stderr=errors, env=dict(os.environ),
+        )  # fmt: skip
+        while process.poll() is None and not (parts.is_dir() and list(parts.glob("*.tar"))):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        errors.seek(0)
+        assert "Interrupted; the same command goes on where this stopped" in errors.read()
     kept = len(list(parts.glob("*.tar")))
     assert 1 <= kept < 6
-    goes_on = make("out", "scenes:6:7", steps=25, said=(said := []))
+    goes_on = make("out", "scenes:6:7", steps=60, batch_size=1, said=(said := []))
     assert goes_on.made == 6 - kept
     assert f"{6 - kept} of 6 images to make" in said[-1]
-    make("whole", "scenes:6:7", steps=25)
+    make("whole", "scenes:6:7", steps=60, batch_size=1)
     assert contents(out) == contents(tmp_path / "whole")
 
 
