@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email import message_from_string
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -62,7 +63,7 @@ def _points() -> Iterator[FoundPoint]:
         seen.add(canonical)
         if ENTRY_POINT_GROUP not in _entry_points_text(distribution):
             continue
-        name, version = _identity(distribution)  # parses all of its metadata, which takes long for hundreds
+        name, version = identity(distribution)
         try:
             for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
                 yield FoundPoint(point.name, version, name, point)
@@ -70,10 +71,12 @@ def _points() -> Iterator[FoundPoint]:
             yield FoundPoint(name, version, name, None, f"its entry_points.txt cannot be read: {error}")
 
 
-def _identity(distribution: metadata.Distribution) -> tuple[str, str]:
+def identity(distribution: metadata.Distribution) -> tuple[str, str]:
     """Return name and version of a distribution, from the name of its folder where it has no metadata."""
     try:
-        fields = distribution.metadata  # parsed whenever it is asked for
+        text = next(filter(None, map(distribution.read_text, ("METADATA", "PKG-INFO", ""))))
+        # `distribution.metadata` parses the description as well, which is a whole README, whenever it is asked for.
+        fields = message_from_string(text.partition("\n\n")[0])
         told, version = fields["Name"], fields["Version"]
     except Exception:  # no file, or one that no parser takes
         told, version = None, None
@@ -132,7 +135,7 @@ def _check_requirement(distribution: metadata.Distribution) -> None:
 
     Without this its import fails with whatever it missed first, or it works halfway.
     """
-    if _identity(distribution)[0] == hooks.DISTRIBUTION:
+    if identity(distribution)[0] == hooks.DISTRIBUTION:
         return
     try:
         asked = [line for line in distribution.requires or () if _HARNESS.match(line)]

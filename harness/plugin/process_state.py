@@ -20,16 +20,19 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import attrgetter
+from functools import lru_cache
+from operator import attrgetter, is_
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 _LIBRARIES = ("numpy", "PIL", "harness")
 """Packages whose every loaded module is watched for functions that somebody replaces."""
-_MODULES = (
-    *("builtins", "csv", "hashlib", "io", "json", "math", "ntpath", "os", "pathlib", "posixpath", "random", "shutil"),
-    *("struct", "tempfile", "threading", "time", "torch", "torch.nn.functional"),
+_MODULES = frozenset(
+    {
+        *("builtins", "csv", "hashlib", "io", "json", "math", "ntpath", "os", "pathlib", "posixpath", "random"),
+        *("shutil", "struct", "tempfile", "threading", "time", "torch", "torch.nn.functional"),
+    }
 )
 """Single modules of which the same is true."""
 _CLASSES = {"torch": ("Tensor",), "torch.nn": ("Module",), "pathlib": ("Path",)}
@@ -40,6 +43,8 @@ _SCALARS = (bool, int, float, str, type(None))
 _OWN_THREADS = ("harness-", "TMonitor", "pydevd")
 """Threads that are there by right: ours, and those with which libraries watch themselves."""
 _MISSING: Any = object()
+_own_classes: dict[str, tuple[list[Any], list[type]]] = {}
+"""By name of a module of ``_LIBRARIES``: what it held when last looked at, and which of that are classes of its own."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +252,8 @@ class ProcessState:
                     new = [key for key, value in list(found.items()) if _is_watched(key, value)]
                     left += [_place(owner, key) for key in new if _package(found[key]) in strangers]
                 continue
+            if list(known) == list(found) and _all_same(known.values(), list(found.values())):
+                continue  # as nearly all are: what follows would take ten times as long
             for key, before in known.items():
                 now = found.get(key, _MISSING)
                 if now is before or not _is_watched(key, before):
@@ -304,21 +311,36 @@ def _watched() -> list[Any]:
     """Return the modules and classes whose functions are watched, as far as they are loaded."""
     owners: list[Any] = []
     for name, module in list(sys.modules.items()):
-        if not isinstance(module, ModuleType):
+        of_library = _is_of_library(name)
+        if not (of_library or name in _MODULES or name in _CLASSES) or not isinstance(module, ModuleType):
             continue
-        if name in _MODULES:
+        if of_library or name in _MODULES:
             owners.append(module)
-        elif name.partition(".")[0] in _LIBRARIES:
-            owners.append(module)
-            # isinstance and no function of inspect: there are ten thousand, and a process looks several times.
-            owners += [
-                value
-                for value in list(vars(module).values())
-                if isinstance(value, type) and value.__module__ == name and value.__flags__ & _HEAP_TYPE
-            ]
+        if of_library and name not in _MODULES:
+            owners += _classes_of(name, module)
         if name in _CLASSES:
             owners += [vars(module)[cls] for cls in _CLASSES[name] if cls in vars(module)]
     return owners
+
+
+@lru_cache(None)  # five thousand names, the same each time
+def _is_of_library(name: str) -> bool:
+    return name.partition(".")[0] in _LIBRARIES
+
+
+def _classes_of(name: str, module: ModuleType) -> list[type]:
+    """Return the classes that a module wrote; those that it only imported are another's."""
+    held = list(vars(module).values())
+    known = _own_classes.get(name)
+    if known is None or not _all_same(known[0], held):
+        own = [v for v in held if isinstance(v, type) and v.__module__ == name and v.__flags__ & _HEAP_TYPE]
+        known = _own_classes[name] = held, own
+    return known[1]
+
+
+def _all_same(before: Collection[Any], now: Collection[Any]) -> bool:
+    """Whether two collections hold the very same objects in the same order: tens of thousands in a millisecond."""
+    return len(before) == len(now) and all(map(is_, before, now))
 
 
 def _is_watched(key: str, value: Any) -> bool:

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from harness.plugin.importing import identity
 from harness.version import __version__
 
 _PACKAGES = (
@@ -50,7 +51,7 @@ def _processor() -> str:
 
 def _version(package: str) -> str | None:
     try:
-        return metadata.version(package)
+        return identity(metadata.distribution(package))[1] or None
     except metadata.PackageNotFoundError:
         return None
 
