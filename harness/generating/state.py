@@ -149,14 +149,12 @@ class GenerateFolder:
             return None
         differing = [name for name in Asked.model_fields if getattr(state.asked, name) != getattr(asked, name)]
         if differing:
-            # Rows take on what options say, so that their hash differs as well and says nothing more.
-            told = "; ".join(
-                f"{_named(name)} {_said(getattr(state.asked, name))}, and now {_said(getattr(asked, name))}"
-                for name in [name for name in differing if name != "prompts"] or differing
-            )
+            if len(differing) > 1 and "prompts" in differing:  # the hash follows from what else differs, most likely
+                differing.remove("prompts")
+            told = "; ".join(_difference(name, getattr(state.asked, name), getattr(asked, name)) for name in differing)
             raise InputError(
-                f"--out {self.path}: it was begun with other options: {told}. Give the same, which "
-                "goes on there, or name another folder"
+                f"--out {self.path}: it was begun with other options: {told}. Give the same, which goes on there, or "
+                "name another folder"
             )
         return state
 
@@ -204,10 +202,11 @@ class GenerateFolder:
         return len(rows)
 
 
-def _named(name: str) -> str:
-    if name in ("prompts", "rows"):
-        return name
-    return f"--{name.replace('_', '-')}"
+def _difference(name: str, before: Any, now: Any) -> str:
+    if name == "prompts":
+        return "PROMPTS, whose texts, ids, seeds or settings are no longer the same"
+    named = name if name == "rows" else f"--{name.replace('_', '-')}"
+    return f"{named} {_said(before)}, and now {_said(now)}"
 
 
 def _said(value: Any) -> str:

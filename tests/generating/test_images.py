@@ -298,7 +298,8 @@ def test_a_scheduler_of_ones_own(make: Make, tmp_path: Path) -> None:
 def test_another_set_of_options_is_refused_in_the_same_folder(make: Make, tmp_path: Path) -> None:
     make("made")
     before = contents(tmp_path / "made")
-    for changed, told in (
+    other: dict[str, Any]
+    for other, told in (
         ({"steps": 3}, "--steps 2, and now 3"),
         ({"guidance": 1.0}, "--guidance not given, and now 1.0"),
         ({"seed": 1}, "--seed 0, and now 1"),
@@ -308,9 +309,13 @@ def test_another_set_of_options_is_refused_in_the_same_folder(make: Make, tmp_pa
         ({"keep_flagged": True}, "--keep-flagged false, and now true"),
     ):
         with pytest.raises(InputError) as caught:
-            make("made", **changed)
+            make("made", **other)
         assert f"--out {tmp_path / 'made'}: it was begun with other options: " in str(caught.value)
         assert told in str(caught.value)
+        assert "PROMPTS" not in str(caught.value)  # the rows differ because the option does
+    changed = write_rows(tmp_path / "rows.jsonl", [{"prompt": prompt} for prompt in reversed(PROMPTS[:6])])
+    with pytest.raises(InputError, match=r"with other options: PROMPTS, whose texts, .* are no longer the same\. Give"):
+        make("made", changed)
     assert contents(tmp_path / "made") == before
 
 
