@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -84,10 +83,13 @@ def test_ctrl_c_leaves_a_folder_that_the_same_command_goes_on_in(make: Make, tin
     command = ("data", "generate", "scenes:6:7", "--model", tiny, "--steps", "60", "--batch-size", 1, "--out")
     parts = out / ".generate" / "parts"
     with (tmp_path / "errors").open("w+") as errors:
-        process = warm.start(
+        process = subprocess.Popen(
             [sys.executable, "-m", "harness.cli", *map(str, (*command, out))],
-            stdin=subprocess.DEVNULL, stderr=errors, env=dict(os.environ),
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stderr=errors,
+            # What is started in the background may ignore the interrupt, and hands that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         while process.poll() is None and not (parts.is_dir() and list(parts.glob("*.tar"))):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
