@@ -12,6 +12,7 @@ _HOME = {
     "LazyImages": "harness.data.lazy_images",
     "ImageFile": "harness.data.images",
     "DiskCache": "harness.data.cache",
+    "MostAlike": "harness.data.search.most_alike",
     "PromptEncoder": "harness.data.targets",
     "row_targets": "harness.data.targets",
     "Folds": "harness.data.folds",

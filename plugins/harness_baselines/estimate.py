@@ -158,11 +158,13 @@ def _measured(model: Any, forward: Forward, depths: Sequence[str], size: int) ->
 def knn_memory(size: BackboneSize, rows: int) -> int:
     """Return bytes: the backbone first; then the table, a block of features on its way into it, and the targets.
 
-    And what 256 queries are compared with at a time: likenesses, their negatives, and positions of eight bytes.
+    And what 256 queries are compared with at a time: likenesses, their negatives, and positions of eight bytes. Of more
+    rows than are compared with at once, it is all axes of them in half precision instead.
     """
     block = min(rows * size.width, BLOCK_NUMBERS)
     compared = 256 * (4 * min(rows, TABLE_BLOCK) + 200 * 384)
-    return max(size.memory, _FLOAT * (rows * (size.width + 384) + 5 * block + compared))
+    bounds = 2 * rows * size.width * (rows > TABLE_BLOCK)
+    return max(size.memory, _FLOAT * (rows * (size.width + 384) + 5 * block + compared) + bounds)
 
 
 def ridge_memory(size: BackboneSize, rows: int) -> int:

@@ -22,7 +22,7 @@ from harness.training import kept_apart, l2_normalised
 from harness_baselines.backbones import backbone_parameters, backbone_rows
 from harness_baselines.features import blocks, centre_and_scale, directions
 from harness_baselines.naming import BACKBONE, FEATURE_DTYPE, BackboneOption, FeatureType, is_float32, weights_of
-from harness_baselines.nearest import TABLE_BLOCK, candidates, top
+from harness_baselines.nearest import TABLE_BLOCK, Nearest, top
 from harness_baselines.saved import let_go, open_arrays, save_arrays, unfilled
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _NEIGHBOURS = (10, 20, 50, 100, 200)
 _POWERS = (1.0, 2.0, 4.0, 8.0)
 _MOST_QUERIES = 2000  # rows that choose the options: enough to tell them apart, cheap for any n
 _CHUNK = 256  # queries compared at a time
-_MANY = 4096  # the same, where the table is compared with by blocks
+_MANY = 8192  # the same, where the table is compared with by blocks
 
 
 class KnnConfig(PredictorConfig):
@@ -68,6 +68,7 @@ class KnnPredictor(Predictor):
     presets = {"tiny": {"backbone": "pixels"}, "reference": {"backbone": "open_clip:ViT-L-14-quickgelu/openai"}}
 
     _state: dict[str, NDArray[Any]] | None = None
+    _search: Nearest | None = None
 
     @classmethod
     def uses_tiny_weights(cls, config: BaseModel) -> bool:
@@ -82,7 +83,8 @@ class KnnPredictor(Predictor):
         for part in blocks(features):
             table[part] = directions(features, centre, scale, part)
             let_go(table)
-        count, power = self._choose(table, train)
+        self._search = Nearest(table, self.context.device)
+        count, power = self._choose(self._search, table, train)
         mean = train.targets.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._state = {
             "centre": centre,
@@ -93,7 +95,7 @@ class KnnPredictor(Predictor):
             "options": np.array([count, power], dtype=np.float64),
         }
 
-    def _choose(self, table: NDArray[np.float32], train: TrainingData) -> tuple[int, float]:
+    def _choose(self, search: Nearest, table: NDArray[np.float32], train: TrainingData) -> tuple[int, float]:
         counts = (
             [self.config.neighbours] if self.config.neighbours else [k for k in _NEIGHBOURS if k < len(train)] or [1]
         )
@@ -106,7 +108,7 @@ class KnnPredictor(Predictor):
         for part in _chunks(len(queries), table):
             rows = queries[part]
             apart = partial(kept_apart, train, rows)
-            found = candidates(np.asarray(table[rows]), table, max(counts), self.context.device, apart)
+            found = search(np.asarray(table[rows]), max(counts), apart)
             for few in _chunks(len(rows)):
                 for a, count in enumerate(counts):
                     likeness, targets = _nearest(found, few, count, train.targets)
@@ -123,12 +125,14 @@ class KnnPredictor(Predictor):
         if len(images) == 0:
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
         state = self._state
+        if self._search is None:
+            self._search = Nearest(state["table"], self.context.device)
         count, power = int(state["options"][0]), float(state["options"][1])
         features = backbone_rows(self.context, images, self.config.backbone, self.config.feature_dtype)
         result = np.empty((len(images), state["targets"].shape[1]), dtype=np.float32)
         for part in _chunks(len(result), state["table"]):
             queries = directions(features, state["centre"], state["scale"], part)
-            found = candidates(queries, state["table"], count, self.context.device)
+            found = self._search(queries, count)
             for few in _chunks(len(queries)):
                 likeness, targets = _nearest(found, few, count, state["targets"])
                 result[part][few] = _average(likeness, targets, power, state["mean"])
@@ -143,7 +147,7 @@ class KnnPredictor(Predictor):
 
     def load(self, folder: Path) -> None:
         """Read ``knn.safetensors``."""
-        self._state = open_arrays(folder / "knn.safetensors")
+        self._state, self._search = open_arrays(folder / "knn.safetensors"), None
 
     def requirements(self, rows: int) -> Requirements:
         """Name the backbone, and tell its size where its architecture is at hand."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,85 +12,65 @@ from harness_baselines.saved import let_go
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-QUERIES = 256
-"""Queries compared with a block at a time."""
+    from harness.data.search.most_alike import MostAlike
+
+    Apart = Callable[[slice], NDArray[np.bool_]]
+
 TABLE_BLOCK = 1 << 15
-"""Rows of the table compared at a time; a table of no more than that is compared with as one array."""
+"""Rows of a table up to which it is compared with as one array."""
 
 
-def candidates(
-    queries: NDArray[np.float32],
-    table: NDArray[np.float32],
-    count: int,
-    device: str,
-    apart: Callable[[slice], NDArray[np.bool_]] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-    """Return the cosines of each query with rows among which are the ``count`` most like it.
+class Nearest:
+    """The search in a table, with what it has made ready for it.
 
     Parameters
     ----------
-    queries, table
-        Unit rows, shapes (q, d) and (n, d).
-    count
-        How many rows of the table each query wants.
+    table
+        Unit rows, shape (n, d), float32; may lie in a file.
     device
-        A torch device string; a GPU takes part where the table has more rows than a block.
-    apart
-        Of some rows of the table, which may not be compared with which query, shape (q, k): their cosine becomes -1.
-
-    Returns
-    -------
-    cosines, positions
-        Shape (q, c), and which row of the table each belongs to; None where they are those of the whole table.
+        A torch device string; a GPU takes part where the table has more rows than `TABLE_BLOCK`.
     """
-    if len(table) <= TABLE_BLOCK:
-        cosines = queries @ table.T
-        if apart is not None:
-            cosines[apart(slice(None))] = -1.0
-        return cosines, None
-    count = min(count, len(table))
-    if device.startswith("cuda"):
-        return _on_a_gpu(queries, table, count, device, apart)
-    parts = [slice(start, start + QUERIES) for start in range(0, len(queries), QUERIES)]
-    found = [_Best.of(len(queries[part]), count) for part in parts]
-    for start in range(0, len(table), TABLE_BLOCK):
-        columns = slice(start, min(start + TABLE_BLOCK, len(table)))
-        block = np.asarray(table[columns])
-        barred = None if apart is None else apart(columns)
-        for best, part in zip(found, parts, strict=True):  # a block is read once for all queries
-            cosines = queries[part] @ block.T
-            if barred is not None:
-                cosines[barred[part]] = -1.0
-            best.add(cosines, start)
+
+    def __init__(self, table: NDArray[np.float32], device: str) -> None:
+        self._table, self._device = table, device
+        self._bounds: MostAlike | None = None
+
+    def __call__(
+        self, queries: NDArray[np.float32], count: int, apart: Apart | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+        """Return the cosines of each query with rows among which are the ``count`` most like it.
+
+        Parameters
+        ----------
+        queries
+            Unit rows, shape (q, d).
+        count
+            How many rows of the table each query wants.
+        apart
+            Of some rows of the table, which may not be compared with which query, shape (q, k): their cosine becomes
+            -1.
+
+        Returns
+        -------
+        cosines, positions
+            Shape (q, c), and which row of the table each belongs to; None where they are those of the whole table.
+        """
+        table, count = self._table, min(count, len(self._table))
+        if len(table) <= TABLE_BLOCK:
+            cosines = queries @ table.T
+            if apart is not None:
+                cosines[apart(slice(None))] = -1.0
+            return cosines, None
+        if self._device.startswith("cuda"):
+            return on_a_gpu(queries, table, count, self._device, apart)
+        if self._bounds is None:
+            from harness.data import MostAlike
+
+            self._bounds = MostAlike(table, count)
+            let_go(table)
+        found = self._bounds(queries, count, apart)
         let_go(table)
-    return np.concatenate([best.cosines for best in found]), np.concatenate([best.positions for best in found])
-
-
-@dataclass
-class _Best:
-    """The best that were found so far for some queries: cosines and positions, shapes (q, c)."""
-
-    count: int
-    cosines: NDArray[np.float32]
-    positions: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, queries: int, count: int) -> _Best:
-        return cls(count, np.empty((queries, 0), dtype=np.float32), np.empty((queries, 0), dtype=np.int64))
-
-    def add(self, cosines: NDArray[np.float32], start: int) -> None:
-        """Take part in rows of the table from one on: likenesses, shape (q, k)."""
-        if self.cosines.shape[1] == self.count:  # of a later block most rows are like nobody
-            hopeful = np.flatnonzero((cosines > self.cosines.min(axis=1, keepdims=True)).any(axis=0))
-        else:
-            hopeful = np.arange(cosines.shape[1])
-        positions = np.broadcast_to(start + hopeful, (len(cosines), len(hopeful)))
-        self.cosines = np.concatenate([self.cosines, cosines[:, hopeful]], axis=1)
-        self.positions = np.concatenate([self.positions, positions], axis=1)
-        if self.cosines.shape[1] > self.count:
-            kept = top(self.cosines, self.count)
-            self.cosines = np.take_along_axis(self.cosines, kept, axis=1)
-            self.positions = np.take_along_axis(self.positions, kept, axis=1)
+        return found
 
 
 def top(cosines: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -100,14 +79,14 @@ def top(cosines: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return np.argpartition(-cosines, count - 1, axis=1)[:, :count]
 
 
-def _on_a_gpu(
+def on_a_gpu(
     queries: NDArray[np.float32],
     table: NDArray[np.float32],
     count: int,
     device: str,
-    apart: Callable[[slice], NDArray[np.bool_]] | None,
+    apart: Apart | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Do the same where blocks of the table are sent to a GPU; nothing but the best comes back."""
+    """Return the same where blocks of the table are sent to a GPU; nothing but the best comes back."""
     import torch
 
     asked: Any = torch.from_numpy(queries).to(device)

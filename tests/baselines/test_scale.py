@@ -15,8 +15,10 @@ from harness_baselines.ridge import RidgePath, RidgePredictor
 from safetensors.numpy import load_file
 
 from harness.data.cache import DiskCache
+from harness.data.search import most_alike
 from harness.errors import InputError
 from harness.plugin import Context, Predictor, TrainingData
+from harness.training import l2_normalised
 from tests.baselines.test_predictors import problem
 
 
@@ -38,7 +40,8 @@ def in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of some twenty rows, as if a hundred were a million."""
     monkeypatch.setattr(features, "BLOCK_NUMBERS", 20 * 704)
     monkeypatch.setattr(nearest, "TABLE_BLOCK", 23)
-    monkeypatch.setattr(nearest, "QUERIES", 6)
+    monkeypatch.setattr(most_alike, "ROWS", 6)
+    monkeypatch.setattr(most_alike, "COLUMNS", 11)
     monkeypatch.setattr(knn, "TABLE_BLOCK", 23)
     monkeypatch.setattr(knn, "_CHUNK", 8)
     monkeypatch.setattr(knn, "_MANY", 17)
@@ -98,20 +101,20 @@ def test_sums_of_rows_lose_nothing_to_cancellation(in_blocks: None) -> None:
 @pytest.mark.parametrize("device", ["cpu", "the path of a GPU"])
 def test_the_nearest_by_blocks_are_the_nearest_of_all(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    table, queries = (rng.normal(size=(n, 6)).astype(np.float32) for n in (400, 30))
+    table, queries = (l2_normalised(rng.normal(size=(n, 6)).astype(np.float32)) for n in (400, 30))
     cosines = queries @ table.T
     barred = rng.random(cosines.shape) < 0.2
     cosines[barred] = -1.0
     monkeypatch.setattr(nearest, "TABLE_BLOCK", 64)
     apart = lambda columns: barred[:, columns]  # noqa: E731
     if device == "cpu":
-        found, where = nearest.candidates(queries, table, 17, "cpu", apart)
+        found, where = nearest.Nearest(table, "cpu")(queries, 17, apart)
     else:
-        found, where = nearest._on_a_gpu(queries, table, 17, "cpu", apart)
+        found, where = nearest.on_a_gpu(queries, table, 17, "cpu", apart)
     assert where is not None
     assert np.allclose(np.sort(found, axis=1), np.sort(cosines, axis=1)[:, -17:], atol=1e-5)
     assert np.allclose(np.take_along_axis(cosines, where, axis=1), found, atol=1e-5)
-    assert len(nearest.candidates(queries, table[:65], 1000, "cpu")[0][0]) == 65
+    assert len(nearest.Nearest(table[:65], "cpu")(queries, 1000)[0][0]) == 65
 
 
 def test_moments_by_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

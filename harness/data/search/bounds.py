@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Bounds:
         """Return what two columns take off for a threshold a row, less the slack, shape (len(cosines), 2)."""
         import torch
 
-        return _in_two(torch.from_numpy(cosines - self.slack), self.table.dtype)
+        return in_two(torch.from_numpy(cosines - self.slack), self.table.dtype)
 
     def settle(self, settled: NDArray[np.int8]) -> None:
         """Raise the threshold between any two rows that are both settled at the first s thresholds to the next one."""
@@ -106,7 +106,7 @@ def choose_width(
     pairs = max(1, len(turned) * (len(turned) - 1))
     price = {}
     for width in _WIDTHS:
-        k = _kept(width, thresholds, vectors.shape[1])
+        k = kept_columns(width, thresholds, vectors.shape[1])
         rest = np.linalg.norm(turned[:, k:], axis=1)
         bound = turned[:, :k] @ turned[:, :k].T + np.outer(rest, rest)
         np.fill_diagonal(bound, -1.0)
@@ -148,38 +148,90 @@ def make_bounds(
 
     levels = np.asarray(thresholds, dtype=np.float64) - MARGIN
     n = len(vectors) if rows is None else len(rows)
-    k = _kept(width, len(levels), vectors.shape[1])
+    k = kept_columns(width, len(levels), vectors.shape[1])
     width = k + 3 + len(levels)
-    eps, tiny = torch.finfo(dtype).eps, torch.finfo(dtype).tiny
     table = torch.zeros((n, width), dtype=dtype, device=home)
-    basis = torch.from_numpy(axes).to(device)
-    error = length = rest = 0.0
+    errs = Errs()
     for start in range(0, n, _CHUNK):
         chunk = slice(start, start + _CHUNK)
         part = vectors[chunk] if rows is None else vectors[rows[chunk]]
-        turned = torch.from_numpy(np.array(part)).to(device).double() @ basis
-        rounded = turned[:, :k].to(dtype)
-        left = turned[:, k:].norm(dim=1)
-        table[chunk, :k] = rounded.to(home)
-        table[chunk, k] = (left * (1 + eps) + tiny).to(dtype).to(home)
-        error = max(error, float((turned[:, :k] - rounded.double()).norm(dim=1).max()))
-        length = max(length, float(rounded.double().norm(dim=1).max()))
-        rest = max(rest, float(left.max()) * (1 + 2 * eps))
+        rounded, _, err = _rounded(part, torch.from_numpy(axes[:, :k]).to(device), dtype)
+        table[chunk, : k + 1] = rounded.to(home)
+        errs = errs.or_more(err)
     table[:, k + 1 : k + 3] = 1
-    # Sums are taken in float32, in any order, and by tensor cores with fewer guard digits than IEEE has: 2 ** -22 for
-    # each of the terms is more than any of them errs.
-    slack = 2 * error * length + error**2 + (width + 8) * 2.0**-22 * (length**2 + rest**2 + 2) + 1e-6
-    off = _in_two(torch.from_numpy(levels[:1] - slack), dtype)[0]
+    slack = slack_of(errs, errs, width)
+    off = in_two(torch.from_numpy(levels[:1] - slack), dtype)[0]
     steps = _down(torch.tensor([*np.diff(levels).tolist(), _NEVER], dtype=torch.float64), dtype)
     signs = torch.cat([torch.ones(k + 1, dtype=dtype), -off, -steps])
     return Bounds(table, signs, levels, slack)
 
 
-def _kept(width: int, thresholds: int, dim: int) -> int:
+class Errs(NamedTuple):
+    """The most that rows of low precision err by, and how long they and their rests are."""
+
+    error: float = 0.0
+    length: float = 0.0
+    rest: float = 0.0
+
+    def or_more(self, other: Errs) -> Errs:
+        """Return the most of both."""
+        return Errs(*map(max, self, other))
+
+
+class Rounded(NamedTuple):
+    """Rows of low precision: k coordinates and the length of the rest, shape (n, k + 1); that length, (n,); errors."""
+
+    rows: torch.Tensor
+    rest: NDArray[np.float32]
+    errs: Errs
+
+
+def rounded_rows(vectors: NDArray[np.float32], axes: NDArray[np.float64], k: int, dtype: torch.dtype) -> Rounded:
+    """Return rows on the first k axes, a chunk at a time."""
+    import torch
+
+    table = torch.empty((len(vectors), k + 1), dtype=dtype)
+    rest = np.empty(len(vectors), dtype=np.float32)
+    errs, basis = Errs(), torch.from_numpy(axes[:, :k])
+    for start in range(0, len(vectors), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        table[chunk], rest[chunk], err = _rounded(vectors[chunk], basis, dtype)
+        errs = errs.or_more(err)
+    return Rounded(table, rest, errs)
+
+
+def _rounded(part: NDArray[np.float32], basis: torch.Tensor, dtype: torch.dtype) -> Rounded:
+    import torch
+
+    eps, tiny = torch.finfo(dtype).eps, torch.finfo(dtype).tiny
+    rows = torch.from_numpy(np.array(part)).to(basis.device).double()
+    turned = rows @ basis
+    rounded = turned.to(dtype)
+    # What all axes hold is the length of the row. Differences of squares err by less than is added under the root.
+    left = (rows.square().sum(dim=1) - turned.square().sum(dim=1)).clamp_min(0).add(1e-12).sqrt()
+    up = (left * (1 + eps) + tiny).to(dtype)
+    errs = Errs(
+        float((turned - rounded.double()).norm(dim=1).max()),
+        float(rounded.double().norm(dim=1).max()),
+        float(left.max()) * (1 + 2 * eps),
+    )
+    return Rounded(torch.cat([rounded, up[:, None]], dim=1), up.float().cpu().numpy(), errs)
+
+
+def slack_of(left: Errs, right: Errs, width: int) -> float:
+    """Return how far, at most, a product of rows of two tables lies below what they would have without rounding."""
+    # Sums are taken in float32, in any order, and by tensor cores with fewer guard digits than IEEE has: 2 ** -22 for
+    # each of the terms is more than any of them errs.
+    rounding = left.error * right.length + right.error * left.length + left.error * right.error
+    return rounding + (width + 8) * 2.0**-22 * (left.length * right.length + left.rest * right.rest + 2) + 1e-6
+
+
+def kept_columns(width: int, thresholds: int, dim: int) -> int:
+    """Return how many coordinates a table of some width has room for, beside what each of its rows needs."""
     return min(dim, max(1, width - 3 - thresholds))
 
 
-def _in_two(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def in_two(numbers: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Write numbers as the sum of two of a format, shape (len, 2), which is no more than they are."""
     import torch
 

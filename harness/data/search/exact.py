@@ -33,10 +33,17 @@ def cosines(
 
 def row_cosines(vectors: NDArray[np.float32], i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the cosine of each pair of rows, by the same rule."""
+    return pair_cosines(vectors, vectors, i, j)
+
+
+def pair_cosines(
+    left: NDArray[np.float32], right: NDArray[np.float32], i: NDArray[np.int64], j: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the cosine of each pair (``left[i]``, ``right[j]``), by the same rule."""
     found = np.empty(len(i))
     for start in range(0, len(i), CHUNK):
         part = slice(start, start + CHUNK)
-        found[part] = np.einsum("id,id->i", vectors[i[part]], vectors[j[part]], dtype=np.float64)
+        found[part] = np.einsum("id,id->i", left[i[part]], right[j[part]], dtype=np.float64)
     return found
 
 
