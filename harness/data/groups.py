@@ -189,7 +189,12 @@ def _bisect(
     if total <= capacity or len(nodes) == 1:
         return [nodes]
     pieces = int(np.ceil(total / capacity))
-    low, high = _balanced_halves(vectors[nodes], weight[nodes], (pieces // 2) / pieces)
+    points = unfilled((len(nodes), vectors.shape[1]))
+    for part in row_blocks(len(nodes)):
+        points[part] = vectors[nodes[part]]
+        let_go(vectors)
+    low, high = _balanced_halves(points, weight[nodes], (pieces // 2) / pieces)
+    del points  # before its halves are made
     return _bisect(vectors, weight, nodes[low], capacity) + _bisect(vectors, weight, nodes[high], capacity)
 
 
@@ -208,7 +213,9 @@ def _balanced_halves(
         return np.asarray(points[rows].astype(np.float64) - mean)
 
     def along(axis: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([centred(part) @ axis for part in parts])
+        found = np.concatenate([centred(part) @ axis for part in parts])
+        let_go(points)
+        return found
 
     def middle(rows: NDArray[np.int64]) -> NDArray[np.float64]:
         blocks = [rows[part] for part in row_blocks(len(rows), _AT_ONCE)]
