@@ -26,6 +26,7 @@ BENCHMARKS = (
     "average",
     "weights",
     "pairs",
+    "neighbours",
     "gpu",
     "million",
 )

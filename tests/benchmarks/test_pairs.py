@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.data import MostAlike
 from harness.data.search.pairs import search_pairs
-from tests.benchmarks import pairs
+from tests.benchmarks import neighbours, pairs
 from tests.benchmarks.__main__ import parse
 from tests.data.synthetic import clustered
 
@@ -42,3 +43,17 @@ def test_its_options_are_read() -> None:
     names, options = parse(["pairs", "--pair-rows", "50,60", "--thresholds", ".7,.9", "--plain-blocks", "5"])
     assert names == ["pairs"]
     assert options.pairs == pairs.Options([50, 60], (0.7, 0.9), None, 5)
+
+
+def test_the_neighbours_of_both_ways_are_the_same_or_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_QUERIES", 40)
+    monkeypatch.setattr(neighbours, "_DRAWN", 30)
+    (row,) = neighbours.measure((2000,), (5,))
+    assert row.what == "the 5 most like each of 40 queries in 2000 rows, exact"
+    monkeypatch.setattr(neighbours, "MostAlike", lambda table, count: neighbours_of(table[::2]))
+    with pytest.raises(AssertionError, match="finds others"):
+        list(neighbours.measure((2000,), (5,)))
+
+
+def neighbours_of(table: np.ndarray) -> MostAlike:
+    return MostAlike(table, 5)
