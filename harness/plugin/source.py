@@ -56,6 +56,13 @@ class ClassSource:
             value = _pickled(defined, module)
         return cls(defined.__module__, defined.__qualname__, file, path, value)
 
+    @classmethod
+    def by_value(cls, defined: type) -> ClassSource:
+        """Describe a class for a machine that may not have its module's file. Raises as ``of`` does."""
+        module = sys.modules.get(defined.__module__)
+        value = _pickled(defined, None if defined.__module__ == "__main__" else module)
+        return cls(defined.__module__, defined.__qualname__, "", [], value)
+
     def load(self) -> Any:
         """Return the class, in the process that was handed this; its ``sys.path`` begins with ``path`` then.
 

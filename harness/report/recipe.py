@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MACHINE = {
     *("run_dir", "executor", "jobs", "task_timeout", "task_memory", "workers", "encoder", "checkpoint_minutes"),
-    "encoder_device",
+    *("encoder_device", "ray_address", "ship_data"),
 }
 _CHANGES_NO_FIGURE = _MACHINE | {"test", "repeats"}
 """Options that belong to a machine, to a submission or to other folds. (Any ``encoder`` must be the official file.)"""

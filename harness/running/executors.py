@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from harness.data.targets import PromptEncoder
@@ -48,9 +48,15 @@ class Executor(Protocol):
     ) -> Generator[Outcome]:
         """Yield the outcome of each task as it comes; ``keep`` says that the tasks of another run follow."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of how it went, in sentences."""
+
 
 class Inline:
     """In this process and in order: for debuggers, with no isolation."""
+
+    notes: Sequence[str] = ()
 
     def __enter__(self) -> Inline:
         return self
@@ -85,6 +91,8 @@ class Inline:
 class Serial:
     """In order, in one worker process, which has this one's environment."""
 
+    notes: Sequence[str] = ()
+
     def __init__(self) -> None:
         self._workers = TaskWorkers(_few_threads())
 
@@ -118,7 +126,7 @@ def _few_threads() -> dict[str, str]:
     return {name: os.environ.get(name, str(cores)) for name in THREAD_VARIABLES}
 
 
-def default_jobs(cores: int, free: int) -> int:
+def default_jobs(cores: int, free: int, needed: int = 0) -> int:
     """Return how many workers a machine has room for: one a core, but none without memory of its own.
 
     Parameters
@@ -127,8 +135,10 @@ def default_jobs(cores: int, free: int) -> int:
         Cores that may be used.
     free
         Bytes of memory that are free.
+    needed
+        Bytes that each takes, where that is known to be more than a GiB.
     """
-    return max(min(cores, free // _WORKER_BYTES), 1)
+    return max(min(cores, free // max(needed, _WORKER_BYTES)), 1)
 
 
 class Parallel(Serial):
@@ -158,11 +168,3 @@ class _WorkerEncoder(PromptEncoder):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._workers.embed(self.source, texts, self.device)
-
-
-EXECUTORS: Mapping[str, Callable[[], Executor]] = {
-    "serial": Serial,
-    "parallel": Parallel,
-    "loky": Parallel,  # what it was called, on command lines and in runs of older versions
-    "inline": Inline,
-}

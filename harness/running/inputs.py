@@ -60,7 +60,9 @@ def in_stored_order(dataset: Dataset, run: RunFolder) -> Dataset:
     return dataset.take([index[row_id] for row_id in run.rows.ids])
 
 
-def reopen_inputs(run_dir: str, config_json: str, readers: Sequence[str]) -> Inputs:
+def reopen_inputs(
+    run_dir: str, config_json: str, readers: Sequence[str], fingerprints: tuple[str, str] = ("", "")
+) -> Inputs:
     """Open the inputs of a run that has begun, in a worker process.
 
     Parameters
@@ -69,6 +71,9 @@ def reopen_inputs(run_dir: str, config_json: str, readers: Sequence[str]) -> Inp
         The run's folder, and its resolved options as JSON.
     readers
         Keys of the plugins that read the data. No other is loaded.
+    fingerprints
+        What the data and the test set have to be, where they may be others under the same name: on another machine.
+        That reads every image once.
 
     Raises
     ------
@@ -81,10 +86,21 @@ def reopen_inputs(run_dir: str, config_json: str, readers: Sequence[str]) -> Inp
     skip = config.skip_broken
     data = config.data or manager.default_data()
     dataset = open_dataset(data, manager.readers, config.captions, skip_broken=skip)
+    _require_same(dataset, fingerprints[0])
     if not same_texts(dataset.ids, run.rows.ids):
         raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
     test = open_dataset(config.test, manager.readers, skip_broken=skip) if config.test else None
+    if test is not None:
+        _require_same(test, fingerprints[1])
     dataset = in_stored_order(dataset, run)
     if run.rows.pictures is not None:  # as the command found them when it made the plan
         dataset = dataset.with_digests(run.rows.pictures)
     return Inputs(config, manager, run, dataset, test, run.folds, run.targets)
+
+
+def _require_same(dataset: Dataset, fingerprint: str) -> None:
+    if fingerprint and dataset.fingerprint != fingerprint:
+        raise InputError(
+            f"{dataset.location}: what lies there is not what the command was given (its fingerprint is "
+            f"{dataset.fingerprint}, and not {fingerprint})"
+        )

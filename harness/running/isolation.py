@@ -23,6 +23,8 @@ from harness.running.worker import DoTask, Embed, OpenInputs, read_answer, serve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from harness.store.config import RunConfig
+
 Progress = Callable[[str, int, int], None]
 Started = Callable[[Task], Progress]
 
@@ -150,14 +152,13 @@ class _Tasks:
         self._waiting = deque(tasks)
         self._inputs, self._started, self._jobs = inputs, started, jobs
         self._classes = {cls.name: ClassSource.of(cls) for cls in inputs.manager.classes}
-        self._open = OpenInputs(str(inputs.run.path.absolute()), inputs.config.model_dump_json(), _readers(inputs))
+        self._open = OpenInputs(str(inputs.run.path.absolute()), inputs.config.model_dump_json(), readers_of(inputs))
         self._group, self._take, self._keep = group, take, keep
         self._ready: set[WorkerProcess] = set()
         """Those that have opened the run's inputs."""
         self._at_work: dict[WorkerProcess, tuple[Task, Progress, Path]] = {}
         """What each does, who is told of its progress, and where its answer is to lie."""
-        seconds, memory = inputs.config.task_timeout, inputs.config.task_memory
-        self._limits = Limits(seconds, None if memory is None else memory * 2**30)
+        self._limits = limits_of(inputs.config)
         self._hired: set[WorkerProcess] = set()
         self._again: deque[Task] = deque()
         """Tasks that were killed, to be done once more with no other beside them: memory may have run out."""
@@ -257,11 +258,11 @@ class _Tasks:
     def _bloated(self, worker: WorkerProcess) -> bool:
         """Whether it keeps so much of the memory limit that the next task might suffer from it."""
         limit = self._limits.memory
-        return limit is not None and worker.memory > limit / 2
+        return limit is not None and worker.memory > limit / 2  # `harness.running.remote.node` does likewise
 
     def _lost(self, worker: WorkerProcess, end: End) -> Outcome | None:
         """Say what became of the task of a process that has ended; None if it had none."""
-        reason = self._reason(end)
+        reason = reason_of(end, self._inputs.config)
         if worker not in self._ready:
             raise HarnessError(f"a worker process cannot be started: {reason}; what it printed:\n{end.log}")
         if worker not in self._at_work:
@@ -276,13 +277,20 @@ class _Tasks:
             reason = f"{reason}; done again with no other task beside it, it ended so, too"
         return Outcome(task, reason=reason, trace=end.trace)
 
-    def _reason(self, end: End) -> str:
-        config = self._inputs.config
-        if end.broke == "seconds":
-            return f"it took longer than --task-timeout {config.task_timeout:g} seconds"
-        if end.broke == "memory":
-            return f"{end.reason}, more than --task-memory {config.task_memory:g} GiB"
-        return end.reason
+
+def reason_of(end: End, config: RunConfig) -> str:
+    """Say why a task failed whose process ended so."""
+    if end.broke == "seconds":
+        return f"it took longer than --task-timeout {config.task_timeout:g} seconds"
+    if end.broke == "memory":
+        return f"{end.reason}, more than --task-memory {config.task_memory:g} GiB"
+    return end.reason
+
+
+def limits_of(config: RunConfig) -> Limits:
+    """Return what a task may take."""
+    seconds, memory = config.task_timeout, config.task_memory
+    return Limits(seconds, None if memory is None else memory * 2**30)
 
 
 def still_wanted(tasks: Iterable[Task], outcome: Outcome) -> list[Task]:
@@ -294,7 +302,7 @@ def _named(task: Task) -> tuple[str, int]:
     return task.member.name, task.fold
 
 
-def _readers(inputs: Inputs) -> list[str]:
+def readers_of(inputs: Inputs) -> list[str]:
     """Return the keys of the plugins that read the data of a run."""
     datasets = [dataset for dataset in (inputs.dataset, inputs.test) if dataset is not None]
     keys = [inputs.manager.reader_key(dataset.layout) for dataset in datasets]

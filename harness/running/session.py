@@ -14,11 +14,12 @@ from typing import Any
 from harness.errors import InputError
 from harness.plugin import RunEvent
 from harness.running.checkpoints import checkpoint_folder, clear_checkpoints, outdated_checkpoints
-from harness.running.executors import EXECUTORS, Executor
+from harness.running.executors import Executor
 from harness.running.judging import Outcome
 from harness.running.place import refuse_other_folds
 from harness.running.plan import Plan
 from harness.running.provenance import provenance
+from harness.running.registry import EXECUTORS
 from harness.running.task import Task
 from harness.store.atomic import clear_leftovers
 from harness.store.finished import is_whole
@@ -108,7 +109,8 @@ def carry_out(
         plan = plan.refreshed()
         clear_checkpoints(plan.run, outdated_checkpoints(plan.run, [(t.member.name, t.fold, t.key) for t in plan.todo]))
         _begin(plan)
-        own = nullcontext(executor) if executor is not None else EXECUTORS[plan.inputs.config.executor]()
+        config = plan.inputs.config
+        own = nullcontext(executor) if executor is not None else EXECUTORS[config.executor](config)
         with own as ready:
             return _do_tasks(plan, listener, ready, more)
 

@@ -47,11 +47,14 @@ class OpenInputs:
         The run's folder, and its resolved configuration as JSON.
     readers
         Keys of the plugins that read its data.
+    fingerprints
+        What the data and the test set have to be; empty where that is known.
     """
 
     run_dir: str
     config: str
     readers: Sequence[str]
+    fingerprints: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def serve(connection: Connection) -> None:
                 encoder = None
                 give_back_memory()  # of its model, which no task needs
                 try:
-                    inputs = reopen_inputs(request.run_dir, request.config, request.readers)
+                    inputs = reopen_inputs(request.run_dir, request.config, request.readers, request.fingerprints)
                 except InputError as error:
                     connection.reply(_failure(error))
                     return

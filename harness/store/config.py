@@ -72,16 +72,27 @@ class RunConfig(BaseModel):
         description="Folder of the run. Default: that of an earlier run of this very command, else a new "
         "runs/TIME-DATASET.",
     )
-    executor: Literal["serial", "parallel", "inline"] = Field(
+    executor: Literal["serial", "parallel", "ray", "inline"] = Field(
         "serial",
         description="serial: one task after the other, in a process that may crash; parallel: several side by side; "
-        "inline: in the process of this command, for debuggers, with no isolation.",
+        "ray: on the machines of a Ray cluster (the extra ray); inline: in the process of this command, for "
+        "debuggers, with no isolation.",
     )
     jobs: int | None = Field(
         None,
         ge=1,
-        description="Worker processes of parallel; where there are GPUs, each sees one of them. Default: one a GPU, "
-        "or one a core where there is none, as far as there is a GiB for each.",
+        description="Worker processes of parallel, or of ray over all machines; where there are GPUs, each sees one of "
+        "them. Default: one a GPU, or one a core where there is none, as far as there is a GiB for each.",
+    )
+    ray_address: str | None = Field(
+        None,
+        description="Ray cluster of the executor ray, HOST:PORT of its head, or auto: the one this machine is in. "
+        "Default: what RAY_ADDRESS says, else Ray is started on this machine for the run.",
+    )
+    ship_data: bool = Field(
+        False,
+        description="Send the folders of the data and of the test set to the machines of the executor ray, 2 GiB at "
+        "most. Default: each machine finds the same at the same path.",
     )
     task_timeout: float | None = Field(
         None, gt=0, description="Seconds a task (a predictor on a fold) may take before it is ended. Default: no limit."

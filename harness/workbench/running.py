@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from harness.data.pictures import picture_notes
 from harness.plugin import PluginManager
 from harness.running.config import resolve_config, switch
-from harness.running.executors import EXECUTORS
 from harness.running.plan import Plan, plan_repeats, plan_run
 from harness.running.readiness import require_disk, require_machine
+from harness.running.registry import EXECUTORS
 from harness.running.session import Summary, carry_out
 from harness.wording import number_of
 from harness.workbench.run import Run
@@ -100,7 +100,7 @@ def run_predictors(
     resolved = resolve_config(options, config, name_option)
     require_machine(resolved, name_option)
     manager = PluginManager([Path(file) for file in resolved.plugin_files], classes=classes)
-    with EXECUTORS[resolved.executor]() as executor:
+    with EXECUTORS[resolved.executor](resolved) as executor:
         plan = plan_run(resolved, manager, say, executor.encoder(resolved.encoder, resolved.encoder_device))
         repeats = plan_repeats(plan, say)
         require_disk([plan, *repeats], name_option("run_dir"))
@@ -112,7 +112,8 @@ def run_predictors(
                     summary = summary.with_more(carry_out(repeat, listener, executor, more=more))
     run = Run(plan.run, manager)
     fault = bool(summary.failed) and all(outcome.input_fault for outcome in summary.failed)
-    return RunResult(run, summary, _notes(plan, repeats, summary, manager), _failure(plan, summary), fault)
+    notes = [*executor.notes, *_notes(plan, repeats, summary, manager)]
+    return RunResult(run, summary, notes, _failure(plan, summary), fault)
 
 
 def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> DryRun:

@@ -13,16 +13,17 @@ import pytest
 
 from harness.data.targets import PromptEncoder
 from harness.errors import HarnessError, InputError
-from harness.running.executors import EXECUTORS
 from harness.running.isolation import TaskWorkers
+from harness.running.registry import EXECUTORS
 from harness.running.worker import Embed
+from harness.store.config import RunConfig
 from tests.conftest import PROMPTS, make_kaggle
 
 
 @pytest.mark.parametrize("name", ["serial", "inline"])  # parallel embeds as serial does
 def test_every_executor_embeds_alike(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-    with EXECUTORS[name]() as executor:
+    with EXECUTORS[name](RunConfig()) as executor:
         encoder = executor.encoder("package")
         vectors = encoder.encode(PROMPTS[:3])
         again = encoder.encode(PROMPTS[2:4])

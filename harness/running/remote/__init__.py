@@ -1,0 +1,1 @@
+"""Tasks done on other machines, which need not share the run's folder: packed there, answered packed, judged here."""
