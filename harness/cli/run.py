@@ -38,6 +38,17 @@ _OWN = {
             typer.Option("--set", metavar=_METAVARS["set"], help="Option of a predictor (repeatable)."),
         ],
     ),
+    "slurm_set": inspect.Parameter(
+        "slurm_set",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            list[str] | None,
+            typer.Option(
+                "--slurm-set", metavar="KEY=VALUE", help="Further option of sbatch for the jobs of slurm (repeatable)."
+            ),
+        ],
+    ),
 }
 """Options that are written otherwise on a command line than in a file."""
 
@@ -49,14 +60,16 @@ def run(**given: Any) -> None:
     """
     from harness.cli.render import level, note, print_json, print_leaderboard
     from harness.errors import InputError, TaskFailedError
-    from harness.running.config import parse_settings
+    from harness.running.config import parse_pairs, parse_settings
     from harness.workbench.progress import RunProgress
     from harness.workbench.running import run_predictors, what_would_run
 
     json, dry, config = given.pop("json"), given.pop("dry_run"), given.pop("config")
     set_, files = given.pop("set_"), given.pop("plugin_file")
+    slurm = given.pop("slurm_set")
     options = {
         **given,
+        "slurm_set": parse_pairs(slurm, "--slurm-set") if slurm else None,
         "set": parse_settings(set_) if set_ else None,
         "plugin_files": [str(path) for path in files] if files else None,
     }

@@ -100,6 +100,17 @@ def parse_settings(items: Sequence[str]) -> dict[str, dict[str, Any]]:
     return settings
 
 
+def parse_pairs(items: Sequence[str], option: str) -> dict[str, str]:
+    """Turn ``key=value`` items of a repeatable option into {key: value}."""
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not (equals and key and value):
+            raise InputError(f"{option} {item}: write KEY=VALUE, such as {option} account=NAME")
+        pairs[key] = value
+    return pairs
+
+
 def explain_validation(error: ValidationError, model: type[BaseModel], name: Callable[[str], str]) -> str:
     """Word pydantic's first complaint for a user: which option, what is wrong, what would be right."""
     first = error.errors()[0]

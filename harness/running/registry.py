@@ -14,9 +14,16 @@ def _ray(config: RunConfig) -> Executor:
     return RayExecutor(config)
 
 
+def _slurm(config: RunConfig) -> Executor:
+    from harness.running.remote.slurm_executor import SlurmExecutor  # an extra
+
+    return SlurmExecutor(config)
+
+
 EXECUTORS: Mapping[str, Callable[[RunConfig], Executor]] = {
     "serial": lambda config: Serial(),
     "parallel": lambda config: Parallel(),
     "inline": lambda config: Inline(),
     "ray": _ray,
+    "slurm": _slurm,
 }

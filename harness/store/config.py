@@ -72,11 +72,11 @@ class RunConfig(BaseModel):
         description="Folder of the run. Default: that of an earlier run of this very command, else a new "
         "runs/TIME-DATASET.",
     )
-    executor: Literal["serial", "parallel", "ray", "inline"] = Field(
+    executor: Literal["serial", "parallel", "ray", "slurm", "inline"] = Field(
         "serial",
         description="serial: one task after the other, in a process that may crash; parallel: several side by side; "
-        "ray: on the machines of a Ray cluster (the extra ray); inline: in the process of this command, for "
-        "debuggers, with no isolation.",
+        "ray: on the machines of a Ray cluster (the extra ray); slurm: as jobs of SLURM (the extra "
+        "slurm); inline: in the process of this command, for debuggers, with no isolation.",
     )
     jobs: int | None = Field(
         None,
@@ -93,6 +93,24 @@ class RunConfig(BaseModel):
         False,
         description="Send the folders of the data and of the test set to the machines of the executor ray, 2 GiB at "
         "most. Default: each machine finds the same at the same path.",
+    )
+    slurm_partition: str | None = Field(None, description="Partition of the jobs of slurm. Default: SLURM's own.")
+    slurm_minutes: int = Field(
+        1440, ge=1, description="Minutes that a job of slurm may take; a fit that is cut off goes on in another."
+    )
+    slurm_cpus: int = Field(4, ge=1, le=1024, description="Cores of each job of slurm.")
+    slurm_gpus: int | None = Field(
+        None, ge=0, le=64, description="GPUs of each job of slurm. Default: one if --device is cuda, else none."
+    )
+    slurm_gib: float | None = Field(
+        None,
+        gt=0,
+        description="Memory of each job of slurm, in GiB. Default: 2 more than a predictor says that it needs, if any "
+        "does; else SLURM's own.",
+    )
+    slurm_set: dict[str, str | int] = Field(
+        default_factory=dict,
+        description="Further options of sbatch for the jobs of slurm: {account: NAME, qos: NAME}.",
     )
     task_timeout: float | None = Field(
         None, gt=0, description="Seconds a task (a predictor on a fold) may take before it is ended. Default: no limit."

@@ -1,0 +1,273 @@
+"""Tasks as an array of SLURM's jobs, on a file system that all machines share.
+
+The command submits, waits, judges and writes; it may be ended and begun again meanwhile. What a job answered lies in
+``slurm/`` of the run's folder until then, and a job that is on its way is waited for and not submitted again.
+"""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.data.targets import PromptEncoder
+from harness.errors import InputError
+from harness.process import End
+from harness.process.ends import Interrupted
+from harness.running.executors import THREAD_VARIABLES, Serial
+from harness.running.inputs import Inputs
+from harness.running.isolation import Progress, Started, reason_of, still_wanted
+from harness.running.judging import Outcome, judge
+from harness.running.remote.requests import memory_for, plugin_of, request_of, set_up, thread_variables, versions
+from harness.running.remote.slurm_element import ANSWER, PRINTED, PROGRESS, REPLY, REQUEST, Element, Order
+from harness.running.remote.slurm_queue import SlurmQueue, read_json, require_slurm
+from harness.running.task import Answer, Task
+from harness.running.worker import read_answer
+from harness.store.config import RunConfig
+from harness.wording import number_of
+
+FOLDER = "slurm"
+"""Of the run's folder."""
+_JOB = "job"
+_TRIES = 3
+_POLL = (0.5, 10.0)
+"""Seconds between looks at the answers: at first, and where nothing happens for long."""
+_STATES = 10.0
+"""Seconds between questions to SLURM."""
+_LATE = 30.0
+"""Seconds that the files of a job may take to be seen here after it has ended."""
+
+
+class SlurmExecutor:
+    """On the machines of a SLURM cluster. Prompts are embedded here, as ``Serial`` does it.
+
+    Raises
+    ------
+    InputError
+        If submitit is not installed, or jobs cannot be submitted from this machine.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        require_slurm()
+        self._embedding = Serial()
+        self.notes: list[str] = []
+
+    def __enter__(self) -> SlurmExecutor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._embedding.__exit__(*error)
+
+    def encoder(self, source: str, device: str = "cpu") -> PromptEncoder:
+        """Return an encoder that embeds in a worker process on this machine."""
+        return self._embedding.encoder(source, device)
+
+    def outcomes(
+        self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
+    ) -> Generator[Outcome]:
+        """Yield the outcome of each task as it comes. Whatever ends this generator cancels the jobs, but for SIGHUP."""
+        self._embedding.__exit__()
+        with set_up(tasks, inputs) as setup:
+            # Jobs may begin when this command is long gone: what they look for is the run itself.
+            work = _Jobs(tasks, inputs, started, replace(setup, seen=str(inputs.run.path.absolute() / "run.json")))
+            try:
+                yield from work.outcomes()
+            except Interrupted as interrupted:
+                if interrupted.number == getattr(signal, "SIGHUP", None):
+                    work.open.clear()  # the terminal is closed, and the jobs go on
+                raise
+            finally:
+                work.end()
+                self.notes += work.notes
+
+
+@dataclass
+class _Job:
+    """A task that was submitted."""
+
+    task: Task
+    place: Path
+    id: str
+    progress: Progress | None = None
+    told: Any = None
+    gone: float | None = None
+    """Since when SLURM has it no more, and no answer is seen."""
+
+
+class _Jobs:
+    """The tasks of a run, and their jobs."""
+
+    def __init__(self, tasks: Sequence[Task], inputs: Inputs, started: Started, setup: Any) -> None:
+        self._inputs, self._started, self._setup = inputs, started, setup
+        self._todo = list(tasks)
+        self._folder = inputs.run.path.absolute() / FOLDER
+        self._queue = SlurmQueue(self._folder, inputs.config, memory_for(tasks, inputs))
+        self._tries: dict[Path, int] = {}
+        self._killed: set[Path] = set()
+        self.open: list[_Job] = []
+        self.notes: list[str] = []
+
+    def outcomes(self) -> Iterator[Outcome]:
+        waiting = self._picked_up()
+        self._submit(waiting)
+        pause, asked = _POLL[0], time.monotonic()
+        while self.open:
+            heard = deque(outcome for job in list(self.open) for outcome in self._look_at(job))
+            if time.monotonic() > asked + _STATES:
+                heard += self._ask()
+                asked = time.monotonic()
+            pause = _POLL[0] if heard else min(pause * 1.2, _POLL[1])
+            for outcome in heard:
+                self._drop_unwanted(outcome)
+                yield outcome
+            if self.open and not heard:
+                time.sleep(pause)
+
+    def end(self) -> None:
+        """Cancel all jobs that are open."""
+        self._queue.cancel(job.id for job in self.open)
+        for job in self.open:
+            shutil.rmtree(job.place, ignore_errors=True)
+        self.open.clear()
+
+    # -- jobs ----------------------------------------------------------------------------------
+
+    def _place(self, task: Task) -> Path:
+        test = self._inputs.test
+        name = f"{task.member.name}-{task.fold}-{task.key}"
+        return self._folder / "tasks" / (f"{name}-{test.fingerprint}" if task.only_test and test is not None else name)
+
+    def _picked_up(self) -> list[Task]:
+        """Take up what an earlier command submitted; return the tasks that are still to be submitted."""
+        known = {}
+        for task in self._todo:
+            if (job := read_json(self._place(task) / _JOB)) is not None:
+                known[self._place(task)] = str(job)
+        states = self._queue.states(known.values()) if known else {}
+        if states is None:
+            raise InputError("SLURM does not answer (squeue), and an earlier command submitted jobs; try again later")
+        left = []
+        for task in self._todo:
+            place = self._place(task)
+            id = known.get(place)
+            if id is not None and (id in states or (place / REPLY).exists()):
+                self.open.append(_Job(task, place, id))
+            else:
+                left.append(task)
+        if self.open:
+            self.notes.append(f"{number_of(len(self.open), 'task')} of an earlier command taken up from SLURM")
+        return left
+
+    def _submit(self, tasks: Sequence[Task]) -> None:
+        if not tasks:
+            return
+        environment = thread_variables(THREAD_VARIABLES, self._inputs.config.slurm_cpus)
+        for task in tasks:
+            place = self._place(task)
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            request = request_of(task, self._inputs, plugin_of(task, self._inputs), seen=True, fresh=False)
+            order = Order(self._setup, request, environment, versions())
+            (place / REQUEST).write_bytes(pickle.dumps(order))
+        places = [self._place(task) for task in tasks]
+        try:
+            ids = self._queue.submit([Element(str(place)) for place in places], self._inputs.config.jobs)
+        except BaseException:
+            for place in places:
+                shutil.rmtree(place, ignore_errors=True)
+            raise
+        for task, place, id in zip(tasks, places, ids, strict=True):
+            (place / _JOB).write_text(f'"{id}"', encoding="utf-8")
+            self.open.append(_Job(task, place, id))
+
+    def _look_at(self, job: _Job) -> Iterator[Outcome]:
+        """Pass on what a job tells of its progress, and yield the outcome of one that has answered."""
+        reply = read_json(job.place / REPLY)
+        told = read_json(job.place / PROGRESS)
+        if (told or reply) and job.progress is None:
+            job.progress = self._started(job.task)
+        if told and told["told"] and told != job.told:
+            job.told = told
+            assert job.progress is not None
+            job.progress(*told["told"])
+        if reply is None:
+            return
+        self.open.remove(job)
+        try:
+            outcome = self._answered(job, reply)
+        finally:
+            if job not in self.open:
+                shutil.rmtree(job.place, ignore_errors=True)
+        if outcome is not None:
+            yield outcome
+
+    def _answered(self, job: _Job, reply: dict[str, Any]) -> Outcome | None:
+        kind, task = reply["kind"], job.task
+        if kind == "unfit":
+            raise InputError(f"{reply['host']}, a machine of the SLURM cluster: {reply['problem']}")
+        self._take_printed(job)
+        if kind == "ended":
+            end = End(**reply["end"])
+            reason = reason_of(end, self._inputs.config)
+            if end.killed and end.broke is None:
+                if job.place not in self._killed:
+                    self._killed.add(job.place)
+                    self._submit([task])
+                    return None
+                reason = f"{reason}; done again, it ended so, too"
+            return Outcome(task, reason=reason, trace=end.trace)
+        place = job.place / ANSWER
+        place.mkdir(exist_ok=True)
+        try:
+            answer = read_answer(place, reply)
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            answer = Answer(reason=f"its answer cannot be read: {type(error).__name__}: {error}")
+        outcome = judge(task, self._inputs, place, answer)
+        return replace(outcome, again=True) if job.place in self._killed else outcome
+
+    def _take_printed(self, job: _Job) -> None:
+        output = self._inputs.run.output_file(job.task.member.name, job.task.fold)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if (job.place / PRINTED).is_file():
+            shutil.copyfile(job.place / PRINTED, output)
+
+    def _ask(self) -> Iterator[Outcome]:
+        """Ask SLURM for the jobs; one that it has no more, and that left no answer, was lost with its machine."""
+        states = self._queue.states(job.id for job in self.open)
+        if states is None:  # it is asked again
+            return
+        now = time.monotonic()
+        for job in list(self.open):
+            if job.id in states:
+                job.gone = None
+            elif job.gone is None:
+                job.gone = now
+            elif now > job.gone + _LATE and not (job.place / REPLY).exists():
+                yield from self._lost(job)
+
+    def _lost(self, job: _Job) -> Iterator[Outcome]:
+        self.open.remove(job)
+        words = self._queue.last_words(job.id)
+        count = self._tries[job.place] = self._tries.get(job.place, 0) + 1
+        name = f"{job.task.member.name} fold {job.task.fold}"
+        if count < _TRIES:
+            self.notes.append(f"{name}: the job {job.id} ended without an answer, and was submitted again")
+            self._submit([job.task])
+            return
+        shutil.rmtree(job.place, ignore_errors=True)
+        reason = f"its job was lost {number_of(count, 'time')}; the log of the last is {self._queue.log_of(job.id)}"
+        yield Outcome(job.task, reason=reason, trace=words)
+
+    def _drop_unwanted(self, outcome: Outcome) -> None:
+        wanted = still_wanted([job.task for job in self.open], outcome)
+        gone = [job for job in self.open if job.task not in wanted]
+        self._queue.cancel(job.id for job in gone)
+        for job in gone:
+            self.open.remove(job)
+            shutil.rmtree(job.place, ignore_errors=True)
