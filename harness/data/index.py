@@ -43,7 +43,7 @@ from harness.version import __version__
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_VERSION = 1
+_VERSION = 2
 _MOST_SEEN = 1_000_000
 _SAY_EVERY = 5.0
 
@@ -253,13 +253,14 @@ class _Indexer:
             rows = 0
             for block in blocks_of(checked.rows(self._reader.read_shard(self._location, shard))):
                 rows += streams.add(*self._digested(block, checked))
-            facts = ShardFacts(
-                rows=rows,
-                files=len(streams.sinks),
-                texts=checked.uniform.texts,
-                group=checked.uniform.group,
-                broken=[(row.where, row.reason) for row in checked.broken],
-            )
+        facts = ShardFacts(
+            rows=rows,
+            files=len(streams.sinks),
+            sums=streams.sums,
+            texts=checked.uniform.texts,
+            group=checked.uniform.group,
+            broken=[(row.where, row.reason) for row in checked.broken],
+        )
         if settled and stamps_of(shard.files) == before:
             write_facts(place.with_suffix(".json"), facts)
         self._progress.add(rows, kept=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class ShardFacts(BaseModel):
 
     rows: int
     files: int
+    sums: list[int] | None
+    """CRC-32 of each file, so that a damaged one is not believed; None of rows in memory."""
     texts: AllOrNone
     group: AllOrNone
     broken: list[tuple[str, str]]
@@ -47,6 +50,8 @@ class RowStreams:
     def __init__(self, place: Path | None) -> None:
         self._place = place
         self.sinks: list[Any] = []
+        self.sums: list[int] | None = None
+        """Of the files, once they are written."""
         self._writer: Any = None
         self._schema: Any = None
 
@@ -60,6 +65,8 @@ class RowStreams:
 
     def __exit__(self, kind: Any, *error: object) -> None:
         self._close()
+        if kind is None and self._place is not None:
+            self.sums = [zlib.crc32(sink.read_bytes()) for sink in self.sinks]
         for number, sink in enumerate(self.sinks):
             if isinstance(sink, Path):
                 if kind is None:
@@ -128,14 +135,27 @@ def _mapped(path: Path) -> Any:
     return pa.memory_map(str(path)) if _maps <= _MOST_MAPS else pa.py_buffer(path.read_bytes())
 
 
+def _sum_of(stream: Any) -> int:
+    """Return the CRC-32 of what is mapped or lies in memory."""
+    import pyarrow as pa
+
+    if isinstance(stream, pa.MemoryMappedFile):
+        whole = stream.read_buffer()
+        stream.seek(0)
+        return zlib.crc32(whole)
+    return zlib.crc32(stream)
+
+
 def stored_rows(place: Path) -> ShardRows | None:
     """Return a shard of the index; None where it is not there, not whole or damaged."""
     import pyarrow as pa
 
     try:
         facts = ShardFacts.model_validate_json(place.with_suffix(".json").read_bytes())
-        paths = [_stream_path(place, number) for number in range(facts.files)]
-        batches = [batch for path in paths for batch in _read_batches(_mapped(path))]
+        streams = [_mapped(_stream_path(place, number)) for number in range(facts.files)]
+        if facts.sums != [_sum_of(stream) for stream in streams]:
+            return None
+        batches = [batch for stream in streams for batch in _read_batches(stream)]
         return ShardRows(facts, batches) if sum(batch.num_rows for batch in batches) == facts.rows else None
     except (OSError, ValidationError, pa.ArrowException):
         return None

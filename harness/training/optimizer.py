@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -125,14 +125,20 @@ class ScheduledAdamW:
         self._ramp, self._first = round(steps * warmup), first
         self.done, self.steps = 0, steps
 
-    def update(self, loss: torch.Tensor) -> None:
-        """Change the parameters by one step down the gradient of ``loss``, a float32 scalar."""
+    def update(self, loss: torch.Tensor, gathered: Callable[[], None] | None = None) -> None:
+        """Change the parameters by one step down the gradient of ``loss``, a float32 scalar.
+
+        ``gathered`` is called when gradients are there, still scaled: where several processes share a batch, it adds
+        theirs.
+        """
         import torch
 
         factor = warmup_cosine(self.done, self.steps, self._ramp, first=self._first)
         for group, peak in zip(self._adamw.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         self._scaler.scale(loss).backward()
+        if gathered is not None:
+            gathered()
         if self._masters is not None:
             self._masters.take_gradients()
         if self._clip_norm:

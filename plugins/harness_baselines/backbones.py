@@ -182,7 +182,7 @@ def _identity(name: str) -> list[str]:
     """Return what else features depend on: library versions, and the content of local weights."""
     family, _, rest = name.partition(":")
     if name == "pixels":
-        return ["1"]
+        return ["2"]
     if name == "tiny":
         return [_version("open_clip_torch"), _content(fetch_model("tiny", tiny="clip", option="backbone"))]
     if name == "efficientnet-lite2":
@@ -238,15 +238,16 @@ def _pixels_forward(pixels: torch.Tensor, depths: Sequence[str]) -> list[torch.T
 def _pixels_features(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return mean colour (8 x 8 cells, 3 channels) and edge directions (8 x 8 cells, 8 bins): 704-d."""
     n = len(pixels)
-    colour = pixels.reshape(n, 8, 8, 8, 8, 3).mean(axis=(2, 4))
-    grey = pixels.mean(axis=3)
+    colour = pixels.reshape(n, 8, 8, 8 * 8 * 3).sum(axis=2).reshape(n, 8, 8, 8, 3).sum(axis=3) / 64
+    grey = (pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) / np.float32(3)
     dy, dx = np.gradient(grey, axis=(1, 2))
-    strength = np.hypot(dx, dy)
-    direction = np.floor((np.arctan2(dy, dx) % np.pi) / np.pi * 8).astype(int).clip(0, 7)
-    edges = np.stack(
-        [(strength * (direction == k)).reshape(n, 8, 8, 8, 8).mean(axis=(2, 4)) for k in range(8)], axis=-1
-    )
-    return np.concatenate([colour.reshape(n, -1), np.sqrt(edges.reshape(n, -1))], axis=1).astype(np.float32)
+    strength = np.sqrt(dx * dx + dy * dy)
+    # An edge has no sign: opposite directions are one.
+    direction = np.floor(np.arctan2(dy, dx) / np.float32(np.pi) * np.float32(8)).astype(np.int64) & 7
+    row = np.arange(64) // 8
+    cell = np.arange(n)[:, None, None] * 64 + row[:, None] * 8 + row
+    edges = np.bincount((cell * 8 + direction).ravel(), strength.ravel(), n * 512).reshape(n, 512) / 64
+    return np.concatenate([colour.reshape(n, -1), np.sqrt(edges)], axis=1).astype(np.float32)
 
 
 def _efficientnet_lite2(device: str) -> Backbone:

@@ -6,6 +6,8 @@ first.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from harness.training import random_crops
@@ -15,7 +17,17 @@ _GREY = (0.299, 0.587, 0.114)
 _WHITE = 255.0
 
 
-def jittered(pixels: torch.Tensor, jitter: float, generator: torch.Generator) -> torch.Tensor:
+@dataclass(frozen=True)
+class Share:
+    """Which rows of a batch there are, where others have the rest: what varies a row does not depend on who has it."""
+
+    part: slice
+    rows: int
+
+
+def jittered(
+    pixels: torch.Tensor, jitter: float, generator: torch.Generator, share: Share | None = None
+) -> torch.Tensor:
     """Change brightness, contrast and saturation of each image by factors from 1 - jitter to 1 + jitter.
 
     The weak colour augmentation of Howard 2013 (arXiv:1312.5402), by the formulas of torchvision's ``ColorJitter`` in a
@@ -29,6 +41,8 @@ def jittered(pixels: torch.Tensor, jitter: float, generator: torch.Generator) ->
         0 returns the pixels as they are, and draws nothing.
     generator
         On the CPU.
+    share
+        Of the batch, if these are not all of its images.
 
     Returns
     -------
@@ -36,7 +50,7 @@ def jittered(pixels: torch.Tensor, jitter: float, generator: torch.Generator) ->
     """
     if jitter == 0.0:
         return pixels
-    drawn = 1.0 + jitter * (2.0 * torch.rand(3, len(pixels), generator=generator) - 1.0)
+    drawn = 1.0 + jitter * (2.0 * _drawn(3, len(pixels), generator, share) - 1.0)
     brightness, contrast, saturation = drawn.to(pixels.device, non_blocking=True).view(3, -1, 1, 1, 1)
     pixels = (pixels.float() * brightness).clamp_(0.0, _WHITE)
     mean = _grey(pixels).mean(dim=(2, 3), keepdim=True)
@@ -44,7 +58,9 @@ def jittered(pixels: torch.Tensor, jitter: float, generator: torch.Generator) ->
     return torch.lerp(_grey(pixels), pixels, saturation).clamp_(0.0, _WHITE)
 
 
-def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.Generator) -> torch.Tensor:
+def augment(
+    pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.Generator, share: Share | None = None
+) -> torch.Tensor:
     """Crop a random square out of each image, and mirror half of them.
 
     Parameters
@@ -57,14 +73,23 @@ def augment(pixels: torch.Tensor, crop_min: float, flip: bool, generator: torch.
         Whether to mirror.
     generator
         On the CPU.
+    share
+        Of the batch, if these are not all of its images.
     """
     n = len(pixels)
     if crop_min < 1.0:
-        pixels = random_crops(pixels, torch.rand(3, n, generator=generator), crop_min)
+        pixels = random_crops(pixels, _drawn(3, n, generator, share), crop_min)
     if flip:
-        mirrored = torch.rand(n, generator=generator).to(pixels.device, non_blocking=True) < 0.5
+        mirrored = _drawn(1, n, generator, share)[0].to(pixels.device, non_blocking=True) < 0.5
         pixels = torch.where(mirrored.view(n, 1, 1, 1), pixels.flip(3), pixels)
     return pixels
+
+
+def _drawn(numbers: int, rows: int, generator: torch.Generator, share: Share | None) -> torch.Tensor:
+    """Draw so many numbers for each row, uniform on 0..1, shape (numbers, rows)."""
+    if share is None:
+        return torch.rand(numbers, rows, generator=generator)
+    return torch.rand(numbers, share.rows, generator=generator)[:, share.part]
 
 
 def _grey(pixels: torch.Tensor) -> torch.Tensor:

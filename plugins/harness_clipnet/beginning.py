@@ -113,6 +113,16 @@ def check_options(config: ClipNetConfig) -> None:
             f"clipnet.small_size={config.small_size} trains the tower before the epochs at image_size, and "
             "clipnet.epochs=0; set clipnet.epochs, or leave small_size out"
         )
+    if config.devices > 1 and not config.epochs:
+        raise InputError(
+            f"clipnet.devices={config.devices} shares the images that the tower is trained on, and clipnet.epochs=0 "
+            "trains the head alone; leave devices out"
+        )
+    if config.devices > config.batch_size:
+        raise InputError(
+            f"clipnet.devices={config.devices} share a batch of {config.batch_size}; give clipnet.batch_size at least "
+            "as many rows"
+        )
     if config.weights == "bfloat16" and config.precision not in ("auto", "bfloat16"):
         raise InputError(
             f"clipnet.weights=bfloat16 computes in bfloat16, and clipnet.precision={config.precision}; "

@@ -10,6 +10,11 @@ from pydantic import Field
 from harness.plugin import PredictorConfig
 
 
+def _is_one(value: object) -> bool:
+    """Whether an option says what was so before it could be said."""
+    return value == 1
+
+
 def _is_none(value: object) -> bool:
     """Whether an option says what was so before it could be said: then it is left out of the keys of tasks."""
     return value is None
@@ -163,6 +168,15 @@ class ClipNetConfig(PredictorConfig):
         "float32",
         description="Type that matrices have while they are trained. bfloat16: half the memory of frozen ones, with "
         "float32 masters of those that are trained; computed in bfloat16. The resulting model is float32 in any case.",
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        exclude_if=_is_one,
+        description="Share the images of each batch over so many GPUs of this machine while the tower is trained (on a "
+        "CPU: over so many processes). Weights come out as with one, but for rounding and what the tower itself drops "
+        "out.",
     )
     gradient_checkpointing: bool = Field(False, description="Recompute the tower's activations: slower, less memory.")
     cache_images_mb: int = Field(

@@ -16,6 +16,7 @@ from harness.models.towers import Tower
 from harness.plugin import EMBEDDING_DIM, ParameterCount
 from harness.training import MasterWeights, compiled, parameter_groups
 from harness_clipnet.config import ClipNetConfig
+from harness_clipnet.ranks import Ranks
 from harness_clipnet.tower import (
     apply_plan,
     build_tower,
@@ -95,11 +96,21 @@ class ClipNet(nn.Module):
         self.tower = tower
         self.head = head
         self._compiled: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self.ranks: Ranks | None = None
+        """Who has the other images of a batch while it is trained on several devices."""
+        self._passes = 0
 
-    def forward(self, pixels: torch.Tensor, mixup: Mixup | None = None) -> torch.Tensor:
-        """Predict embeddings, of mixtures of rows if ``mixup`` is given."""
-        compiled = self._compiled if self.training else None  # what is held out comes in batches of other sizes
-        return self.head((compiled or self.features)(pixels), mixup)
+    def forward(self, pixels: torch.Tensor, mixup: Mixup | None = None, rows: int | None = None) -> torch.Tensor:
+        """Predict embeddings, of mixtures of rows if ``mixup`` is given; ``rows`` is how many all ranks have."""
+        if not self.training:  # what is held out comes in batches of other sizes
+            return self.head(self.features(pixels), mixup)
+        features = self._compiled or self.features
+        if self.ranks is None:
+            return self.head(features(pixels), mixup)
+        self._passes += 1
+        with self.ranks.own_noise(self._passes, str(pixels.device)):
+            own = features(pixels)
+        return self.head(self.ranks.gathered(own, rows or len(pixels)), mixup)
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return pooled outputs, shape (n, hidden)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from harness_clipnet.network import Mixup, MovingAverage, restore, trained_state
 if TYPE_CHECKING:
     from harness.plugin import Context
     from harness_clipnet.config import ClipNetConfig
+    from harness_clipnet.ranks import Ranks
 
 
 class Batch(NamedTuple):
@@ -47,6 +49,8 @@ class Stage:
         The batches of the rows held out for the inner score, or None.
     noise
         What images are varied by; nothing else draws from it.
+    ranks
+        The processes that share the images of each batch; None: this one has all of them.
     """
 
     label: str
@@ -57,6 +61,7 @@ class Stage:
     batches: Callable[[int, int], Iterator[Batch]]
     inner: Callable[[], Iterator[Batch]] | None
     noise: torch.Generator
+    ranks: Ranks | None = None
 
 
 def cosine_loss(predicted: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -132,7 +137,7 @@ class _Run:
                 self._checkpoints.save(self._state(epoch, done))
         if self._stage.inner is not None:
             with self._average.applied() if self._average else nullcontext():
-                self._score = self._inner_score(self._stage.inner())
+                self._score = self._shared_score(self._stage.inner)
                 self.best.compare(self._score, trained_state(self._stage.module, self._masters))
             self._report(loss)
 
@@ -173,13 +178,23 @@ class _Run:
 
     def _update(self, batch: Batch) -> torch.Tensor:
         """Make one step and return its loss, still on the device."""
+        ranks, module = self._stage.ranks, self._stage.module
+        shared = {} if ranks is None else {"rows": len(batch.targets)}
         with self._precision.autocast():
-            predicted = self._stage.module(batch.inputs, batch.mixup)
+            predicted = module(batch.inputs, batch.mixup, **shared)
         loss = cosine_loss(predicted, batch.targets if batch.mixup is None else batch.mixup(batch.targets))
-        self._optimizer.update(loss)
+        self._optimizer.update(loss, None if ranks is None else partial(ranks.sum_gradients, module.tower, module.head))
         if self._average is not None:
             self._average.update()
         return loss.detach()
+
+    def _shared_score(self, inner: Callable[[], Iterator[Batch]]) -> float:
+        """Return the inner score, as the first of several ranks finds it."""
+        if self._stage.ranks is None:
+            return self._inner_score(inner())
+        score = self._stage.ranks.told(lambda: self._inner_score(inner()), self._context.device)
+        self._stage.module.eval()
+        return score
 
     def _inner_score(self, batches: Iterator[Batch]) -> float:
         """Return the mean cosine over the rows held out inside the training fold."""

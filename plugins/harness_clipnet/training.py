@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,11 +22,12 @@ from harness.training import (
     seeded,
     torch_generator,
 )
-from harness_clipnet.augment import augment, jittered
+from harness_clipnet.augment import Share, augment, jittered
 from harness_clipnet.beginning import check_options, small_preprocessing, start_network
 from harness_clipnet.epochs import EpochRows
 from harness_clipnet.inference import Fitted, TowerInference, image_features
-from harness_clipnet.network import ClipNet, Mixup, head_groups, network_groups
+from harness_clipnet.network import ClipNet, Mixup, head_groups, network_groups, restore, trained_state
+from harness_clipnet.ranks import Ranks, check_devices, started, with_synchronised_norms
 from harness_clipnet.stage import Batch, Stage, train_stage
 from harness_clipnet.start import load_text, start_from_text
 from harness_clipnet.tower import layer_plan, layers_of, recompute_activations
@@ -43,12 +44,14 @@ _HEAD, _TOWER, _SMALL = 0, 1, 2  # the stages, in the seeds of their orders
 def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) -> Fitted:
     """Train on all rows of a fold, or all but the inner split. Raises ``InputError`` for what cannot be trained."""
     check_options(config)
+    check_devices(config, context)
     inside, outside = inner_split(train, config.inner_share)
     text = load_text(config) if config.head_start == "text" else None
     with seeded(context.seed, context.device):
         network, preprocessing, digest = start_network(config)
         _start_at_the_mean(network.head, train.targets[inside])
         first = small_preprocessing(config, network.tower, preprocessing)
+        network.tower = with_synchronised_norms(network.tower, config, context.device)
         network.to(context.device)
         fitting = _Fitting(config, context, train, network, preprocessing, first, digest, inside, outside)
         checkpoints = Checkpoints(context, "clipnet 1")
@@ -58,12 +61,59 @@ def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) ->
         text = None  # its memory is wanted
         if config.gradient_checkpointing and config.epochs:
             recompute_activations(network.tower)
-        with fitting.compiled_tower():
+        with fitting.compiled_tower(), ExitStack() as stack:
             for label, stage in fitting.stages():
                 if left is None or left["stage"] == label:
+                    if label != "head" and config.devices > 1 and fitting.ranks is None:
+                        fitting.share(stack.enter_context(_with_others(fitting, label, left)))
                     train_stage(stage(), config, context, checkpoints, left)
                     left = None
+    network.ranks = None
     return Fitted(network.eval(), preprocessing, digest)
+
+
+def _with_others(fitting: _Fitting, label: str, left: dict[str, Any] | None) -> AbstractContextManager[Ranks]:
+    """Start the other ranks, which begin with a stage where this one does."""
+    begin = {
+        "stage": label,
+        "left": left,
+        "state": trained_state(fitting.network),
+        "random": torch.get_rng_state(),
+    }
+    if fitting.context.device.startswith("cuda"):
+        begin["random_cuda"] = torch.cuda.get_rng_state()
+    return started(fitting.config, fitting.context, _follow, (fitting.train, fitting.inside, fitting.outside), begin)
+
+
+def _follow(
+    ranks: Ranks,
+    config: ClipNetConfig,
+    context: Context,
+    begin: dict[str, Any],
+    train: TrainingData,
+    inside: NDArray[np.int64],
+    outside: NDArray[np.int64],
+) -> None:
+    """Train tower and head as one of the other ranks; the result is the first one's, too."""
+    with seeded(context.seed, context.device):
+        network, preprocessing, digest = start_network(config)
+        first = small_preprocessing(config, network.tower, preprocessing)
+        network.tower = with_synchronised_norms(network.tower, config, context.device)
+        network.to(context.device)
+        restore(network, begin["state"])
+        fitting = _Fitting(config, context, train, network, preprocessing, first, digest, inside, outside)
+        fitting.share(ranks)
+        if config.gradient_checkpointing:
+            recompute_activations(network.tower)
+        torch.set_rng_state(begin["random"])
+        if "random_cuda" in begin:
+            torch.cuda.set_rng_state(begin["random_cuda"])
+        labels, left = [label for label, _ in fitting.stages()], begin["left"]
+        with fitting.compiled_tower():
+            for label, stage in fitting.stages():
+                if labels.index(label) >= labels.index(begin["stage"]):
+                    train_stage(stage(), config, context, Checkpoints(context, ""), left)
+                    left = None
 
 
 @dataclass
@@ -91,6 +141,11 @@ class _Fitting:
         self._batch_size = min(config.batch_size, self._rows.rows)
         self._steps = self._rows.rows // self._batch_size
         self._noise = torch.Generator()
+        self.ranks: Ranks | None = None
+
+    def share(self, ranks: Ranks) -> None:
+        """Let the stages that follow share their batches with other processes."""
+        self.ranks = self.network.ranks = ranks
 
     def stages(self) -> list[tuple[str, Callable[[], Stage]]]:
         """Return the labels of the stages in their order, and what makes each: one holds its pixels alone."""
@@ -134,9 +189,11 @@ class _Fitting:
                 drawn = np.random.default_rng((seed, epoch) if number == _TOWER else (seed, epoch, number))
                 self._noise.set_state(torch_generator(drawn).get_state())
             rows, mixups = self._positions(self.inside[order]), self._mixups(number, epoch)[start:]
-            for pixels, row, mixup in zip(source.batches(order), rows, mixups, strict=True):
-                normal = seen.normalise(jittered(pixels, config.jitter, self._noise))
-                varied = augment(normal, config.crop_min, config.flip, self._noise)
+            share = None if self.ranks is None else Share(self.ranks.part(self._batch_size), self._batch_size)
+            own = order if share is None else np.ascontiguousarray(order[:, share.part])
+            for pixels, row, mixup in zip(source.batches(own), rows, mixups, strict=True):
+                normal = seen.normalise(jittered(pixels, config.jitter, self._noise, share))
+                varied = augment(normal, config.crop_min, config.flip, self._noise, share)
                 yield Batch(varied, self._targets[row].to(self.context.device), mixup)
 
         def inner() -> Iterator[Batch]:
@@ -146,7 +203,8 @@ class _Fitting:
         begun = config.head_epochs or config.head_start == "text" or (config.small_size and number == _TOWER)
         tuned = config.lr_head_tuned if begun else None
         groups = network_groups(self.network, config, tuned or config.lr_head)
-        return Stage(label, self.network, groups, epochs, self._steps, batches, self._scored(inner), self._noise)
+        scored = self._scored(inner)
+        return Stage(label, self.network, groups, epochs, self._steps, batches, scored, self._noise, self.ranks)
 
     def features(self) -> torch.Tensor:
         """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds.

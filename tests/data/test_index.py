@@ -157,7 +157,7 @@ def test_the_index_is_not_believed_where_that_is_asked_for(
     assert opened()[1] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "removed", "facts"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "a word", "removed", "facts"])
 def test_a_damaged_index_is_made_anew(tmp_path: Path, opened: Open, damage: str) -> None:
     write_three(tmp_path / "packs")
     first, _ = opened()
@@ -170,7 +170,14 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path, opened: Open, damage: str)
         path.unlink()
     else:
         flipped = content[:8] + bytes([content[8] ^ 0xFF]) + content[9:]
-        half = {"cut": content[: len(content) // 2], "emptied": b"", "flipped": flipped, "facts": b"{"}[damage]
+        half = {
+            "cut": content[: len(content) // 2],
+            "emptied": b"",
+            "flipped": flipped,
+            "a word": content.replace(b" no 1", b" no 7"),  # of a text: nothing but its sum tells
+            "facts": b"{",
+        }[damage]
+        assert half != content
         path.unlink()
         path.write_bytes(half)
     dataset, asked = opened()

@@ -57,7 +57,8 @@ class Selection:
     reason
         A `Reason` each, shape (n,), int8.
     by
-        The row that is kept instead; of evaluation data, the number of the row there; -1 for none. Shape (n,).
+        The row that is kept instead, unless a cap or a share takes it afterwards: then it has a reason of its own; of
+        evaluation data, the number of the row there; -1 for none. Shape (n,).
     cosine
         Between its prompt and that of ``by``; NaN where none counts. Shape (n,), float32.
     recall
