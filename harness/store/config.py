@@ -81,8 +81,9 @@ class RunConfig(BaseModel):
     jobs: int | None = Field(
         None,
         ge=1,
-        description="Worker processes of parallel, or of ray over all machines; where there are GPUs, each sees one of "
-        "them. Default: one a GPU, or one a core where there is none, as far as there is a GiB for each.",
+        description="Worker processes of parallel, or of ray over all machines, or most jobs of slurm at a time; where "
+        "there are GPUs, each sees one of them. Default: one a GPU, or one a core where there is none, as far as there "
+        "is a GiB for each; of slurm as many as it lets.",
     )
     ray_address: str | None = Field(
         None,
