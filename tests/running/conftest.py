@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
@@ -12,7 +13,8 @@ from tests.running.ray_nodes import RayNodes
 @pytest.fixture(scope="session")
 def shared_nodes() -> Iterator[RayNodes]:
     """One node of two CPUs."""
-    pytest.importorskip("ray", reason="needs the extra ray")
+    if find_spec("ray") is None:
+        pytest.skip("needs the extra ray")
     with RayNodes() as nodes:
         nodes.start("head", cpus=2)
         yield nodes

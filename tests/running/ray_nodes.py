@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 
 _START_SECONDS = 120
+_TOKEN = secrets.token_hex(32)
+"""Of all clusters of this process: Ray reads it once."""
 
 
 class RayNodes:
@@ -23,7 +25,7 @@ class RayNodes:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="hr-"))  # short: names of sockets have 107 characters
-        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> RayNodes:

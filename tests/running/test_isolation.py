@@ -72,7 +72,7 @@ def faulty(faults: list[str], stage: str, once: Path | None = None) -> list[obje
 
 
 @cold
-@pytest.mark.parametrize("executor", ["serial", "loky"])
+@pytest.mark.parametrize("executor", ["serial", "loky", "ray"], indirect=True)
 @pytest.mark.parametrize("stage", ["fit", "predict"])
 def test_a_faulty_plugin_loses_its_own_task(
     stage: str, executor: str, kaggle: Path, tmp_path: Path, harness: Harness
@@ -103,9 +103,11 @@ def test_a_faulty_plugin_loses_its_own_task(
 
 
 @cold
-def test_other_ways_to_end(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+@pytest.mark.parametrize("executor", ["serial", "ray"], indirect=True)
+def test_other_ways_to_end(executor: str, kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     faults = ["exit", "lock", "kill"]
-    failed = harness(*command(kaggle, tmp_path / "run", *faulty(faults, "fit"), "--task-timeout", 6))
+    told = command(kaggle, tmp_path / "run", *faulty(faults, "fit"), "--task-timeout", 6)
+    failed = harness(*told, "--executor", executor, "--jobs", 1)
     assert (failed.json["computed"], failed.json["failed"]) == (2, 6)
     for fault in faults:
         written = json.loads((tmp_path / "run" / "members" / fault / "failed-1.json").read_text())
@@ -116,14 +118,15 @@ def test_other_ways_to_end(kaggle: Path, tmp_path: Path, harness: Harness) -> No
 
 
 @cold
-def test_a_task_that_was_killed_is_done_again_alone(kaggle: Path, in_tmp: Path) -> None:
+@pytest.mark.parametrize("executor", ["parallel", "ray"], indirect=True)
+def test_a_task_that_was_killed_is_done_again_alone(executor: str, kaggle: Path, in_tmp: Path) -> None:
     from harness.workbench.running import run_predictors
 
     once, events = in_tmp / "once", []
     once.touch()
     options = {
         **{"data": str(kaggle), "plugins": "dangerous,mean", "folds": 3, "plugin_files": [str(PLUGIN)]},
-        **{"run_dir": "run", "executor": "parallel", "jobs": 2},
+        **{"run_dir": "run", "executor": executor, "jobs": 2},
         "set": {"dangerous": {"fit": "kill", "once": str(once)}},
     }
     result = run_predictors(options, listener=events.append)
@@ -152,7 +155,11 @@ def test_what_a_plugin_started_ends_with_its_task(kaggle: Path, tmp_path: Path, 
 @cold
 @pytest.mark.parametrize(
     ("end", "executor", "fault"),
-    [(signal.SIGINT, "serial", "hang"), (signal.SIGTERM, "loky", "hang"), (signal.SIGKILL, "loky", "lock")],
+    [
+        *((signal.SIGINT, "serial", "hang"), (signal.SIGTERM, "loky", "hang"), (signal.SIGKILL, "loky", "lock")),
+        *((signal.SIGINT, "ray", "hang"), (signal.SIGTERM, "ray", "lock"), (signal.SIGKILL, "ray", "lock")),
+    ],
+    indirect=["executor"],
 )
 def test_nothing_outlives_the_command(
     end: signal.Signals, executor: str, fault: str, kaggle: Path, tmp_path: Path
@@ -187,7 +194,7 @@ def test_what_plugins_print_is_kept_apart(kaggle: Path, tmp_path: Path, harness:
     assert not list((tmp_path / "run" / "members" / "mean").glob("output-*")), "mean printed nothing"
 
 
-@pytest.mark.parametrize("executor", ["serial", "loky", "inline"])
+@pytest.mark.parametrize("executor", ["serial", "loky", "inline", "ray"], indirect=True)
 def test_progress_and_events_arrive_in_order(executor: str, kaggle: Path, in_tmp: Path) -> None:
     from harness.plugin import PluginManager
 

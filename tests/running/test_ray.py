@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from harness.store.run import RunFolder
 from tests.conftest import Harness
@@ -37,3 +39,51 @@ def test_it_is_as_on_one_machine(kaggle: Path, tmp_path: Path, harness: Harness,
     assert "ray" not in answer.err.lower().replace(str(tmp_path), ""), "it says nothing of its own"
     assert not list((tmp_path / "far").rglob("*.tmp"))
     assert not list((ray_nodes.folder / "head" / "tmp").glob("harness-*")), "nothing is left on the node"
+
+
+def test_without_ray_it_says_what_to_install(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "ray.py").write_text("raise ImportError('No module named ray')")
+    path = {"PYTHONPATH": os.pathsep.join([str(hidden), os.environ.get("PYTHONPATH", "")])}
+    answer = harness(*command(kaggle, tmp_path / "run", "--executor", "ray"), env=path)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.strip().splitlines()[-1].endswith('install it with pip install "prompt-harness[ray]"')
+    assert not (tmp_path / "run").exists()
+    assert harness(*command(kaggle, tmp_path / "run", "--plugins", "mean"), env=path).code == 0, "others need no ray"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:9", "nothing answers there"),
+        ("somewhere", "give HOST:PORT"),
+        ("ray://127.0.0.1:9", "give HOST:PORT"),
+    ],
+)
+def test_a_wrong_address_is_said_before_any_work(
+    address: str, said: str, kaggle: Path, tmp_path: Path, harness: Harness
+) -> None:
+    answer = harness(*command(kaggle, tmp_path / "run", "--executor", "ray", "--ray-address", address))
+    assert (answer.code, answer.out) == (2, "")
+    assert f"--ray-address {address}: " in answer.err
+    assert said in answer.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_a_machine_lacks_are_said_and_can_be_sent(
+    kaggle: Path, tmp_path: Path, harness: Harness, ray_nodes: RayNodes
+) -> None:
+    alone = harness(*command(kaggle, tmp_path / "serial", "--plugins", "mean,knn", "--test", kaggle / "images"))
+    assert alone.code == 0, alone.err
+    here = {"HARNESS_REAL_DATA": str(tmp_path), "HARNESS_TASKS": str(tmp_path / "apart")}
+    (kaggle / "images").rename(tmp_path / "new")
+    (kaggle / "images").symlink_to(tmp_path / "new")  # what links lead to is sent
+    given = command(Path("data"), tmp_path / "far", "--plugins", "mean,knn", "--test", "new", "--executor", "ray")
+    refused = harness(*given, env=here)
+    assert (refused.code, refused.out) == (2, "")
+    assert "head, a machine of the Ray cluster: data: there is no such folder" in refused.err
+    assert "--ship-data" in refused.err
+    answer = harness(*given, "--ship-data", env=here)
+    assert (answer.code, answer.json["failed"]) == (0, 0), answer.err
+    assert_same(tmp_path / "serial", tmp_path / "far")

@@ -20,6 +20,7 @@ from harness.plugin.importing import found_points
 from harness.process import End, WorkerGroup, WorkerProcess
 from harness.running.isolation import limits_of
 from harness.running.remote.folder import NodeFolder
+from harness.running.remote.guard import Guard
 from harness.running.remote.packing import Parcel, pack, unpack
 from harness.running.remote.requests import Request, Setup, name_by_content
 from harness.running.task import Task
@@ -59,6 +60,7 @@ class NodeWorker:
         self._environment: dict[str, str] = {}
         self._open: OpenInputs | None = None
         self._folder: NodeFolder | None = None
+        self._guard: Guard | None = None
         self._ended = False
 
     # -- before the first task -----------------------------------------------------------------
@@ -158,12 +160,13 @@ class NodeWorker:
         worker = self._group.start(
             serve, environment=self._environment, directory=own if own.is_dir() else self._folder.path
         )
+        self._guard = Guard(worker.pid)  # the number of its group, too
         worker.send(self._open)
         _, reply = self._group.receive()
         if isinstance(reply, End):
             raise HarnessError(f"a worker process cannot be started: {reply.reason}; what it printed:\n{reply.log}")
         if reply["kind"] == "failed":
-            self._group.dismiss(worker)
+            self.rest()
             raise InputError(reply["reason"])
         self._worker = worker
         return worker
@@ -195,7 +198,7 @@ class NodeWorker:
                 with output.open("rb") as stream:
                     yield "printed", stream.read(_PRINTED_BYTES)
             if isinstance(reply, End):
-                self._worker = None
+                self.rest()
                 yield "ended", reply
                 return
             worker.lift_limits()
@@ -231,9 +234,12 @@ class NodeWorker:
 
     def rest(self) -> None:
         """End the worker process, and with it what it holds; the next task starts another."""
-        if self._worker is not None and self._worker in self._group.workers:
-            self._group.dismiss(self._worker)
+        for worker in list(self._group.workers):
+            self._group.dismiss(worker)
         self._worker = None
+        if self._guard is not None:
+            self._guard.release()
+            self._guard = None
 
     def end(self) -> None:
         """End all that was started, at once and whatever it does; may be called while a task is done."""
@@ -241,5 +247,7 @@ class NodeWorker:
             self._ended = True
             for worker in list(self._group.workers):
                 worker.kill()
+                with suppress(OSError):  # whoever waits for it closes it, too
+                    worker.close()
             if self._folder is not None:
                 self._folder.release()

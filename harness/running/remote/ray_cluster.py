@@ -21,6 +21,7 @@ from typing import Any
 
 from harness.errors import HarnessError, InputError
 from harness.process import usable_cores
+from harness.process.ends import at_the_end
 from harness.running.remote.requests import Request, Setup, versions
 from harness.running.remote.shares import Node, Share
 
@@ -32,7 +33,7 @@ _VARIABLES = {
 """Read when Ray is imported; a user's own settings stay."""
 _ANSWER_SECONDS = 5.0
 """How long the head of a cluster may take to be reached: Ray itself tries for a minute."""
-_END_SECONDS = 2.0
+_END_SECONDS = 1.0
 """How long workers may take to end by themselves; the command itself has three seconds (``harness.process.ends``)."""
 _LONGEST_FOLDER = 40
 """Characters of the folder of Ray's that leave room for the names of its sockets, which may have 107 altogether."""
@@ -86,6 +87,7 @@ class RayCluster:
         own = address in (None, "local")
         if own:
             self._folder = Path(tempfile.mkdtemp(prefix="harness-ray-", dir=_short_folder()))
+            self._leave = at_the_end(self._remove_folder)
             if "RAY_AUTH_MODE" not in os.environ:  # a token of its own, which no file of the user's keeps
                 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         local = {"num_cpus": usable_cores(), "include_dashboard": False, "_temp_dir": str(self._folder)}
@@ -123,6 +125,7 @@ class RayCluster:
 
     def _remove_folder(self) -> None:
         if self._folder is not None:
+            self._leave()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     # -- its machines --------------------------------------------------------------------------
@@ -185,17 +188,22 @@ class RayCluster:
         Raises
         ------
         LostWorkerError
-            If the worker, or its machine, is gone.
+            If the worker or its machine is gone, or it failed over something that is no task's fault.
         """
         errors = self._ray.exceptions
         try:
             if hasattr(awaited, "__next__"):
                 awaited = next(awaited)
             return self._ray.get(awaited)
-        except errors.RayTaskError as error:  # code of ours failed over there
-            raise HarnessError(f"a worker failed: {error}") from error
+        except errors.RayTaskError as error:  # code of ours failed over there: its disk is full, say
+            raise LostWorkerError(f"{type(error.cause).__name__}: {error.cause}") from error
         except errors.RayError as error:
             raise LostWorkerError(" ".join(str(error).split())[:500]) from error
+
+    def rest(self, actor: Any) -> None:
+        """Have a worker let go of what it holds beside its next task."""
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.get(actor.rest.remote(), timeout=_ANSWER_SECONDS)
 
     def end(self, actors: Sequence[Any]) -> None:
         """End workers, with all that they started: by themselves if they can, else they are killed."""
@@ -211,7 +219,7 @@ class RayCluster:
 
 
 class LostWorkerError(Exception):
-    """A worker is gone, or its machine: what it did has to be done again."""
+    """A worker is gone or of no use, or its machine: what it did has to be done again."""
 
 
 def _short_folder() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.targets import PromptEncoder
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from harness.process import End
 from harness.running.executors import THREAD_VARIABLES, Serial
 from harness.running.inputs import Inputs
@@ -203,11 +203,10 @@ class _Tasks:
             most = len(self._waiting) + len(self._again)
             self._shares |= {node.id: [] for node in new} | spread(new, jobs, most, self._memory, gpus=gpus)
         if not any(self._shares.values()):
-            raise InputError(
-                "no machine of the Ray cluster can do a task: none has a CPU for work"
-                if not self._lost.starts
-                else f"every machine of the Ray cluster was lost: {'; '.join(self.notes) or 'none is left'}"
-            )
+            if any(self._lost.starts.values()) or self._began:
+                why = "; ".join(self.notes) or "all were lost"
+                raise HarnessError(f"no machine of the Ray cluster is left that can do a task: {why}")
+            raise InputError("no machine of the Ray cluster can do a task: none has a CPU for work")
         for id, shares in self._shares.items():
             own = [worker for worker in self._workers if worker.node.id == id]
             for share in shares[len(own) :]:
@@ -249,6 +248,9 @@ class _Tasks:
                 continue
             if self._again:
                 if not beside:
+                    for other in self._workers:
+                        if other is not worker and other.node.id == worker.node.id and other.stage == "ready":
+                            self._cluster.rest(other.actor)  # what it holds is memory, too
                     self._give(worker, self._again.popleft(), fresh=True)
             elif self._waiting:
                 self._give(worker, self._waiting.popleft())
