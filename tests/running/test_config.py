@@ -29,7 +29,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(tmp_path
         ("fold: 4\n", "did you mean folds"),
         ("folds: 1\n", r"run.yaml: folds: it must be at least 2, got 1"),
         ("folds: many\n", "folds: it must be a whole number, got 'many'"),
-        ("executor: threads\n", "executor: choose 'serial', 'parallel' or 'inline'"),
+        ("executor: threads\n", "executor: choose 'serial', 'parallel', 'ray', 'slurm' or 'inline'"),
         ("- folds\n", "must be a mapping"),
         ("folds: [\n", "not YAML"),
         ("set: {ridge: 3}\n", "set: it must be a mapping of options"),
