@@ -27,6 +27,7 @@ BENCHMARKS = (
     "weights",
     "pairs",
     "neighbours",
+    "ray",
     "gpu",
     "million",
 )

@@ -89,10 +89,8 @@ def test_a_node_says_what_is_not_as_it_has_to_be(plan: Plan, hidden: Setup, tmp_
         other = node.look(replace(hidden, plugins={key: "0.0.1"}))
         assert "the plugin 'mean' is that of" in other.problem
         assert "0.0.1" in other.problem
-        assert (
-            "there is no stranger; install stranger 2"
-            in node.look(replace(hidden, plugins={"stranger:x": "2"})).problem
-        )
+        unknown = node.look(replace(hidden, plugins={"stranger:x": "2"}))
+        assert "there is no stranger; install stranger 2" in unknown.problem
         weights = tmp_path / "weights.bin"
         assert (
             "weights.bin, which an option names, is not there"

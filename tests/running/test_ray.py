@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from harness.store.run import RunFolder
@@ -16,8 +19,7 @@ MEMBERS = "mean,knn,ridge"
 
 
 def command(data: Path, run_dir: Path, *more: object) -> tuple[object, ...]:
-    plain = ("--set", "knn.backbone=pixels", "--set", "ridge.backbone=pixels")
-    return ("run", "--data", data, "--plugins", MEMBERS, *plain, "--folds", 5, "--run-dir", run_dir, "--json", *more)
+    return ("run", "--data", data, "--plugins", MEMBERS, "--folds", 5, "--run-dir", run_dir, "--json", *more)
 
 
 def assert_same(ours: Path, theirs: Path) -> None:
@@ -87,3 +89,17 @@ def test_data_that_a_machine_lacks_are_said_and_can_be_sent(
     answer = harness(*given, "--ship-data", env=here)
     assert (answer.code, answer.json["failed"]) == (0, 0), answer.err
     assert_same(tmp_path / "serial", tmp_path / "far")
+
+
+def test_without_an_address_it_is_started_here_and_ended(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    own = Path(tempfile.mkdtemp(prefix="hr-"))  # short: names of sockets have 107 characters
+    here = {"TMPDIR": str(own), "HOME": str(tmp_path), "RAY_ADDRESS": ""}
+    try:
+        answer = harness(*command(kaggle, tmp_path / "far", "--plugins", "mean", "--executor", "ray"), env=here)
+        assert (answer.code, answer.json["computed"]) == (0, 5), answer.err
+        assert not [path for path in own.iterdir() if path.name.startswith("harness-")]
+        assert not (tmp_path / ".ray").exists(), "nothing of Ray's is kept among the user's files"
+        left = [each for each in psutil.process_iter(["cmdline"]) if str(own) in " ".join(each.info["cmdline"] or [])]
+        assert not left
+    finally:
+        shutil.rmtree(own, ignore_errors=True)

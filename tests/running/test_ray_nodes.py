@@ -37,7 +37,7 @@ def three() -> Iterator[RayNodes]:
 
 
 def command(data: Path, run_dir: Path, notes: Path, *more: object) -> tuple[object, ...]:
-    settings = [*("--set", "knn.backbone=pixels", "--set", "ridge.backbone=pixels")]
+    settings: list[object] = []
     for name in "abc":
         settings += ["--set", f"{name}.notes={notes}", "--set", f"{name}.mark={name}"]
     plugins = ("--plugin-file", PLUGIN, "--plugins", MEMBERS)

@@ -39,10 +39,19 @@ _LONGEST_FOLDER = 40
 """Characters of the folder of Ray's that leave room for the names of its sockets, which may have 107 altogether."""
 
 
-def require_ray() -> Any:
-    """Import Ray. Raises ``InputError`` that says what to install if it is not there."""
-    for name, value in _VARIABLES.items():
-        os.environ.setdefault(name, value)
+def require_ray(*, own: bool) -> Any:
+    """Import Ray. Raises ``InputError`` that says what to install if it is not there.
+
+    Parameters
+    ----------
+    own
+        Whether it is to be started on this machine: then it has a token that no file of the user's keeps.
+    """
+    if "ray" not in sys.modules:  # it reads all this once
+        for name, value in _VARIABLES.items():
+            os.environ.setdefault(name, value)
+        if own and "RAY_AUTH_MODE" not in os.environ:
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
     except ImportError as error:
@@ -81,24 +90,24 @@ class RayCluster:
     """
 
     def __init__(self, address: str | None) -> None:
-        self._ray = require_ray()
+        own = address in (None, "local")
+        self._ray = require_ray(own=own)
         self._folder: Path | None = None
         self._actors: list[Any] = []
-        own = address in (None, "local")
-        if own:
+        self._joined = bool(self._ray.is_initialized())  # by the program that calls the harness
+        if own and not self._joined:
             self._folder = Path(tempfile.mkdtemp(prefix="harness-ray-", dir=_short_folder()))
             self._leave = at_the_end(self._remove_folder)
-            if "RAY_AUTH_MODE" not in os.environ:  # a token of its own, which no file of the user's keeps
-                os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         local = {"num_cpus": usable_cores(), "include_dashboard": False, "_temp_dir": str(self._folder)}
         try:
             with _quiet(self._ray):
-                self._ray.init(
-                    address="local" if own else address,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    **(local if own else {}),
-                )
+                if not self._joined:
+                    self._ray.init(
+                        address="local" if own else address,
+                        log_to_driver=False,
+                        logging_level=logging.CRITICAL,
+                        **(local if own else {}),
+                    )
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             self._remove_folder()
             reason = " ".join(str(error).split())
@@ -120,7 +129,8 @@ class RayCluster:
     def __exit__(self, *error: object) -> None:
         self.end(self._actors)
         with _quiet(self._ray):
-            self._ray.shutdown()
+            if not self._joined:
+                self._ray.shutdown()
         self._remove_folder()
 
     def _remove_folder(self) -> None:

@@ -65,8 +65,8 @@ class RayExecutor:
     """
 
     def __init__(self, config: RunConfig) -> None:
-        require_ray()
         self._address = config.ray_address or os.environ.get(ADDRESS_VARIABLE) or None
+        require_ray(own=self._address is None)
         if self._address is not None:
             require_reachable(self._address)
         self._embedding = Serial()
