@@ -371,9 +371,9 @@ def test_training_images_are_jittered_and_held_out_ones_are_not(
     given: list[float] = []
     real = training.jittered
 
-    def noting(pixels: torch.Tensor, jitter: float, generator: torch.Generator) -> torch.Tensor:
+    def noting(pixels: torch.Tensor, jitter: float, generator: torch.Generator, share: None) -> torch.Tensor:
         given.append(jitter)
-        return real(pixels, jitter, generator)
+        return real(pixels, jitter, generator, share)
 
     monkeypatch.setattr(training, "jittered", noting)
     fed = watch(monkeypatch)
