@@ -30,6 +30,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(tmp_path
         ("folds: 1\n", r"run.yaml: folds: it must be at least 2, got 1"),
         ("folds: many\n", "folds: it must be a whole number, got 'many'"),
         ("executor: threads\n", "executor: choose 'serial', 'parallel', 'ray', 'slurm' or 'inline'"),
+        ("executor: slurm\nship_data: true\n", "ship_data: only the executor ray is sent data, and machines of slurm"),
         ("- folds\n", "must be a mapping"),
         ("folds: [\n", "not YAML"),
         ("set: {ridge: 3}\n", "set: it must be a mapping of options"),
