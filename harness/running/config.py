@@ -53,7 +53,8 @@ def resolve_config(given: Mapping[str, Any], file: Path | None = None, say: Call
     except ValidationError as error:
         raise InputError(explain_validation(error, RunConfig, lambda key: origin.get(key, key))) from error
     if config.ship_data and config.executor != "ray":
-        mend = "machines of slurm share a file system" if config.executor == "slurm" else "the data stay on this machine"
+        of_slurm = config.executor == "slurm"
+        mend = "machines of slurm share a file system" if of_slurm else "the data stay on this machine"
         raise InputError(f"{origin['ship_data']}: only the executor ray is sent data, and {mend}; leave it out")
     for key in ("task_timeout", "task_memory"):
         if config.executor == "inline" and getattr(config, key) is not None:

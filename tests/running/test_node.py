@@ -30,7 +30,8 @@ def plan(kaggle: Path, in_tmp: Path) -> Plan:
     """A finished run of a predictor that a file brings, and of one that is installed."""
     plugin = Path(shutil.copy(PLUGIN, in_tmp / "mine.py"))
     request = {"data": str(kaggle), "test": str(kaggle / "images"), "plugins": "noting,mean", "folds": 2}
-    config = resolve_config({**request, "plugin_files": [str(plugin)], "run_dir": "run", "ship_data": True})
+    config = resolve_config({**request, "plugin_files": [str(plugin)], "run_dir": "run"})
+    config = config.model_copy(update={"ship_data": True})  # as that of a run on Ray, which this node is none of
     plan = plan_run(config, PluginManager([plugin]))
     assert carry_out(plan).computed == 4
     return plan
