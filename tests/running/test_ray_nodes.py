@@ -90,6 +90,27 @@ def test_a_machine_that_dies_loses_nothing(
         assert (*task, victim) in done, "and only what it had not handed over was done again"
 
 
+def test_a_machine_that_joins_later_takes_part(kaggle: Path, tmp_path: Path, three: RayNodes) -> None:
+    slow = [part for name in "abc" for part in ("--set", f"{name}.seconds=8")]
+    told = command(kaggle, tmp_path / "far", tmp_path / "notes", "--executor", "ray", *slow)
+    environment = {**os.environ, **three.environment}
+    with (tmp_path / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.cli", *map(str, told)],
+            stdout=subprocess.DEVNULL, stderr=err, env=environment, cwd=tmp_path,
+        )  # fmt: skip
+        try:
+            wait_for_tasks(tmp_path / "far", 1, process)
+            three.start("late", NODE="late")
+            assert process.wait(timeout=240) == 0, (tmp_path / "err").read_text()
+        finally:
+            process.kill()
+            three.kill("late")
+    done = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
+    assert len(done) == 15
+    assert "late" in {node for *_, node in done}
+
+
 def wait_for_tasks(run_dir: Path, count: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until so many tasks are finished, or one is begun if it is none."""
     until = time.monotonic() + 240
