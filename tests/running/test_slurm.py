@@ -165,6 +165,7 @@ def test_a_faulty_plugin_loses_its_own_task(
         options += ["--set", f"{fault}.fit={fault}"]
     failed = harness(*command(kaggle, tmp_path / "run", *options))
     assert (failed.code, failed.json["computed"], failed.json["failed"]) == (1, 2, 8), failed.err
+    assert "ended without an answer" not in failed.err, "what was killed is done again at once"
     for fault, reason in faults.items():
         written = json.loads((tmp_path / "run" / "members" / fault / "failed-1.json").read_text())
         assert reason in written["reason"]

@@ -265,6 +265,7 @@ def _actor_class() -> type:
     class Worker:
         def look(self, wanted: Mapping[str, str], setup: bytes) -> Any:
             """Compare versions, before anything is imported that would need them."""
+            import pickle
             import sys
             from pathlib import Path
 
@@ -285,7 +286,7 @@ def _actor_class() -> type:
             from harness.running.remote.node import NodeWorker
 
             self.worker = NodeWorker()
-            return self.worker.look(__import__("pickle").loads(setup))
+            return self.worker.look(pickle.loads(setup))
 
         def open(self, environment: Mapping[str, str], head: list[Any], data: list[Any]) -> str:
             import ray

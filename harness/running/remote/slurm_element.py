@@ -17,14 +17,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.running.remote.node import NodeWorker
 from harness.running.remote.packing import unpack
 from harness.running.remote.requests import Request, Setup, versions
-
-if TYPE_CHECKING:
-    from harness.process import End
 
 REQUEST, PROGRESS, PRINTED, ANSWER, REPLY = "request.pkl", "progress.json", "printed.txt", "answer", "reply.json"
 """The files of a task's place below ``slurm/`` of the run's folder."""
@@ -115,14 +112,9 @@ def _do(worker: NodeWorker, request: Request, place: Path) -> None:
         elif kind == "answer":
             unpack(what, place / ANSWER)
         elif kind == "ended":
-            _write(place / REPLY, {"kind": "ended", "end": end_to_json(what)})
+            _write(place / REPLY, {"kind": "ended", "end": asdict(what)})
         else:
             _write(place / REPLY, what)
-
-
-def end_to_json(end: End) -> dict[str, Any]:
-    """Return how a process ended, as JSON holds it."""
-    return asdict(end)
 
 
 def _write(path: Path, document: Any) -> None:

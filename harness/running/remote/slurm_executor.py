@@ -202,12 +202,14 @@ class _Jobs:
         try:
             outcome = self._answered(job, reply)
         finally:
-            if job not in self.open:
-                shutil.rmtree(job.place, ignore_errors=True)
-        if outcome is not None:
+            shutil.rmtree(job.place, ignore_errors=True)
+        if outcome is None:  # only now: the place of the job that follows is the same
+            self._submit([job.task])
+        else:
             yield outcome
 
     def _answered(self, job: _Job, reply: dict[str, Any]) -> Outcome | None:
+        """Return what came of a job that answered; None if its task is to be done again."""
         kind, task = reply["kind"], job.task
         if kind == "unfit":
             raise InputError(f"{reply['host']}, a machine of the SLURM cluster: {reply['problem']}")
@@ -218,7 +220,6 @@ class _Jobs:
             if end.killed and end.broke is None:
                 if job.place not in self._killed:
                     self._killed.add(job.place)
-                    self._submit([task])
                     return None
                 reason = f"{reason}; done again, it ended so, too"
             return Outcome(task, reason=reason, trace=end.trace)
