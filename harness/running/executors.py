@@ -123,7 +123,12 @@ def _few_threads() -> dict[str, str]:
     scheduled = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores >= scheduled:
         return {}
-    return {name: os.environ.get(name, str(cores)) for name in THREAD_VARIABLES}
+    return thread_variables(cores)
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Return variables for so many threads, unless the user of the command set them otherwise."""
+    return {name: os.environ.get(name, str(threads)) for name in THREAD_VARIABLES}
 
 
 def default_jobs(cores: int, free: int, needed: int = 0) -> int:
@@ -155,8 +160,7 @@ class Parallel(Serial):
         cores, gpus = usable_cores(), cards(inputs.config.device)
         free = min(int(psutil.virtual_memory().available), usable_memory())
         jobs = min(inputs.config.jobs or default_jobs(len(gpus) or cores, free), len(tasks))
-        threads = str(max(cores // jobs, 1))
-        return jobs, {name: os.environ.get(name, threads) for name in THREAD_VARIABLES}, gpus
+        return jobs, thread_variables(max(cores // jobs, 1)), gpus
 
 
 class _WorkerEncoder(PromptEncoder):

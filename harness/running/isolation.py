@@ -239,7 +239,7 @@ class _Tasks:
             open_tasks = [*self._waiting, *self._again, *(task for task, _, _ in self._at_work.values())]
             return Outcome(open_tasks[0], reason=reply["reason"], trace=reply["trace"], input_fault=True, ends_run=True)
         task, _, place = self._at_work.pop(worker)
-        outcome = self._judged(task, place, reply)
+        outcome = judge_reply(task, self._inputs, place, reply)
         if _named(task) in self._killed:
             outcome = replace(outcome, again=True)
         if outcome.record is None or reply.get("left") or self._bloated(worker):
@@ -247,13 +247,6 @@ class _Tasks:
         elif not self._waiting and not self._keep:
             worker.stop()  # so that it has ended by the time the command has told what came out
         return outcome
-
-    def _judged(self, task: Task, place: Path, reply: dict[str, Any]) -> Outcome:
-        try:
-            answer = read_answer(place, reply)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:  # not what this code writes
-            answer = Answer(reason=f"its answer cannot be read: {type(error).__name__}: {error}")
-        return judge(task, self._inputs, place, answer)
 
     def _bloated(self, worker: WorkerProcess) -> bool:
         """Whether it keeps so much of the memory limit that the next task might suffer from it."""
@@ -276,6 +269,15 @@ class _Tasks:
                 return None
             reason = f"{reason}; done again with no other task beside it, it ended so, too"
         return Outcome(task, reason=reason, trace=end.trace)
+
+
+def judge_reply(task: Task, inputs: Inputs, place: Path, reply: dict[str, Any]) -> Outcome:
+    """Judge what a worker replied about a task and wrote to a place, which is removed."""
+    try:
+        answer = read_answer(place, reply)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:  # not what this code writes
+        answer = Answer(reason=f"its answer cannot be read: {type(error).__name__}: {error}")
+    return judge(task, inputs, place, answer)
 
 
 def reason_of(end: End, config: RunConfig) -> str:

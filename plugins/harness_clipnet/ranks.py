@@ -193,7 +193,7 @@ def started(
         _meet(0, config.devices, folder, device)
         yield Ranks(0, config.devices, context.seed)
     except Exception as error:
-        raise _reason(folder, error) from error
+        raise _reason(folder, others, error) from error
     finally:
         torch.set_num_threads(threads)
         with suppress(Exception):  # it may be broken
@@ -254,7 +254,7 @@ def _failed(folder: Path) -> list[Path]:
     return sorted(folder.glob("error-*"))  # the first one first: others fail because of it
 
 
-def _reason(folder: Path, error: Exception) -> Exception:
+def _reason(folder: Path, others: list[SpawnProcess], error: Exception) -> Exception:
     """Return the failure of another rank where this one only noticed that it is gone."""
     if isinstance(error, HarnessError):
         return error
@@ -262,7 +262,10 @@ def _reason(folder: Path, error: Exception) -> Exception:
     while not _failed(folder) and time.monotonic() < until:
         time.sleep(_LOOK)
     if not _failed(folder):
-        return error
+        died = next(((rank, p.exitcode) for rank, p in enumerate(others, 1) if p.exitcode), None)
+        if died is None:
+            return error
+        return HarnessError(f"clipnet: the process of device {died[0]} ended with exit code {died[1]}")
     first = _failed(folder)[0]
     kind, _, told = first.read_text(encoding="utf-8").partition("\n")
     if kind == "input":

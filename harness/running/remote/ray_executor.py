@@ -14,10 +14,10 @@ from typing import Any, Literal
 from harness.data.targets import PromptEncoder
 from harness.errors import HarnessError, InputError
 from harness.process import End
-from harness.running.executors import THREAD_VARIABLES, Serial
+from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
-from harness.running.isolation import Progress, Started, reason_of, still_wanted
-from harness.running.judging import Outcome, answer_place, judge
+from harness.running.isolation import Progress, Started, judge_reply, reason_of, still_wanted
+from harness.running.judging import Outcome, answer_place
 from harness.running.remote.packing import pack, unpack
 from harness.running.remote.ray_cluster import (
     ADDRESS_VARIABLE,
@@ -34,11 +34,9 @@ from harness.running.remote.requests import (
     request_of,
     set_up,
     shipped_data,
-    thread_variables,
 )
 from harness.running.remote.shares import Node, Share, spread
-from harness.running.task import Answer, Task
-from harness.running.worker import read_answer
+from harness.running.task import Task
 from harness.store.config import RunConfig
 from harness.wording import number_of
 
@@ -278,7 +276,7 @@ class _Tasks:
                 self._unfit(worker, told if isinstance(told, str) else told.problem)
                 return
             worker.sees_run, worker.stage = told.sees_run, "opening"
-            environment = thread_variables(THREAD_VARIABLES, worker.share.threads)
+            environment = thread_variables(worker.share.threads)
             worker.awaited = self._cluster.open(worker.actor, environment, *self._parcels(worker.sees_run))
         elif worker.stage == "opening":
             if told:
@@ -327,11 +325,7 @@ class _Tasks:
         output.write_bytes(work.printed)
 
     def _judged(self, worker: _Worker, work: _Work, reply: dict[str, Any]) -> Outcome:
-        try:
-            answer = read_answer(work.place, reply)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            answer = Answer(reason=f"its answer cannot be read: {type(error).__name__}: {error}")
-        outcome = judge(work.task, self._inputs, work.place, answer)
+        outcome = judge_reply(work.task, self._inputs, work.place, reply)
         worker.fresh = outcome.record is None
         return replace(outcome, again=True) if _named(work) in self._killed else outcome
 

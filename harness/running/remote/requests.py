@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import sys
 import tempfile
@@ -205,8 +204,3 @@ def memory_for(tasks: Sequence[Task], inputs: Inputs) -> int:
 def name_by_content(content: bytes) -> str:
     """Return a short name for what holds this content."""
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def thread_variables(names: Sequence[str], threads: int) -> dict[str, str]:
-    """Return variables for so many threads, unless the user of the command set them otherwise."""
-    return {name: os.environ.get(name, str(threads)) for name in names}

@@ -20,15 +20,14 @@ from harness.data.targets import PromptEncoder
 from harness.errors import InputError
 from harness.process import End
 from harness.process.ends import Interrupted
-from harness.running.executors import THREAD_VARIABLES, Serial
+from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
-from harness.running.isolation import Progress, Started, reason_of, still_wanted
-from harness.running.judging import Outcome, judge
-from harness.running.remote.requests import memory_for, plugin_of, request_of, set_up, thread_variables, versions
+from harness.running.isolation import Progress, Started, judge_reply, reason_of, still_wanted
+from harness.running.judging import Outcome
+from harness.running.remote.requests import memory_for, plugin_of, request_of, set_up, versions
 from harness.running.remote.slurm_element import ANSWER, PRINTED, PROGRESS, REPLY, REQUEST, Element, Order
 from harness.running.remote.slurm_queue import SlurmQueue, read_json, require_slurm
-from harness.running.task import Answer, Task
-from harness.running.worker import read_answer
+from harness.running.task import Task
 from harness.store.config import RunConfig
 from harness.wording import number_of
 
@@ -167,7 +166,7 @@ class _Jobs:
     def _submit(self, tasks: Sequence[Task]) -> None:
         if not tasks:
             return
-        environment = thread_variables(THREAD_VARIABLES, self._inputs.config.slurm_cpus)
+        environment = thread_variables(self._inputs.config.slurm_cpus)
         for task in tasks:
             place = self._place(task)
             shutil.rmtree(place, ignore_errors=True)
@@ -225,11 +224,7 @@ class _Jobs:
             return Outcome(task, reason=reason, trace=end.trace)
         place = job.place / ANSWER
         place.mkdir(exist_ok=True)
-        try:
-            answer = read_answer(place, reply)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            answer = Answer(reason=f"its answer cannot be read: {type(error).__name__}: {error}")
-        outcome = judge(task, self._inputs, place, answer)
+        outcome = judge_reply(task, self._inputs, place, reply)
         return replace(outcome, again=True) if job.place in self._killed else outcome
 
     def _take_printed(self, job: _Job) -> None:
