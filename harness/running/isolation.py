@@ -104,10 +104,11 @@ class TaskWorkers:
         """
         known = self._environment, self._cards
         self._environment, self._cards = dict(environment), tuple(cards)
-        if known != (self._environment, self._cards):  # those that were started for something else have another
-            for worker in self._idle:
+        other = known != (self._environment, self._cards)  # those that were started for something else have another
+        for worker in list(self._idle):
+            if other or is_bloated(worker, limits_of(inputs.config)):  # by what embedded the prompts, say
+                self._idle.remove(worker)
                 self._group.dismiss(worker)
-            self._idle.clear()
         done = False
         try:
             yield from _Tasks(tasks, inputs, started, jobs, self._group, self._take, keep).outcomes()
@@ -242,16 +243,11 @@ class _Tasks:
         outcome = judge_reply(task, self._inputs, place, reply)
         if _named(task) in self._killed:
             outcome = replace(outcome, again=True)
-        if outcome.record is None or reply.get("left") or self._bloated(worker):
+        if outcome.record is None or reply.get("left") or is_bloated(worker, self._limits):
             self._group.dismiss(worker)
         elif not self._waiting and not self._keep:
             worker.stop()  # so that it has ended by the time the command has told what came out
         return outcome
-
-    def _bloated(self, worker: WorkerProcess) -> bool:
-        """Whether it keeps so much of the memory limit that the next task might suffer from it."""
-        limit = self._limits.memory
-        return limit is not None and worker.memory > limit / 2  # `harness.running.remote.node` does likewise
 
     def _lost(self, worker: WorkerProcess, end: End) -> Outcome | None:
         """Say what became of the task of a process that has ended; None if it had none."""
@@ -278,6 +274,11 @@ def judge_reply(task: Task, inputs: Inputs, place: Path, reply: dict[str, Any]) 
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:  # not what this code writes
         answer = Answer(reason=f"its answer cannot be read: {type(error).__name__}: {error}")
     return judge(task, inputs, place, answer)
+
+
+def is_bloated(worker: WorkerProcess, limits: Limits) -> bool:
+    """Whether a process keeps so much of the memory limit that its next task might suffer from it."""
+    return limits.memory is not None and worker.memory > limits.memory / 2
 
 
 def reason_of(end: End, config: RunConfig) -> str:

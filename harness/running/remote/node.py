@@ -18,7 +18,7 @@ from harness.data.contents import content_hash
 from harness.errors import HarnessError, InputError
 from harness.plugin.importing import found_points
 from harness.process import End, WorkerGroup, WorkerProcess
-from harness.running.isolation import limits_of
+from harness.running.isolation import is_bloated, limits_of
 from harness.running.remote.folder import NodeFolder
 from harness.running.remote.guard import Guard
 from harness.running.remote.packing import Parcel, pack, unpack
@@ -204,8 +204,7 @@ class NodeWorker:
             worker.lift_limits()
             for parcel in pack(place):
                 yield "answer", parcel
-            limit = self._limits.memory
-            if reply["reason"] or reply.get("left") or (limit is not None and worker.memory > limit / 2):
+            if reply["reason"] or reply.get("left") or is_bloated(worker, self._limits):
                 self.rest()
             yield "done", reply
         finally:
