@@ -34,7 +34,7 @@ _MEANT = {
 """What people call them."""
 
 
-def require_device(name: str, option: str = "--device") -> None:
+def require_device(name: str, option: str = "--device", *, here: bool = True) -> None:
     """Refuse a torch device that does not exist or is not in this machine. ``auto`` and ``cpu`` always are.
 
     Parameters
@@ -43,6 +43,8 @@ def require_device(name: str, option: str = "--device") -> None:
         The device that is asked for.
     option
         What the option is called in the message.
+    here
+        Whether it is to be in this machine; else it is one of others', and only its name is looked at.
 
     Raises
     ------
@@ -54,6 +56,8 @@ def require_device(name: str, option: str = "--device") -> None:
     spelt = re.fullmatch(r"([a-z]+)(?::([0-9]+))?", name)
     if spelt is None or spelt[1] not in KINDS[1:]:
         raise InputError(f"{option} {name}: there is no such device;{_nearest(name)} {_CHOICES}")
+    if not here:
+        return
     kind, number = spelt[1], int(spelt[2] or 0)
     count, reason = (1, "") if kind == "cpu" else _devices(kind)
     if count == 0:

@@ -27,8 +27,7 @@ def require_machine(config: RunConfig, name_option: Callable[[str], str]) -> Non
     InputError
         Naming the option or variable, and the mend.
     """
-    if config.executor not in ("ray", "slurm"):  # else it is one of the cluster's
-        require_device(config.device, name_option("device"))
+    require_device(config.device, name_option("device"), here=config.executor not in ("ray", "slurm"))
     require_cache()
     require_run_folder(config.run_dir, name_option("run_dir"))
 

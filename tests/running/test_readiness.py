@@ -69,6 +69,9 @@ def test_a_device_that_is_not_in_the_machine_is_refused(monkeypatch: pytest.Monk
         require_device("cuda")
     with pytest.raises(InputError, match="Apple"):
         require_device("mps")
+    require_device("cuda", here=False)  # it is a machine of a cluster that has it
+    with pytest.raises(InputError, match="did you mean cuda"):
+        require_device("gpu", here=False)
     monkeypatch.setattr(device_module, "_devices", lambda kind: (2, ""))
     require_device("cuda:1")
     with pytest.raises(InputError, match="has 2 of the kind; choose cuda:0 to cuda:1"):
