@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from harness.data.arrays import save_array
 from harness.data.row_files import CACHE_VARIABLE as CACHE_VARIABLE
-from harness.data.row_files import RowFile, StoredRows, content_keys, distinct, not_written
+from harness.data.row_files import RowFile, StoredRows, buckets_of, content_keys, distinct, not_written
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,12 +153,20 @@ class DiskCache:
         Computing time of rows that were served from the cache although this object did not compute
         them. Added to a task's wall time it says what the task costs from cold, which is the honest
         figure for images a second.
+    files_used
+        The folders of the row files that rows were asked of.
     """
 
     def __init__(self, folder: Path | None = None, files: Mapping[str, str] | None = None) -> None:
         self.folder = folder or cache_folder()
         self._files = {form: content for file, content in (files or {}).items() for form in _forms(file)}
         self.credited_seconds = 0.0
+        self.files_used: set[Path] = set()
+
+    @property
+    def rows_folder(self) -> Path:
+        """Where the row files lie."""
+        return self.folder / "rows"
 
     def value(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the array stored under ``key``, computing and storing it if it is new."""
@@ -189,7 +197,7 @@ class DiskCache:
     ) -> NDArray[Any]:
         """Return one row an image, computing only images not seen under ``key`` before.
 
-        Missing images are computed in 16 buckets by hash, each under a lock of its own, so that tasks
+        Missing images are computed in buckets by hash, each under a lock of its own, so that tasks
         that run side by side share the work instead of doing it twice.
         """
         return self.stored(key, images, compute, progress)[:] if len(images) else np.empty((0,))
@@ -202,7 +210,8 @@ class DiskCache:
         progress: Callable[[int, int], None],
     ) -> StoredRows:
         """Do the same, and return the rows, at least one, as they lie on disk: read when they are asked for."""
-        file = RowFile(self.folder / "rows" / f"{_label(key)}-{self._hash(key)}.rows")
+        file = RowFile(self.rows_folder / f"{_label(key)}-{self._hash(key)}.rows")
+        self.files_used.add(file.folder)
         keys = content_keys(images.digests)
         first, which = distinct(keys)
         known = file.find(keys[first])
@@ -210,7 +219,7 @@ class DiskCache:
         missing = np.flatnonzero(known < 0)
         if len(missing):
             missing = missing[np.argsort(first[missing])]  # in the order of the images: neighbours may share a file
-            bucket = keys[first[missing], 0] >> np.uint64(60)
+            bucket = buckets_of(keys[first[missing]])
             done = 0
             for number in self._claimed(np.unique(bucket).tolist(), file.folder):
                 part = missing[bucket == number]

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 CACHE_VARIABLE = "HARNESS_CACHE"
 _ENTRY = np.dtype([("key", "<u8", (2,)), ("seconds", "<f4"), ("check", "<u4")])
+BUCKETS = 16
+"""How many parts contents are shared out in, by their keys."""
 _BLOCK_BYTES = 8 << 20
 """Rows gathered at a time."""
 
@@ -51,6 +53,11 @@ def hashed_keys(contents: Iterator[bytes]) -> Keys:
     """Return a hash of 16 bytes for each content, shape (n, 2)."""
     joined = b"".join(hashlib.blake2b(content, digest_size=16).digest() for content in contents)
     return np.frombuffer(joined, dtype=">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def buckets_of(keys: Keys) -> NDArray[np.int64]:
+    """Return the part, 0 to ``BUCKETS`` - 1, that each content belongs to, shape (n,): about as many to each."""
+    return (keys[:, 0] >> np.uint64(60)).astype(np.int64)
 
 
 def distinct(keys: Keys) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -104,7 +111,11 @@ class RowFile:
         """Return the seconds that rows took, together."""
         return float(self._entries["seconds"][numbers].sum(dtype=np.float64))
 
-    def add(self, keys: Keys, rows: NDArray[Any], seconds: float) -> None:
+    def seconds_each(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the seconds that each of some rows took, shape (n,)."""
+        return np.asarray(self._entries["seconds"][numbers])
+
+    def add(self, keys: Keys, rows: NDArray[Any], seconds: float | NDArray[np.float32]) -> None:
         """Append rows, shape (k, ...), each of which took so many seconds.
 
         What is there under a key already stays there and is found.
@@ -121,7 +132,7 @@ class RowFile:
                 self._lay_out(rows)
                 entries = np.empty(len(rows), dtype=_ENTRY)
                 entries["key"], entries["seconds"], entries["check"] = keys, seconds, _sums(rows)
-                whole, width = self._whole(), self._width
+                whole, width = self._whole(), self.width
                 for name, size, content in (("rows.bin", width, rows), ("index.bin", _ENTRY.itemsize, entries)):
                     handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
                     with os.fdopen(handle, "r+b") as stream:
@@ -134,12 +145,17 @@ class RowFile:
         except OSError as error:
             raise not_written(self.folder, error) from error
 
+    def since(self, number: int) -> Keys:
+        """Return the keys, shape (k, 2), of the rows from a number on."""
+        self._refresh()
+        return np.ascontiguousarray(self._entries["key"][number:])
+
     def gather(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """Return rows by number, shape (n, ...): one array, and nothing else of its size."""
         self._refresh()
         shape, dtype = self.layout
         result = np.empty((len(numbers), *shape), dtype=dtype)
-        step = max(1, _BLOCK_BYTES // max(self._width, 1))
+        step = max(1, _BLOCK_BYTES // max(self.width, 1))
         for start in range(0, len(numbers), step):
             part = numbers[start : start + step]
             self._take(part, result[start : start + step])
@@ -155,7 +171,7 @@ class RowFile:
         rows = out if here else np.empty_like(out)
         raw = rows.reshape(-1).view(np.uint8).data
         ends = [*(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(wanted)]
-        width, start = self._width, 0
+        width, start = self.width, 0
         try:
             with (self.folder / "rows.bin").open("rb", buffering=0) as stream:
                 for end in ends:
@@ -186,7 +202,8 @@ class RowFile:
         return shape, dtype
 
     @property
-    def _width(self) -> int:
+    def width(self) -> int:
+        """Bytes of a row."""
         shape, dtype = self.layout
         return int(np.prod(shape)) * dtype.itemsize
 
@@ -206,7 +223,7 @@ class RowFile:
     def _whole(self) -> int:
         """Return how many rows have both their bytes and their entry."""
         counts = []
-        for name, size in (("rows.bin", self._width), ("index.bin", _ENTRY.itemsize)):
+        for name, size in (("rows.bin", self.width), ("index.bin", _ENTRY.itemsize)):
             try:
                 counts.append((self.folder / name).stat().st_size // size if size else np.iinfo(np.int64).max)
             except FileNotFoundError:

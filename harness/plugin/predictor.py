@@ -126,6 +126,20 @@ class Predictor(ABC):
         Fitting twice must equal fitting once. Randomness comes from ``self.context.seed``.
         """
 
+    def prepare(self, images: Images) -> None:  # noqa: B027 - optional, too
+        """Compute ahead, with ``context.cached_rows``, what ``fit`` and ``predict`` will ask of each image alone.
+
+        Features, captions: where several machines or GPUs are at work, each is asked for a part of the images first,
+        and ``fit`` and ``predict`` find the rows of all parts in the cache. It is called before ``fit`` and without
+        ``load``, on another object than these, or not at all, and must change no prediction. Predictors that are not
+        trained need not write it: their ``predict`` itself is asked in parts.
+
+        Parameters
+        ----------
+        images
+            Some images of the run, of the rows and of the test set.
+        """
+
     @abstractmethod
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Predict one embedding an image.

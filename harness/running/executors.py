@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from harness.data.targets import PromptEncoder
 from harness.plugin.process_state import ProcessState
 from harness.process import usable_cores, usable_memory
+from harness.running.agenda import Agenda, still_wanted
 from harness.running.device import cards
 from harness.running.inputs import Inputs
-from harness.running.isolation import Started, TaskWorkers, still_wanted
+from harness.running.isolation import Started, TaskWorkers
 from harness.running.judging import Outcome, answer_place, judge
 from harness.running.task import Task, do_task
 
@@ -110,9 +111,10 @@ class Serial:
         self, tasks: Sequence[Task], inputs: Inputs, started: Started, keep: bool = False
     ) -> Generator[Outcome]:
         """Yield the outcome of each task."""
-        yield from self._workers.outcomes(tasks, inputs, started, *self.shares(tasks, inputs), keep=keep)
+        agenda = Agenda(tasks, inputs)
+        yield from self._workers.outcomes(agenda, inputs, started, *self.shares(agenda, inputs), keep=keep)
 
-    def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str], list[str]]:
+    def shares(self, agenda: Agenda, inputs: Inputs) -> tuple[int, dict[str, str], list[str]]:
         """Return how many processes there are, the variables that tell each its share of the cores, and the GPUs."""
         return 1, _few_threads(), []
 
@@ -153,13 +155,14 @@ class Parallel(Serial):
     cache.
     """
 
-    def shares(self, tasks: Sequence[Task], inputs: Inputs) -> tuple[int, dict[str, str], list[str]]:
+    def shares(self, agenda: Agenda, inputs: Inputs) -> tuple[int, dict[str, str], list[str]]:
         """Return a process a GPU, else a core, as far as memory goes; or as many as ``--jobs`` says."""
         import psutil
 
         cores, gpus = usable_cores(), cards(inputs.config.device)
         free = min(int(psutil.virtual_memory().available), usable_memory())
-        jobs = min(inputs.config.jobs or default_jobs(len(gpus) or cores, free), len(tasks))
+        jobs = min(inputs.config.jobs or default_jobs(len(gpus) or cores, free), agenda.most(cards=bool(gpus)))
+        agenda.share_out(jobs, cards=bool(gpus))
         return jobs, thread_variables(max(cores // jobs, 1)), gpus
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,18 @@ import numpy as np
 from harness.errors import HarnessError, InputError
 from harness.plugin.source import ClassSource
 from harness.process import End, Limits, WorkerGroup, WorkerProcess
+from harness.running.agenda import Agenda, still_wanted
 from harness.running.device import CARDS_VARIABLE
 from harness.running.inputs import Inputs
 from harness.running.judging import Outcome, answer_place, judge
-from harness.running.task import Answer, Task
+from harness.running.task import Answer, Named, Task
 from harness.running.worker import DoTask, Embed, OpenInputs, read_answer, serve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.store.config import RunConfig
+    from harness.store.run import RunFolder
 
 Progress = Callable[[str, int, int], None]
 Started = Callable[[Task], Progress]
@@ -75,7 +77,7 @@ class TaskWorkers:
 
     def outcomes(
         self,
-        tasks: Sequence[Task],
+        agenda: Agenda,
         inputs: Inputs,
         started: Started,
         jobs: int,
@@ -87,8 +89,8 @@ class TaskWorkers:
 
         Parameters
         ----------
-        tasks
-            What to do, handed out in this order.
+        agenda
+            What to do, handed out in its order.
         inputs
             The run; each process opens its inputs itself.
         started
@@ -111,7 +113,7 @@ class TaskWorkers:
                 self._group.dismiss(worker)
         done = False
         try:
-            yield from _Tasks(tasks, inputs, started, jobs, self._group, self._take, keep).outcomes()
+            yield from _Tasks(agenda, inputs, started, jobs, self._group, self._take, keep).outcomes()
             done = True
         finally:
             if done and keep:
@@ -142,7 +144,7 @@ class _Tasks:
 
     def __init__(
         self,
-        tasks: Sequence[Task],
+        agenda: Agenda,
         inputs: Inputs,
         started: Started,
         jobs: int,
@@ -150,7 +152,7 @@ class _Tasks:
         take: Callable[[], WorkerProcess],
         keep: bool,
     ) -> None:
-        self._waiting = deque(tasks)
+        self._agenda = agenda
         self._inputs, self._started, self._jobs = inputs, started, jobs
         self._classes = {cls.name: ClassSource.of(cls) for cls in inputs.manager.classes}
         self._open = OpenInputs(str(inputs.run.path.absolute()), inputs.config.model_dump_json(), readers_of(inputs))
@@ -163,20 +165,17 @@ class _Tasks:
         self._hired: set[WorkerProcess] = set()
         self._again: deque[Task] = deque()
         """Tasks that were killed, to be done once more with no other beside them: memory may have run out."""
-        self._killed: set[tuple[str, int]] = set()
-        """The members and folds of those."""
+        self._killed: set[Named] = set()
 
     def outcomes(self) -> Generator[Outcome]:
         try:
-            while self._waiting or self._at_work or self._again:
+            while len(self._agenda) or self._at_work or self._again:
                 self._hand_out()
                 worker, reply = self._group.receive()
-                outcome = self._lost(worker, reply) if isinstance(reply, End) else self._heard(worker, reply)
-                if outcome is None:
-                    continue
-                self._waiting = deque(still_wanted(self._waiting, outcome))
-                self._again = deque(still_wanted(self._again, outcome))
-                yield outcome
+                ended = self._lost(worker, reply) if isinstance(reply, End) else self._heard(worker, reply)
+                for outcome in self._agenda.heard(ended) if ended is not None else ():
+                    self._again = deque(still_wanted(self._again, outcome))
+                    yield outcome
         finally:
             for worker, (_, _, place) in self._at_work.items():
                 if worker in self._group.workers:
@@ -189,14 +188,16 @@ class _Tasks:
             if not self._at_work:
                 self._hand_out_alone()
             return
-        if any(_named(task) in self._killed for task, _, _ in self._at_work.values()):
+        if any(task.named in self._killed for task, _, _ in self._at_work.values()):
             return
-        while len(self._hired) < min(self._jobs, len(self._waiting) + len(self._at_work)):
+        while len(self._hired) < min(self._jobs, len(self._agenda) + len(self._at_work)):
             self._hire()
         for worker in self._group.workers:
             # One that was kept and is not needed may still have the inputs of the run before open.
-            if worker in self._hired and worker in self._ready and worker not in self._at_work and self._waiting:
-                self._give(worker, self._waiting.popleft())
+            if worker in self._hired and worker in self._ready and worker not in self._at_work:
+                task = self._agenda.take()
+                if task is not None:
+                    self._give(worker, task)
 
     def _hire(self) -> None:
         worker = self._take()
@@ -217,7 +218,7 @@ class _Tasks:
     def _give(self, worker: WorkerProcess, task: Task) -> None:
         place = answer_place(task, self._inputs).absolute()
         self._at_work[worker] = task, self._started(task), place
-        output = self._inputs.run.output_file(task.member.name, task.fold).absolute()
+        output = output_file(task, self._inputs.run).absolute()
         worker.send(DoTask(task, self._plugin(task), place, output), self._limits)
 
     def _plugin(self, task: Task) -> str | ClassSource:
@@ -237,15 +238,15 @@ class _Tasks:
         worker.lift_limits()
         if worker not in self._at_work:  # it cannot even open the inputs, and so no task can be done
             self._group.dismiss(worker)
-            open_tasks = [*self._waiting, *self._again, *(task for task, _, _ in self._at_work.values())]
+            open_tasks = [*self._agenda, *self._again, *(task for task, _, _ in self._at_work.values())]
             return Outcome(open_tasks[0], reason=reply["reason"], trace=reply["trace"], input_fault=True, ends_run=True)
         task, _, place = self._at_work.pop(worker)
         outcome = judge_reply(task, self._inputs, place, reply)
-        if _named(task) in self._killed:
+        if task.named in self._killed:
             outcome = replace(outcome, again=True)
-        if outcome.record is None or reply.get("left") or is_bloated(worker, self._limits):
+        if not outcome.well or reply.get("left") or is_bloated(worker, self._limits):
             self._group.dismiss(worker)
-        elif not self._waiting and not self._keep:
+        elif not len(self._agenda) and not self._keep:
             worker.stop()  # so that it has ended by the time the command has told what came out
         return outcome
 
@@ -259,8 +260,8 @@ class _Tasks:
         task, _, place = self._at_work.pop(worker)
         shutil.rmtree(place, ignore_errors=True)
         if end.killed and end.broke is None:
-            if _named(task) not in self._killed:
-                self._killed.add(_named(task))
+            if task.named not in self._killed:
+                self._killed.add(task.named)
                 self._again.append(task)
                 return None
             reason = f"{reason}; done again with no other task beside it, it ended so, too"
@@ -296,13 +297,12 @@ def limits_of(config: RunConfig) -> Limits:
     return Limits(seconds, None if memory is None else memory * 2**30)
 
 
-def still_wanted(tasks: Iterable[Task], outcome: Outcome) -> list[Task]:
-    """Return the tasks that are worth trying after another: an option found wrong on one fold is wrong on all."""
-    return [task for task in tasks if not outcome.input_fault or task.member.name != outcome.task.member.name]
-
-
-def _named(task: Task) -> tuple[str, int]:
-    return task.member.name, task.fold
+def output_file(task: Task, run: RunFolder) -> Path:
+    """Return what takes what is printed in a task; of pieces, side by side, each has its own."""
+    file = run.output_file(task.member.name, task.fold)
+    if task.piece is None:
+        return file
+    return file.with_name(f"output-piece-{task.piece.of}-{task.piece.start}.txt")
 
 
 def readers_of(inputs: Inputs) -> list[str]:

@@ -13,6 +13,8 @@ import numpy as np
 from harness.data.arrays import let_go, row_blocks
 from harness.errors import InputError, PredictionError
 from harness.running.inputs import Inputs
+from harness.running.pieces import Piece, PieceStore, images_of, row_file
+from harness.running.shared_rows import import_rows
 from harness.running.task import Answer, Task, rows_of, task_seed, who
 from harness.store.atomic import new_folder, temporary_name
 from harness.store.finished import write_task, write_test_predictions
@@ -49,6 +51,11 @@ class Outcome:
     ends_run: bool = False
     again: bool = False
 
+    @property
+    def well(self) -> bool:
+        """Whether all is done that was to be done: a piece leaves no record of a task."""
+        return self.record is not None or (self.task.piece is not None and not self.reason)
+
 
 def answer_place(task: Task, inputs: Inputs) -> Path:
     """Make a folder for an answer, beside where the finished task will lie. ``judge`` removes it."""
@@ -66,6 +73,9 @@ def judge(task: Task, inputs: Inputs, place: Path, answer: Answer) -> Outcome:
     try:
         if answer.reason:
             return _failed(task, inputs, answer)
+        if task.piece is not None:
+            _keep_piece(task, task.piece, inputs, place, answer)
+            return Outcome(task)
         if task.only_test:
             return _with_test(task, inputs, answer)
         return Outcome(task, _written(task, inputs, place, answer))
@@ -99,12 +109,29 @@ def _refusal(inputs: Inputs, image: str) -> str:
     return ""
 
 
+def _keep_piece(task: Task, piece: Piece, inputs: Inputs, place: Path, answer: Answer) -> None:
+    """Write down the predictions of a piece, or take what it computed ahead over into the cache."""
+    store, costs = PieceStore(inputs, task.member), dict(answer.costs)
+    files = [row_file(str(name)).name for name in costs.pop("row_files", ())]
+    if task.member.trainable:
+        import_rows(place / "rows")
+        store.write(piece, costs, row_files=files)
+        return
+    ids = [images_of(piece.of, inputs).ids[i] for i in rows_of(task, inputs)]
+    store.write(piece, costs, unit_rows(answer.predictions, ids, who(task)))
+
+
 def _written(task: Task, inputs: Inputs, place: Path, answer: Answer) -> TaskRecord:
     rows, test = rows_of(task, inputs), inputs.test
     ids = [inputs.dataset.ids[i] for i in rows]
-    predictions = unit_rows(answer.predictions, ids, who(task))
-    tested = None if test is None else unit_rows(answer.test, list(test.ids), f"{who(task)}, test set")
-    record = TaskRecord(**answer.costs | _facts(task, inputs, predictions, rows))
+    told, made, of_test = answer.costs, answer.predictions, answer.test
+    if task.gathered:
+        store = PieceStore(inputs, task.member)
+        told, made = told | store.costs(), store.gathered("data")
+        of_test = None if test is None else store.gathered("test")
+    predictions = unit_rows(made, ids, who(task))
+    tested = None if test is None else unit_rows(of_test, list(test.ids), f"{who(task)}, test set")
+    record = TaskRecord(**told | _facts(task, inputs, predictions, rows))
     folder = inputs.run.task_folder(task.member.name, task.fold, task.key)
     with new_folder(folder) as half:
         (place / "model").rename(half / "model")

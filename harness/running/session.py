@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from harness.plugin import RunEvent
 from harness.running.checkpoints import checkpoint_folder, clear_checkpoints, outdated_checkpoints
 from harness.running.executors import Executor
 from harness.running.judging import Outcome
+from harness.running.pieces import clear_pieces
 from harness.running.place import refuse_other_folds
 from harness.running.plan import Plan
 from harness.running.provenance import provenance
@@ -107,6 +109,9 @@ def carry_out(
     with plan.run.locked():
         clear_leftovers(plan.run.path / "members")
         plan = plan.refreshed()
+        todo = {task.member.name for task in plan.todo}
+        for member in plan.members:
+            clear_pieces(plan.run, member, finished=member.name not in todo)
         clear_checkpoints(plan.run, outdated_checkpoints(plan.run, [(t.member.name, t.fold, t.key) for t in plan.todo]))
         _begin(plan)
         config = plan.inputs.config
@@ -170,8 +175,10 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
         listener(event)
 
     def started(task: Task) -> Callable[[str, int, int], None]:
-        tell("task_started", task)
-        return lambda label, done, total: tell("progress", task, label=label, done=done, total=total)
+        if task.piece is None:
+            tell("task_started", task)
+        of = _part_of(task)
+        return lambda label, done, total: tell("progress", task, label=f"{label}{of}", done=done, total=total)
 
     tell(
         "run_started",
@@ -195,6 +202,8 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
                 if outcome.ends_run:
                     break
         summary.not_tried = len(plan.todo) - len(ended)
+        summary.printed += _printed_by_pieces(plan)
+        _clear_finished(plan, ended)
         for outcome in _spoilt(run, [*plan.reused, *(done.task for done in ended if done.record is not None)]):
             if outcome.task in plan.reused:
                 summary.reused -= 1
@@ -203,18 +212,19 @@ def _do_tasks(plan: Plan, listener: Listener, executor: Executor, more: bool) ->
             _note(outcome, run, summary)
             _tell_outcome(outcome, tell)
     summary.seconds = time.perf_counter() - began
-    tell(
-        "run_finished",
-        computed=summary.computed,
-        tested=summary.tested,
-        reused=summary.reused,
-        failed=len(summary.failed),
-        not_tried=summary.not_tried,
-    )
+    counts = {name: getattr(summary, name) for name in ("computed", "tested", "reused", "not_tried")}
+    tell("run_finished", failed=len(summary.failed), **counts)
     for outcome in summary.failed:
         if outcome.ends_run:
             raise InputError(outcome.reason)
     return summary
+
+
+def _part_of(task: Task) -> str:
+    """Name the part that a piece does, behind what is told of its progress."""
+    if (piece := task.piece) is None:
+        return ""
+    return f", {'part' if task.member.trainable else 'rows'} {piece.start}-{piece.stop - 1}"
 
 
 def _tell_outcome(outcome: Outcome, tell: Callable[..., None]) -> None:
@@ -251,6 +261,27 @@ def _note(outcome: Outcome, run: RunFolder, summary: Summary) -> None:
     else:
         TaskFailure(reason=outcome.reason, traceback=outcome.trace).write(failure)
         summary.failed.append(outcome)
+
+
+def _clear_finished(plan: Plan, ended: Sequence[Outcome]) -> None:
+    """Remove the pieces of members of which all tasks are finished."""
+    left = Counter(task.member.name for task in plan.todo)
+    left.subtract(outcome.task.member.name for outcome in ended if outcome.record is not None)
+    for member in plan.members:
+        if not left[member.name]:
+            clear_pieces(plan.run, member, finished=True)
+
+
+def _printed_by_pieces(plan: Plan) -> list[Path]:
+    """Return the files with what pieces printed; those of pieces that printed nothing go."""
+    found = []
+    for name in dict.fromkeys(task.member.name for task in plan.todo):
+        for file in sorted((plan.run.path / "members" / name).glob("output-piece-*.txt")):
+            if file.stat().st_size:
+                found.append(file)
+            else:
+                file.unlink()
+    return found
 
 
 def _count(task: Task, summary: Summary, by: int) -> None:

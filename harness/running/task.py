@@ -27,6 +27,8 @@ from harness.running.checkpoints import checkpoint_folder
 from harness.running.inputs import Inputs
 from harness.running.measure import Meter
 from harness.running.memory import refuse_too_large
+from harness.running.pieces import Piece, images_of, piece_key, piece_rows
+from harness.running.shared_rows import export_rows
 from harness.store.finished import require_model_unchanged
 from harness.store.predictions import plain_array
 from harness.store.schema import ALL_ROWS, Member
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from harness.plugin import ImageSource
 
+Named = tuple[str, int, Piece | None]
 CONTRACT = 1
 """Raised when the core itself would give a plugin other inputs for the same key; part of every key."""
 
@@ -54,17 +57,28 @@ class Task:
         True if the fold is done and only the test set is left to predict, from the saved model.
     found
         Where the fold lies finished, in the folder of another run; None if it is in this one's, or is to be done.
+    piece
+        A part of the member's work on single images, which is all that is to be done; its fold is ``ALL_ROWS``.
+    gathered
+        True if all pieces of it are done, and what is left is to save the model.
     """
 
     member: Member
     fold: int
     only_test: bool = False
     found: Path | None = None
+    piece: Piece | None = None
+    gathered: bool = False
 
     @property
     def key(self) -> str:
         """The task's key."""
-        return self.member.keys[self.fold]
+        return self.member.keys[self.fold] if self.piece is None else piece_key(self.member)
+
+    @property
+    def named(self) -> Named:
+        """What tells it from the other tasks of its run."""
+        return self.member.name, self.fold, self.piece
 
 
 @dataclass(frozen=True)
@@ -120,7 +134,13 @@ def task_key(
 
 
 def do_task(
-    task: Task, inputs: Inputs, place: Path, progress: Callable[[str, int, int], None], scratch_root: Path | None = None
+    task: Task,
+    inputs: Inputs,
+    place: Path,
+    progress: Callable[[str, int, int], None],
+    scratch_root: Path | None = None,
+    *,
+    export: bool = False,
 ) -> Answer:
     """Let a predictor do one task. Never raises for what a plugin or the data does wrong: that is an answer, too.
 
@@ -134,11 +154,14 @@ def do_task(
         Told ``(label, done, total)`` by the plugin.
     scratch_root
         Where the task's scratch folder is made. Default: the system's folder for temporary files.
+    export
+        Whether rows that a piece computed ahead are written to the place, too, since the command has another cache.
     """
     refused: list[tuple[str, BaseException]] = []
     try:
         with tempfile.TemporaryDirectory(prefix="harness-", dir=scratch_root) as scratch:
-            return _perform(task, inputs, place / "model", Path(scratch), _careful(progress), refused)
+            rows = place / "rows" if export else None
+            return _perform(task, inputs, place / "model", rows, Path(scratch), _careful(progress), refused)
     except (Exception, SystemExit) as error:  # whatever a plugin raises loses its own task and no other
         reason = readable(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {readable(error)}"
         return Answer(
@@ -174,6 +197,7 @@ def _perform(
     task: Task,
     inputs: Inputs,
     model: Path,
+    rows: Path | None,
     scratch: Path,
     progress: Callable[[str, int, int], None],
     refused: list[tuple[str, BaseException]],
@@ -181,7 +205,35 @@ def _perform(
     cache = DiskCache(files=task.member.files)
     predictor = _build(task, inputs, scratch, cache, progress)
     with in_use(predictor.context):
+        if task.piece is not None:
+            return _do_piece(task, task.piece, inputs, predictor, cache, rows, refused)
         return _do(task, inputs, predictor, cache, model, refused)
+
+
+def _do_piece(
+    task: Task,
+    piece: Piece,
+    inputs: Inputs,
+    predictor: Predictor,
+    cache: DiskCache,
+    rows: Path | None,
+    refused: list[tuple[str, BaseException]],
+) -> Answer:
+    """Predict some images, or prepare them; in the latter case write what that put into the cache to ``rows``."""
+    costs: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+    _refuse_too_large(task, inputs, predictor)
+    trained = task.member.trainable
+    chosen = piece_rows(piece, inputs, trained=trained).tolist()
+    images = images_of(piece.of, inputs).lazy_images(inputs.config.workers or 1, refused).take(chosen)
+    stage = predictor.prepare if trained else predictor.predict
+    values, cost = _measured("predict", cache, lambda: stage(images))
+    costs |= {name.removeprefix("predict_"): value for name, value in cost.items()}
+    if not trained:
+        return Answer(plain_array(values, who(task)), None, costs)
+    costs["row_files"] = sorted(folder.name for folder in cache.files_used)
+    if rows is not None:
+        export_rows(sorted(cache.files_used), images.digests, rows)
+    return Answer(costs=costs)
 
 
 def _do(
@@ -200,35 +252,45 @@ def _do(
             test = _predict_test(task, inputs, predictor, refused)
         return Answer(test=test, costs={"seconds": round(meter.seconds, 6)})
     costs: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    if inputs.config.task_memory is None:
-        train_rows = len(inputs.folds.training_rows(task.fold)) if task.member.trainable else 0
-        context = replace(predictor.context)
-        refuse_too_large(task.member, build_predictor(task.member, inputs.manager, context), train_rows)
+    _refuse_too_large(task, inputs, predictor)
     all_images = inputs.dataset.lazy_images(inputs.config.workers or 1, refused)
     if task.member.trainable:
         train = _training_data(inputs, all_images, inputs.folds.training_rows(task.fold))
         costs |= _measured("fit", cache, lambda: predictor.fit(train))[1]
-    images = all_images.take(rows_of(task, inputs).tolist())
-    values, cost = _measured("predict", cache, lambda: predictor.predict(images))
-    predictions = plain_array(values, who(task))
-    del values
+    predictions = None
+    if not task.gathered:
+        images = all_images.take(rows_of(task, inputs).tolist())
+        values, cost = _measured("predict", cache, lambda: predictor.predict(images))
+        predictions = plain_array(values, who(task))
+        costs |= cost
+        del values
     count = predictor.parameter_count()
-    costs |= cost | {
+    costs |= {
         "device": str(predictor.context.requested_device),
         "trainable_parameters": int(count.trainable),
         "total_parameters": int(count.total),
     }
     model.mkdir(parents=True)
     predictor.save(model)
-    test = _predict_test(task, inputs, predictor, refused)
+    test = None if task.gathered else _predict_test(task, inputs, predictor, refused)
     weights = predictor.context.weights  # which any plugin may write into
     costs["weights"] = {storable(str(name)): storable(str(commit)) for name, commit in dict(weights).items()}
     costs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     return Answer(predictions, test, costs)
 
 
+def _refuse_too_large(task: Task, inputs: Inputs, predictor: Predictor) -> None:
+    """Raise ``InputError`` if the predictor says that the task takes more memory than there is, and no limit is set."""
+    if inputs.config.task_memory is None:
+        train_rows = len(inputs.folds.training_rows(max(task.fold, 0))) if task.member.trainable else 0
+        context = replace(predictor.context)
+        refuse_too_large(task.member, build_predictor(task.member, inputs.manager, context), train_rows)
+
+
 def rows_of(task: Task, inputs: Inputs) -> NDArray[np.int64]:
     """Return the numbers of the rows that a task predicts."""
+    if task.piece is not None:
+        return piece_rows(task.piece, inputs, trained=False)
     return inputs.folds.held_rows(task.fold) if task.member.trainable else np.arange(len(inputs.dataset))
 
 
@@ -306,6 +368,18 @@ def _predict_test(
 
 
 def who(task: Task) -> str:
-    """Name a task in messages."""
-    fold = "all rows" if task.fold == ALL_ROWS else f"fold {task.fold}"
-    return f"plugin '{task.member.name}' ({task.member.predictor} {task.member.version}), {fold}"
+    """Name a task in messages, with the predictor's version."""
+    version = f" ({task.member.predictor} {task.member.version})"
+    return f"plugin '{task.member.name}'{version}, {_part(task)}"
+
+
+def called(task: Task) -> str:
+    """Name a task in short: "knn fold 2"."""
+    return f"{task.member.name} {_part(task)}"
+
+
+def _part(task: Task) -> str:
+    if (piece := task.piece) is None:
+        return "all rows" if task.fold == ALL_ROWS else f"fold {task.fold}"
+    what = "part" if task.member.trainable else "rows"
+    return f"{what} {piece.start} to {piece.stop - 1} of the {'test set' if piece.of == 'test' else 'images'}"

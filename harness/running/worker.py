@@ -71,12 +71,15 @@ class DoTask:
         The folder that takes the answer.
     output
         The file that takes what is printed meanwhile.
+    export
+        Whether rows that a piece computed ahead are handed over, too, since the command has another cache.
     """
 
     task: Task
     plugin: str | ClassSource
     place: Path
     output: Path
+    export: bool = False
 
 
 def serve(connection: Connection) -> None:
@@ -141,7 +144,7 @@ def _do(
         brought.add(predictor.__module__.partition(".")[0])
     except Exception as error:  # its module may have changed since the command began
         return Answer(reason=f"its plugin cannot be loaded: {readable(error)}", trace=traceback.format_exc())
-    return do_task(request.task, inputs, request.place, progress, folder)
+    return do_task(request.task, inputs, request.place, progress, folder, export=request.export)
 
 
 def _unwritten(folder: Path, error: OSError) -> str:

@@ -85,6 +85,12 @@ class RunConfig(BaseModel):
         "there are GPUs, each sees one of them. Default: one a GPU, or one a core where there is none, as far as there "
         "is a GiB for each; of slurm as many as it lets.",
     )
+    piece_rows: int | None = Field(
+        None,
+        ge=0,
+        description="Images a piece, at least, where workers share what depends on single images: predictions of what "
+        "is not trained, features and captions. Default: 256, and four pieces a worker at most; 0: no pieces.",
+    )
     ray_address: str | None = Field(
         None,
         description="Ray cluster of the executor ray, HOST:PORT of its head, or auto: the one this machine is in. "

@@ -251,6 +251,26 @@ class TaskRows(Document):
         return {"ids": content} if isinstance(content, list) else content
 
 
+class PieceRecord(Document):
+    """``pieces/KEY/PIECE.json``: what is done of a task that several workers share; until the task is finished."""
+
+    MEND: ClassVar[str] = "remove the folder it lies in, and give the command of the run again"
+    SEALED: ClassVar[bool] = True
+
+    key: str = Field(description="Hash of all that the piece depends on.")
+    images: Literal["data", "test"] = Field(description="Whether of the rows, or of the test set.")
+    start: int = Field(description="The first row; of what is computed ahead, the first of sixteen parts by content.")
+    stop: int = Field(description="The row, or part, after the last one.")
+    started: str = Field("", description="When it began, ISO 8601.")
+    seconds: float = Field(0.0, description="Wall time.", ge=0)
+    seconds_cold: float = Field(0.0, description="The same, as it would be with empty caches.", ge=0)
+    peak_memory_bytes: int | None = Field(None, description="Peak resident memory.")
+    row_files: list[str] = Field(default_factory=list, description="Row files of the cache that it filled.")
+    checksum_npy: str | None = Field(
+        None, description="Checksum of the predictions beside it; null: it was only computed ahead."
+    )
+
+
 class TestRecord(Document):
     """``test-FINGERPRINT.json``: of which task and images the predictions of a test set beside it are."""
 

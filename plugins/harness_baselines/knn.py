@@ -118,6 +118,10 @@ class KnnPredictor(Predictor):
         a, b = np.unravel_index(int(scores.argmax()), scores.shape)
         return counts[a], powers[b]
 
+    def prepare(self, images: Images) -> None:
+        """Compute the features."""
+        backbone_rows(self.context, images, self.config.backbone, self.config.feature_dtype)
+
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return the weighted mean target of the nearest training images, shape (len(images), 384)."""
         if self._state is None:

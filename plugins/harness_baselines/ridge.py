@@ -133,6 +133,10 @@ class RidgePredictor(Predictor):
             "landmarks": chart.landmarks,
         }
 
+    def prepare(self, images: Images) -> None:
+        """Compute the features."""
+        backbone_rows(self.context, images, self.config.backbone, self.config.feature_dtype)
+
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return the prediction, shape (len(images), 384)."""
         state = self._state

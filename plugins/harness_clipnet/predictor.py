@@ -55,6 +55,12 @@ class ClipNetPredictor(Predictor):
         limit, seed = self.config.max_prompts, self.context.seed
         self._prompts = PromptTable.of_training(train.prompts, train.targets, limit, seed)
 
+    def prepare(self, images: Images) -> None:
+        """Compute the features that the head starts from, if the options ask for that."""
+        from harness_clipnet.training import prepare_features
+
+        prepare_features(self.config, self.context, images)
+
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return unit rows, shape (len(images), 384)."""
         from harness_clipnet.inference import predict_rows

@@ -35,6 +35,7 @@ from harness_clipnet.tower import layer_plan, layers_of, recompute_activations
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from harness.models.towers import Tower
     from harness.plugin import Context, Images, TrainingData
     from harness_clipnet.config import ClipNetConfig
 
@@ -70,6 +71,32 @@ def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) ->
                     left = None
     network.ranks = None
     return Fitted(network.eval(), preprocessing, digest)
+
+
+def prepare_features(config: ClipNetConfig, context: Context, images: Images) -> None:
+    """Compute ahead what a fit asks the tower as it starts, if it does: for its head."""
+    check_options(config)
+    if config.head_epochs or config.head_start == "text":
+        with seeded(context.seed, context.device):
+            network, preprocessing, digest = start_network(config)
+        first = small_preprocessing(config, network.tower, preprocessing)
+        _features(network.tower.to(context.device), first, digest, images, config, context)
+
+
+def _features(
+    tower: Tower, first: Preprocessing, digest: str, images: Images, config: ClipNetConfig, context: Context
+) -> NDArray[np.float32]:
+    """Return the pooled output of a tower that nothing was trained of, shape (n, hidden), cached by image.
+
+    From images as the first stage sees them: the head is to suit the tower that it is trained with next.
+    """
+    kind, computed = torch.device(context.device).type, precision_name(context.device, config.precision)
+    key = ["clipnet features", "2", digest, *first.key(), kind, computed]
+
+    def compute(part: Images) -> NDArray[np.float32]:
+        return image_features(TowerInference(tower.eval(), first, config, context.device), part, config, context)
+
+    return context.cached_rows(key, images, compute)
 
 
 def _with_others(fitting: _Fitting, label: str, left: dict[str, Any] | None) -> AbstractContextManager[Ranks]:
@@ -207,21 +234,10 @@ class _Fitting:
         return Stage(label, self.network, groups, epochs, self._steps, batches, scored, self._noise, self.ranks)
 
     def features(self) -> torch.Tensor:
-        """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds.
-
-        From images as the first stage sees them: the head is to suit the tower that it is trained with next.
-        """
-        config, context = self.config, self.context
-        kind = torch.device(context.device).type
-        computed = precision_name(context.device, config.precision)
-        key = ["clipnet features", "2", self.digest, *self.first.key(), kind, computed]
-
-        def compute(part: Images) -> NDArray[np.float32]:
-            inference = TowerInference(self.network.tower.eval(), self.first, config, context.device)
-            return image_features(inference, part, config, context)
-
-        rows = context.cached_rows(key, self.train.images, compute)
-        return placed(_tensor(rows), context.device)
+        """Return the pooled output of the tower as it starts, shape (n, hidden), once an image for all folds."""
+        tower, images = self.network.tower, self.train.images
+        rows = _features(tower, self.first, self.digest, images, self.config, self.context)
+        return placed(_tensor(rows), self.context.device)
 
     def _source(self, rows: NDArray[np.int64], seen: Preprocessing) -> PixelStore:
         images, device = self.train.images.take(rows.tolist()), self.context.device

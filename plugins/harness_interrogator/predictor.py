@@ -57,6 +57,13 @@ class InterrogatorPredictor(Predictor):
 
             self._bank = PromptBank.fit(self.config, self.context, self._clip(), train)
 
+    def prepare(self, images: Images) -> None:
+        """Embed the images in the mode ``prompts``, and write their texts in the others."""
+        if self.config.mode == "prompts":
+            self._features(images)
+        else:
+            self._written(images)
+
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return unit rows, shape (len(images), 384)."""
         if self.config.mode == "prompts":
@@ -64,15 +71,7 @@ class InterrogatorPredictor(Predictor):
             return bank.predict(self._features(images))
         if len(images) == 0:
             return np.zeros((0, EMBEDDING_DIM), dtype=np.float32)
-        from harness.data.targets import PromptEncoder
-
-        writer = self._writing()
-        # The training rows have no say in these, so every fold model would write the same text again.
-        return self.context.cached_rows(
-            ["interrogator", self.version, *writer.key],
-            images,
-            lambda part: PromptEncoder().encode([written.text for written in writer.write(part)]),
-        )
+        return self._written(images)
 
     def explain(self, images: Images) -> list[list[Explanation]]:
         """Name the nearest training prompts, or the text, its caption and its phrases, the best of each kind first."""
@@ -137,6 +136,18 @@ class InterrogatorPredictor(Predictor):
 
     def _features(self, images: Images) -> NDArray[np.float32]:
         return self._clip().embed_images(self.context, images, self.config.image_batch)
+
+    def _written(self, images: Images) -> NDArray[np.float32]:
+        """Return the embeddings of the images' texts, unit rows, shape (len(images), 384)."""
+        from harness.data.targets import PromptEncoder
+
+        writer = self._writing()
+        # The training rows have no say in these, so every fold model would write the same text again.
+        return self.context.cached_rows(
+            ["interrogator", self.version, *writer.key],
+            images,
+            lambda part: PromptEncoder().encode([written.text for written in writer.write(part)]),
+        )
 
     def _writing(self) -> Writer:
         from harness_interrogator.writing import Writer

@@ -96,6 +96,14 @@ class VitGpt2Predictor(Predictor):
             found.append((float(np.einsum("ij,ij->", guess, train.targets)), temperature, shrink))
         _, self._temperature, self._shrink = max(found, key=lambda choice: choice[0])
 
+    def prepare(self, images: Images) -> None:
+        """Caption the images, unless each fold has a captioner of its own."""
+        from harness.models.captioner import load_captioner
+
+        if not self.config.epochs:
+            captioner = load_captioner(self.config.captioner, "vitgpt2.captioner", self.config.question)
+            self._captions(images, captioner)
+
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Return unit rows, shape (len(images), 384)."""
         self._ready("predict")
@@ -165,11 +173,11 @@ class VitGpt2Predictor(Predictor):
             raise NotFittedError(f"vitgpt2: call fit or load before {what}")
         return self._captioner
 
-    def _captions(self, images: Images) -> list[list[Caption]]:
+    def _captions(self, images: Images, captioner: AnyCaptioner | None = None) -> list[list[Caption]]:
         from harness.models.captioner import captions_of
         from harness.models.generating import Decoding
 
-        config, captioner = self.config, self._ready("predict")
+        config, captioner = self.config, captioner or self._ready("predict")
         decoding = Decoding(config.beams, config.tokens or captioner.default_tokens, config.decoding == "draws")
         return captions_of(captioner, self.context, images, decoding, config.predict_batch)
 

@@ -23,6 +23,7 @@ from harness.running.remote.folder import NodeFolder
 from harness.running.remote.guard import Guard
 from harness.running.remote.packing import Parcel, pack, unpack
 from harness.running.remote.requests import Request, Setup, name_by_content
+from harness.running.shared_rows import cache_identity, import_rows
 from harness.running.task import Task
 from harness.running.worker import DoTask, OpenInputs, serve
 from harness.store.config import RunConfig
@@ -45,10 +46,13 @@ class Look:
         What is not as it has to be, and the mend; empty if nothing.
     sees_run
         Whether it sees the run's folder, so that nothing of it need be sent.
+    sees_cache
+        Whether its cache is that of the command.
     """
 
     problem: str = ""
     sees_run: bool = False
+    sees_cache: bool = False
 
 
 class NodeWorker:
@@ -85,7 +89,8 @@ class NodeWorker:
                     continue
             wrong = "holds something else" if place.exists() else "is not there"
             return Look(f"{path}, which an option names, {wrong}; put the same at the same path on each node")
-        return Look(sees_run=Path(setup.seen).is_file())
+        self._sees_cache = bool(setup.cache) and cache_identity() == setup.cache
+        return Look(sees_run=Path(setup.seen).is_file(), sees_cache=self._sees_cache)
 
     def open(self, environment: Mapping[str, str], head: Iterable[Parcel], data: Iterable[tuple[str, Parcel]]) -> str:
         """Unpack what was sent, and open the run's inputs in a worker process.
@@ -188,7 +193,8 @@ class NodeWorker:
         try:
             worker = self._worker or self._start()
             plugin = self._files.get(request.plugin, request.plugin) if isinstance(request.plugin, str) else None
-            worker.send(DoTask(task, plugin or request.plugin, place, output), self._limits)
+            export = task.piece is not None and not self._sees_cache
+            worker.send(DoTask(task, plugin or request.plugin, place, output, export), self._limits)
             reply: Any = None
             for news, told in self._heard():
                 reply = news
@@ -209,6 +215,18 @@ class NodeWorker:
             yield "done", reply
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def take_rows(self, parcels: Iterable[Parcel]) -> None:
+        """Add rows that others computed to this machine's cache: each parcel holds some whole."""
+        assert self._folder is not None
+        for parcel in parcels:
+            place = Path(tempfile.mkdtemp(prefix="rows-", dir=self._folder.path))
+            try:
+                unpack(parcel, place)
+                with self._folder.alone():
+                    import_rows(place)
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
 
     def _heard(self) -> Iterator[tuple[Any, list[tuple[str, int, int]]]]:
         """Yield what the worker replies, its progress some of it at a time; the last is its answer, or its end."""

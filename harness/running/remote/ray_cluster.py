@@ -179,9 +179,13 @@ class RayCluster:
         """Have a worker open a run's inputs, from what was put into the object store; the answer is awaited."""
         return actor.open.remote(environment, [list(head)], [list(data)])
 
-    def do(self, actor: Any, request: Request) -> Any:
-        """Have a worker do a task; what it tells is awaited, piece by piece."""
-        return actor.do.options(num_returns="streaming").remote(self._ray.put(pickle.dumps(request, protocol=5)))
+    def do(self, actor: Any, request: Request, rows: Sequence[Any] = ()) -> Any:
+        """Have a worker do a task; what it tells is awaited, piece by piece.
+
+        ``rows`` are what it is to add to its cache before, from what was put into the object store.
+        """
+        told = self._ray.put(pickle.dumps(request, protocol=5))
+        return actor.do.options(num_returns="streaming").remote(told, [list(rows)])
 
     def next_of(self, awaited: Iterable[Any], seconds: float) -> Any | None:
         """Return the first of several that something came of; None if nothing did for so many seconds."""
@@ -293,9 +297,12 @@ def _actor_class() -> type:
 
             return self.worker.open(environment, map(ray.get, head[0]), map(ray.get, data[0]))
 
-        def do(self, request: bytes) -> Iterator[Any]:
+        def do(self, request: bytes, rows: list[Any]) -> Iterator[Any]:
             import pickle
 
+            import ray
+
+            self.worker.take_rows(map(ray.get, rows[0]))
             yield from self.worker.do(pickle.loads(request))
 
         def rest(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
@@ -14,9 +15,10 @@ from typing import Any, Literal
 from harness.data.targets import PromptEncoder
 from harness.errors import HarnessError, InputError
 from harness.process import End
+from harness.running.agenda import Agenda, still_wanted
 from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
-from harness.running.isolation import Progress, Started, judge_reply, reason_of, still_wanted
+from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome, answer_place
 from harness.running.remote.packing import pack, unpack
 from harness.running.remote.ray_cluster import (
@@ -36,7 +38,8 @@ from harness.running.remote.requests import (
     shipped_data,
 )
 from harness.running.remote.shares import Node, Share, spread
-from harness.running.task import Task
+from harness.running.shared_rows import RowLog
+from harness.running.task import Named, Task, called
 from harness.store.config import RunConfig
 from harness.wording import number_of
 
@@ -110,6 +113,7 @@ class _Worker:
     stage: Literal["looking", "opening", "ready", "working"] = "looking"
     awaited: Any = None
     sees_run: bool = True
+    sees_cache: bool = True
     fresh: bool = False
     work: _Work | None = None
 
@@ -128,7 +132,7 @@ class _Work:
 class _Lost:
     """How often tasks and machines were lost."""
 
-    tasks: Counter[tuple[str, int]] = field(default_factory=Counter)
+    tasks: Counter[Named] = field(default_factory=Counter)
     starts: Counter[str] = field(default_factory=Counter)
 
 
@@ -138,10 +142,10 @@ class _Tasks:
     def __init__(
         self, tasks: Sequence[Task], inputs: Inputs, started: Started, cluster: RayCluster, setup: Setup
     ) -> None:
-        self._waiting = deque(tasks)
+        self._agenda = Agenda(tasks, inputs)
         self._again: deque[Task] = deque()
         """Tasks that were killed, to be done once more with no other beside them on their machine."""
-        self._killed: set[tuple[str, int]] = set()
+        self._killed: set[Named] = set()
         self._inputs, self._started, self._cluster, self._setup = inputs, started, cluster, setup
         self._plugins = {task.member.predictor: plugin_of(task, inputs) for task in tasks}
         self._memory = memory_for(tasks, inputs)
@@ -152,22 +156,27 @@ class _Tasks:
         self._lost = _Lost()
         self._began = False
         self._first_ready: float | None = None
+        self._cards = False
+        self._row_files: set[str] = set()
+        self._rows: RowLog | None = None
+        self._rows_sent: dict[str, dict[str, int]] = {}
+        """How far each machine with a cache of its own has what pieces computed ahead."""
         self._head: list[Any] | None = None
         self._data: list[Any] | None = None
         self.notes: list[str] = []
 
     def outcomes(self) -> Iterator[Outcome]:
         try:
-            while self._waiting or self._again or self._at_work:
+            while len(self._agenda) or self._again or self._at_work:
                 self._look_at_nodes()
                 if self._may_begin():
                     self._hand_out()
                 awaited = {worker.awaited: worker for worker in self._workers if worker.awaited is not None}
                 found = self._cluster.next_of(awaited, 1.0)
-                for outcome in self._heard(awaited[found]) if found is not None else ():
-                    self._waiting = deque(still_wanted(self._waiting, outcome))
-                    self._again = deque(still_wanted(self._again, outcome))
-                    yield outcome
+                for ended in self._heard(awaited[found]) if found is not None else ():
+                    for outcome in self._agenda.heard(ended):
+                        self._again = deque(still_wanted(self._again, outcome))
+                        yield outcome
         finally:
             for worker in self._at_work:
                 assert worker.work is not None
@@ -194,12 +203,14 @@ class _Tasks:
         new = [node for id, node in alive.items() if id not in self._shares]
         config, has = self._inputs.config, sum(map(len, self._shares.values()))
         gpus = config.device in ("auto", "cuda")
+        self._cards = gpus and any(node.gpus >= 1 for node in alive.values())
+        most = len(self._agenda) if self._began else self._agenda.most(cards=self._cards)
         if new:
             if config.device == "cuda" and not any(node.gpus >= 1 for node in alive.values()):
                 raise InputError("--device cuda: no machine of the Ray cluster has a GPU; choose cpu or auto")
             jobs = config.jobs and max(config.jobs - has, 0)
-            most = len(self._waiting) + len(self._again)
-            self._shares |= {node.id: [] for node in new} | spread(new, jobs, most, self._memory, gpus=gpus)
+            wanted = most + len(self._again)
+            self._shares |= {node.id: [] for node in new} | spread(new, jobs, wanted, self._memory, gpus=gpus)
         if not any(self._shares.values()):
             if any(self._lost.starts.values()) or self._began:
                 why = "; ".join(self.notes) or "all were lost"
@@ -208,7 +219,7 @@ class _Tasks:
         for id, shares in self._shares.items():
             own = [worker for worker in self._workers if worker.node.id == id]
             for share in shares[len(own) :]:
-                if len(self._workers) < len(self._waiting) + len(self._again) + len(self._at_work):
+                if len(self._workers) < most + len(self._again) + len(self._at_work):
                     worker = _Worker(alive[id], share, self._cluster.start(alive[id], share))
                     worker.awaited = self._cluster.look(worker.actor, self._setup)
                     self._workers.append(worker)
@@ -218,6 +229,9 @@ class _Tasks:
         if not self._began and self._first_ready is not None:
             ready = all(worker.stage == "ready" for worker in self._workers)
             self._began = ready or time.monotonic() > self._first_ready + _JOIN_SECONDS
+            if self._began:
+                apart = not all(worker.sees_cache for worker in self._workers)
+                self._agenda.share_out(len(self._workers), apart=apart, cards=self._cards)
         return self._began
 
     def _unfit(self, worker: _Worker, problem: str) -> None:
@@ -242,7 +256,9 @@ class _Tasks:
     def _hand_out(self) -> None:
         for worker in self._workers:
             beside = [other for other in self._at_work if other.node.id == worker.node.id]
-            if worker.stage != "ready" or any(_named(other.work) in self._killed for other in beside):
+            if worker.stage != "ready" or any(
+                other.work is not None and other.work.task.named in self._killed for other in beside
+            ):
                 continue
             if self._again:
                 if not beside:
@@ -250,8 +266,8 @@ class _Tasks:
                         if other is not worker and other.node.id == worker.node.id and other.stage == "ready":
                             self._cluster.rest(other.actor)  # what it holds is memory, too
                     self._give(worker, self._again.popleft(), fresh=True)
-            elif self._waiting:
-                self._give(worker, self._waiting.popleft())
+            elif (task := self._agenda.take()) is not None:
+                self._give(worker, task)
 
     def _give(self, worker: _Worker, task: Task, fresh: bool = False) -> None:
         place = answer_place(task, self._inputs)
@@ -259,7 +275,19 @@ class _Tasks:
         plugin = self._plugins[task.member.predictor]
         request = request_of(task, self._inputs, plugin, seen=worker.sees_run, fresh=fresh or worker.fresh)
         worker.fresh = False
-        worker.awaited = self._cluster.do(worker.actor, request)
+        worker.awaited = self._cluster.do(worker.actor, request, [] if worker.sees_cache else self._news(worker.node))
+
+    def _news(self, node: Node) -> list[Any]:
+        """Put what others computed ahead and a machine has not been sent into the object store."""
+        if not self._row_files:
+            return []
+        if self._rows is None:
+            images = [dataset.digests for dataset in (self._inputs.dataset, self._inputs.test) if dataset is not None]
+            self._rows = RowLog([digest for digests in images for digest in digests])
+        self._rows.note(sorted(self._row_files))
+        with tempfile.TemporaryDirectory(prefix="harness-rows-") as place:
+            news = self._rows.news(self._rows_sent.setdefault(node.id, {}), Path(place))
+            return [self._cluster.put(parcel) for folder in news for parcel in pack(folder)]
 
     def _heard(self, worker: _Worker) -> Iterator[Outcome]:
         """Take what a worker told; yield the outcome of its task, if that was it."""
@@ -275,7 +303,7 @@ class _Tasks:
             if isinstance(told, str) or told.problem:
                 self._unfit(worker, told if isinstance(told, str) else told.problem)
                 return
-            worker.sees_run, worker.stage = told.sees_run, "opening"
+            worker.sees_run, worker.sees_cache, worker.stage = told.sees_run, told.sees_cache, "opening"
             environment = thread_variables(worker.share.threads)
             worker.awaited = self._cluster.open(worker.actor, environment, *self._parcels(worker.sees_run))
         elif worker.stage == "opening":
@@ -320,22 +348,24 @@ class _Tasks:
                 yield outcome
 
     def _write_printed(self, work: _Work) -> None:
-        output = self._inputs.run.output_file(work.task.member.name, work.task.fold)
+        output = output_file(work.task, self._inputs.run)
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(work.printed)
 
     def _judged(self, worker: _Worker, work: _Work, reply: dict[str, Any]) -> Outcome:
         outcome = judge_reply(work.task, self._inputs, work.place, reply)
-        worker.fresh = outcome.record is None
-        return replace(outcome, again=True) if _named(work) in self._killed else outcome
+        worker.fresh = not outcome.well
+        if outcome.well and work.task.piece is not None:
+            self._row_files.update(reply["costs"].get("row_files", ()))
+        return replace(outcome, again=True) if work.task.named in self._killed else outcome
 
     def _ended(self, work: _Work, end: End) -> Outcome | None:
         """Say what became of a task whose process ended; None if it is to be done again."""
         shutil.rmtree(work.place, ignore_errors=True)
         reason = reason_of(end, self._inputs.config)
         if end.killed and end.broke is None:
-            if _named(work) not in self._killed:
-                self._killed.add(_named(work))
+            if work.task.named not in self._killed:
+                self._killed.add(work.task.named)
                 self._again.append(work.task)
                 return None
             reason = f"{reason}; done again with no other task beside it, it ended so, too"
@@ -353,15 +383,11 @@ class _Tasks:
                 self._leave_out(node)
             return
         shutil.rmtree(work.place, ignore_errors=True)
-        self._lost.tasks[_named(work)] += 1
-        count = self._lost.tasks[_named(work)]
+        self._lost.tasks[work.task.named] += 1
+        count = self._lost.tasks[work.task.named]
         task = work.task
         if count < _TRIES:
-            self.notes.append(f"{task.member.name} fold {task.fold}: {node.name} was lost, and it was done again")
-            self._waiting.appendleft(task)
+            self.notes.append(f"{called(task)}: {node.name} was lost, and it was done again")
+            self._agenda.give_back(task)
             return
         yield Outcome(task, reason=f"the machine or process that did it was lost {number_of(count, 'time')}: {why}")
-
-
-def _named(work: _Work | None) -> tuple[str, int]:
-    return (work.task.member.name, work.task.fold) if work is not None else ("", 0)

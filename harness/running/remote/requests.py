@@ -18,6 +18,7 @@ from harness.plugin.source import ClassSource
 from harness.running.inputs import Inputs
 from harness.running.isolation import readers_of
 from harness.running.remote.packing import Parcel, pack, size_of_files
+from harness.running.shared_rows import cache_identity
 from harness.running.task import Task, build_predictor
 from harness.version import __version__
 from harness.wording import size_of
@@ -52,6 +53,8 @@ class Setup:
         Content of each ``--plugin-file``, by its path.
     files
         Hash of what each local file or folder holds that options name.
+    cache
+        What tells the cache of the command from others; empty if it has none.
     shipped
         Where data lie that are sent along, by their option (``data``, ``test``), relative to where they are unpacked.
     """
@@ -66,6 +69,7 @@ class Setup:
     plugins: Mapping[str, str]
     plugin_files: Mapping[str, bytes]
     files: Mapping[str, str]
+    cache: str = ""
     shipped: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -117,6 +121,7 @@ def set_up(tasks: Sequence[Task], inputs: Inputs) -> Iterator[Setup]:
         plugins={key: known[key] for key in keys if known.get(key)},
         plugin_files={file: Path(file).read_bytes() for file in config.plugin_files},
         files=files,
+        cache=cache_identity(make=True),
         shipped={option: name for option, (_, name) in shipped_places(inputs).items()} if config.ship_data else {},
     )
     seen.parent.mkdir(exist_ok=True)

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.running.remote.node import NodeWorker
-from harness.running.remote.packing import unpack
+from harness.running.remote.packing import pack, unpack
 from harness.running.remote.requests import Request, Setup, versions
 
 REQUEST, PROGRESS, PRINTED, ANSWER, REPLY = "request.pkl", "progress.json", "printed.txt", "answer", "reply.json"
 """The files of a task's place below ``slurm/`` of the run's folder."""
+ROWS = "rows"
+"""The folder beside those places in which lies what jobs with caches of their own computed ahead."""
 _PROGRESS_SECONDS = 1.0
 
 
@@ -97,7 +99,11 @@ def _problem(worker: NodeWorker, order: Order) -> str:
             f"it does not see {order.setup.run_dir}; put the run's folder (--run-dir) on a file system that all "
             "machines share"
         )
-    return worker.open(order.environment, (), ())
+    problem = worker.open(order.environment, (), ())
+    if not problem and not look.sees_cache:
+        rows = Path(order.setup.run_dir) / "slurm" / ROWS
+        worker.take_rows(parcel for folder in sorted(rows.glob("[!.]*")) for parcel in pack(folder))
+    return problem
 
 
 def _do(worker: NodeWorker, request: Request, place: Path) -> None:

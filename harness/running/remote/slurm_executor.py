@@ -20,14 +20,16 @@ from harness.data.targets import PromptEncoder
 from harness.errors import InputError
 from harness.process import End
 from harness.process.ends import Interrupted
+from harness.running.agenda import Agenda, still_wanted
 from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
-from harness.running.isolation import Progress, Started, judge_reply, reason_of, still_wanted
+from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome
 from harness.running.remote.requests import memory_for, plugin_of, request_of, set_up, versions
-from harness.running.remote.slurm_element import ANSWER, PRINTED, PROGRESS, REPLY, REQUEST, Element, Order
+from harness.running.remote.slurm_element import ANSWER, PRINTED, PROGRESS, REPLY, REQUEST, ROWS, Element, Order
 from harness.running.remote.slurm_queue import SlurmQueue, read_json, require_slurm
-from harness.running.task import Task
+from harness.running.shared_rows import RowLog
+from harness.running.task import Task, called
 from harness.store.config import RunConfig
 from harness.wording import number_of
 
@@ -35,6 +37,8 @@ FOLDER = "slurm"
 """Of the run's folder."""
 _JOB = "job"
 _TRIES = 3
+_JOBS = 8
+"""Jobs that are thought to run side by side where ``--jobs`` does not say: what can be shared is cut for so many."""
 _POLL = (0.5, 10.0)
 """Seconds between looks at the answers: at first, and where nothing happens for long."""
 _STATES = 10.0
@@ -79,7 +83,7 @@ class SlurmExecutor:
                 yield from work.outcomes()
             except Interrupted as interrupted:
                 if interrupted.number == getattr(signal, "SIGHUP", None):
-                    work.open.clear()  # the terminal is closed, and the jobs go on
+                    work.leave()  # the terminal is closed, and the jobs go on
                 raise
             finally:
                 work.end()
@@ -104,17 +108,26 @@ class _Jobs:
 
     def __init__(self, tasks: Sequence[Task], inputs: Inputs, started: Started, setup: Any) -> None:
         self._inputs, self._started, self._setup = inputs, started, setup
-        self._todo = list(tasks)
+        self._agenda = Agenda(tasks, inputs)
         self._folder = inputs.run.path.absolute() / FOLDER
         self._queue = SlurmQueue(self._folder, inputs.config, memory_for(tasks, inputs))
         self._tries: dict[Path, int] = {}
         self._killed: set[Path] = set()
+        self._picked_up: dict[Path, _Job] = {}
+        """Of an earlier command, by the place of their task."""
+        self._left = False
+        self._rows: RowLog | None = None
+        self._rows_sent: dict[str, int] = {}
         self.open: list[_Job] = []
         self.notes: list[str] = []
 
     def outcomes(self) -> Iterator[Outcome]:
-        waiting = self._picked_up()
-        self._submit(waiting)
+        config = self._inputs.config
+        cards = (config.slurm_gpus or 0) > 0 or (config.slurm_gpus is None and config.device.startswith("cuda"))
+        workers = config.jobs or _JOBS
+        self._agenda.share_out(min(workers, self._agenda.most(cards=cards)), cards=cards)
+        self._pick_up()
+        self._submit(self._ready())
         pause, asked = _POLL[0], time.monotonic()
         while self.open:
             heard = deque(outcome for job in list(self.open) for outcome in self._look_at(job))
@@ -122,17 +135,27 @@ class _Jobs:
                 heard += self._ask()
                 asked = time.monotonic()
             pause = _POLL[0] if heard else min(pause * 1.2, _POLL[1])
-            for outcome in heard:
-                self._drop_unwanted(outcome)
-                yield outcome
+            for ended in heard:
+                for outcome in self._agenda.heard(ended):
+                    self._drop_unwanted(outcome)
+                    yield outcome
+            self._submit(self._ready())
             if self.open and not heard:
                 time.sleep(pause)
 
+    def leave(self) -> None:
+        """Let the jobs that are open go on without the command."""
+        self._left = True
+
     def end(self) -> None:
-        """Cancel all jobs that are open."""
-        self._queue.cancel(job.id for job in self.open)
-        for job in self.open:
+        """Cancel all jobs that are open, unless they are left."""
+        if self._left:
+            return
+        jobs = [*self.open, *self._picked_up.values()]
+        self._queue.cancel(job.id for job in jobs)
+        for job in jobs:
             shutil.rmtree(job.place, ignore_errors=True)
+        shutil.rmtree(self._folder / ROWS, ignore_errors=True)
         self.open.clear()
 
     # -- jobs ----------------------------------------------------------------------------------
@@ -140,28 +163,38 @@ class _Jobs:
     def _place(self, task: Task) -> Path:
         test = self._inputs.test
         name = f"{task.member.name}-{task.fold}-{task.key}"
+        if (piece := task.piece) is not None:
+            of = "data" if piece.of == "data" or test is None else test.fingerprint
+            return self._folder / "tasks" / f"{name}-{of}-{piece.start}-{piece.stop}"
         return self._folder / "tasks" / (f"{name}-{test.fingerprint}" if task.only_test and test is not None else name)
 
-    def _picked_up(self) -> list[Task]:
-        """Take up what an earlier command submitted; return the tasks that are still to be submitted."""
+    def _ready(self) -> list[Task]:
+        """Take all that waits for nothing from the agenda, which is to be submitted, or was by an earlier command."""
+        tasks = []
+        while (task := self._agenda.take()) is not None:
+            job = self._picked_up.pop(self._place(task), None)
+            if job is None:
+                tasks.append(task)
+            else:
+                self.open.append(replace(job, task=task))
+        return tasks
+
+    def _pick_up(self) -> None:
+        """Find what an earlier command submitted."""
         known = {}
-        for task in self._todo:
+        for task in self._agenda:
             if (job := read_json(self._place(task) / _JOB)) is not None:
                 known[self._place(task)] = str(job)
         states = self._queue.states(known.values()) if known else {}
         if states is None:
             raise InputError("SLURM does not answer (squeue), and an earlier command submitted jobs; try again later")
-        left = []
-        for task in self._todo:
+        for task in self._agenda:
             place = self._place(task)
             id = known.get(place)
-            if id is not None and (id in states or (place / REPLY).exists()):
-                self.open.append(_Job(task, place, id))
-            else:
-                left.append(task)
-        if self.open:
-            self.notes.append(f"{number_of(len(self.open), 'task')} of an earlier command taken up from SLURM")
-        return left
+            if id is not None and (id in (states or {}) or (place / REPLY).exists()):
+                self._picked_up[place] = _Job(task, place, id)
+        if self._picked_up:
+            self.notes.append(f"{number_of(len(self._picked_up), 'task')} of an earlier command taken up from SLURM")
 
     def _submit(self, tasks: Sequence[Task]) -> None:
         if not tasks:
@@ -224,11 +257,24 @@ class _Jobs:
             return Outcome(task, reason=reason, trace=end.trace)
         place = job.place / ANSWER
         place.mkdir(exist_ok=True)
+        apart = (place / "rows").is_dir()
         outcome = judge_reply(task, self._inputs, place, reply)
+        if apart and outcome.well:
+            self._hand_on(reply["costs"]["row_files"])
         return replace(outcome, again=True) if job.place in self._killed else outcome
 
+    def _hand_on(self, row_files: Sequence[str]) -> None:
+        """Put what a job with a cache of its own computed ahead where the jobs that follow find it."""
+        if self._rows is None:
+            images = [dataset.digests for dataset in (self._inputs.dataset, self._inputs.test) if dataset is not None]
+            self._rows = RowLog([digest for digests in images for digest in digests])
+        self._rows.note(row_files)
+        half = self._folder / ROWS / ".half"
+        for folder in self._rows.news(self._rows_sent, half):
+            folder.rename(self._folder / ROWS / folder.name)
+
     def _take_printed(self, job: _Job) -> None:
-        output = self._inputs.run.output_file(job.task.member.name, job.task.fold)
+        output = output_file(job.task, self._inputs.run)
         output.parent.mkdir(parents=True, exist_ok=True)
         if (job.place / PRINTED).is_file():
             shutil.copyfile(job.place / PRINTED, output)
@@ -251,7 +297,7 @@ class _Jobs:
         self.open.remove(job)
         words = self._queue.last_words(job.id)
         count = self._tries[job.place] = self._tries.get(job.place, 0) + 1
-        name = f"{job.task.member.name} fold {job.task.fold}"
+        name = called(job.task)
         if count < _TRIES:
             self.notes.append(f"{name}: the job {job.id} ended without an answer, and was submitted again")
             self._submit([job.task])

@@ -50,4 +50,5 @@ CHECKS: tuple[Check, ...] = (
     conduct.process_kept,
     leakage.folds_apart,
     leakage.cache_key,
+    leakage.prepare,
 )

@@ -56,3 +56,21 @@ def cache_key(subject: Subject) -> None:
         subject.rows(subject.fitted(subject.data.elsewhere(), cache), subject.data.elsewhere().images)
     for what in ("with a cache that others have filled", "with a cache that holds everything"):
         subject.same(subject.rows(subject.fitted(cache=cache), subject.data.held()), subject.reference(), what)
+
+
+@check(
+    "prepare",
+    expected="after `prepare`, for some of the images at a time on other objects, predictions are the same",
+    mend="let `prepare` do nothing but call `cached_rows`, with the keys and functions of `fit` and `predict`",
+    needs=(*REPEATABLE, "folds-apart"),
+    spoils=True,
+)
+def prepare(subject: Subject) -> None:
+    """Where several machines are at work, each is asked for a part of what depends on single images."""
+    subject.reference()
+    cache, held = DiskCache(subject.new_folder("cache")), subject.data.held()
+    given = (held, subject.data.training().images) if subject.trainable else (held,)
+    for images in given:
+        for start in (0, 1):
+            subject.build(cache).prepare(images.take(range(start, len(images), 2)))
+    subject.same(subject.rows(subject.fitted(cache=cache), held), subject.reference(), "after prepare")
