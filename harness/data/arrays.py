@@ -49,15 +49,16 @@ def row_blocks(rows: int, block: int = BLOCK_ROWS) -> Iterator[slice]:
         yield slice(start, min(start + block, rows))
 
 
-def taken(array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Return some rows of an array, by position, as an array of their own.
+def taken(array: NDArray[Any], rows: NDArray[np.int64], into: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Return some rows of an array, by position, as an array of their own, or one that is given.
 
-    Of one that is mapped from a file, pages are let go as soon as they are read: they would count as this process's.
+    Of those that are mapped from files, pages are let go as soon as they are used: they would count as this process's.
     """
-    result = np.empty((len(rows), *array.shape[1:]), dtype=array.dtype)
+    result = np.empty((len(rows), *array.shape[1:]), dtype=array.dtype) if into is None else into
     for part in row_blocks(len(rows)):
         result[part] = array[rows[part]]
         let_go(array)
+        let_go(result)
     return result
 
 

@@ -20,6 +20,7 @@ from harness.data.arrays import taken
 from harness.data.cache import DiskCache, key_hash
 from harness.data.columns import prompts_of, rows_at
 from harness.data.file_memory import Part
+from harness.data.unfilled import unfilled
 from harness.errors import HarnessError, InputError
 from harness.plugin import Context, Images, PluginManager, Predictor, TrainingData, in_use
 from harness.plugin.importing import readable, storable
@@ -331,7 +332,7 @@ def _training_data(inputs: Inputs, images: Images, rows: NDArray[np.int64]) -> T
         images=images.take(indices),
         prompts=prompts_of(captions),
         captions=captions,
-        targets=taken(inputs.targets, rows),
+        targets=taken(inputs.targets, rows, unfilled((len(rows), *inputs.targets.shape[1:]))),
         groups=inputs.folds.group[rows],
         blocks=None if inputs.folds.part is None else inputs.folds.block[rows],
         threshold=inputs.folds.threshold,
