@@ -68,6 +68,8 @@ def print_dry_run(planned: DryRun) -> None:
     for member in planned.members:
         if member.problem:
             note(f"{member.member.name} could not say what it needs: {member.problem}")
+    if planned.elsewhere:
+        note(f"memory was compared with no machine's: tasks are done where {config.executor} has room for them")
     note("dry run: nothing was written")
 
 

@@ -41,15 +41,18 @@ class Agenda:
     def __iter__(self) -> Iterator[Task]:
         return iter(self._waiting)
 
-    def most(self, *, cards: bool) -> int:
+    def most(self, *, separate: bool) -> int:
         """Return how many workers have something to do at a time, at most.
 
-        Where tasks run on CPUs, more workers means fewer threads for each: pieces ask for more only if there is nothing
-        else to do.
+        Parameters
+        ----------
+        separate
+            Whether a worker more takes nothing from the others, since each has a GPU or a machine of its own. Where
+            they share cores it leaves each fewer threads: then pieces ask for more only if nothing is trained.
         """
         if self._inputs.config.piece_rows == 0:
             return len(self._waiting)
-        if not cards and any(task.member.trainable for task in self._waiting):
+        if not separate and any(task.member.trainable for task in self._waiting):
             return len(self._waiting)
         count = len(self._waiting)
         for tasks in self._by_member().values():
@@ -58,11 +61,11 @@ class Agenda:
                 count += max(images // self._least - len(tasks), 0)
         return count
 
-    def share_out(self, workers: int, *, apart: bool = False, cards: bool = False) -> None:
+    def share_out(self, workers: int, *, apart: bool = False, separate: bool = False) -> None:
         """Put pieces before the tasks that can be shared by so many workers.
 
         What is computed ahead for members that are trained goes into the cache, where tasks that run side by side share
-        it in any case: it takes pieces only where they have no cache in common, or are fewer than the GPUs.
+        it in any case: it takes pieces only where they have no cache in common, or are fewer than the workers.
 
         Parameters
         ----------
@@ -70,8 +73,8 @@ class Agenda:
             How many there are.
         apart
             Whether some have another cache than the command.
-        cards
-            Whether each has a GPU.
+        separate
+            As in ``most``.
         """
         if workers < 2 or self._inputs.config.piece_rows == 0:
             return
@@ -81,7 +84,7 @@ class Agenda:
                 pieces[name] = list(self._predicted(tasks[0], workers))
                 if pieces[name] or self._is_whole(tasks[0]):
                     self._gathered.add(name)
-            elif self._prepares(tasks[0]) and (apart or (cards and workers > len(tasks))):
+            elif self._prepares(tasks[0]) and (apart or (separate and workers > len(tasks))):
                 pieces[name] = list(self._prepared(tasks, workers))
         self._open.update({name: len(own) for name, own in pieces.items()})
         waiting, self._waiting = self._waiting, deque()

@@ -88,6 +88,11 @@ class DryRun:
     """The same on the folds of other seeds."""
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether tasks are done on other machines, of which nothing is known here."""
+        return self.plan.inputs.config.executor in ("ray", "slurm")
+
+    @property
     def training_rows(self) -> int:
         """Of the fold that has the most."""
         folds = self.plan.inputs.folds
@@ -97,6 +102,8 @@ class DryRun:
     def too_large(self) -> list[str]:
         """Why members cannot do what is left of their tasks in this machine's memory, a sentence each."""
         if self.plan.inputs.config.task_memory is not None:  # whoever gives it knows how much it may take
+            return []
+        if self.elsewhere:
             return []
         needs = [needed for needed in self.members if needed.todo]
         reasons = (too_large(needed.member, needed.requirements.memory, self.device) for needed in needs)
@@ -137,7 +144,7 @@ class DryRun:
                 "training_rows": self.training_rows,
             },
             "device": self.device,
-            "memory_there_bytes": memory_of(self.device),
+            "memory_there_bytes": None if self.elsewhere else memory_of(self.device),
             "too_large": self.too_large,
             "disk_bytes": self.disk_bytes,
             "repeats": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from harness.data.targets import PromptEncoder
@@ -30,6 +30,7 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+Say = Callable[[str], None]
 _WORKER_BYTES = 2**30
 """What a worker with torch and a small model takes."""
 
@@ -161,8 +162,8 @@ class Parallel(Serial):
 
         cores, gpus = usable_cores(), cards(inputs.config.device)
         free = min(int(psutil.virtual_memory().available), usable_memory())
-        jobs = min(inputs.config.jobs or default_jobs(len(gpus) or cores, free), agenda.most(cards=bool(gpus)))
-        agenda.share_out(jobs, cards=bool(gpus))
+        jobs = min(inputs.config.jobs or default_jobs(len(gpus) or cores, free), agenda.most(separate=bool(gpus)))
+        agenda.share_out(jobs, separate=bool(gpus))
         return jobs, thread_variables(max(cores // jobs, 1)), gpus
 
 

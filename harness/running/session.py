@@ -115,7 +115,7 @@ def carry_out(
         clear_checkpoints(plan.run, outdated_checkpoints(plan.run, [(t.member.name, t.fold, t.key) for t in plan.todo]))
         _begin(plan)
         config = plan.inputs.config
-        own = nullcontext(executor) if executor is not None else EXECUTORS[config.executor](config)
+        own = nullcontext(executor) if executor is not None else EXECUTORS[config.executor](config, lambda text: None)
         with own as ready:
             return _do_tasks(plan, listener, ready, more)
 

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from harness.data.row_files import RowFile, content_keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from harness.running.inputs import Inputs
 
     Keys = NDArray[np.uint64]
 
@@ -82,34 +85,40 @@ class RowLog:
 
     Parameters
     ----------
-    digests
-        Of all images of the run.
+    inputs
+        The run.
     """
 
-    def __init__(self, digests: Sequence[str]) -> None:
-        keys = content_keys(digests)
-        self._wanted = np.unique(_as_bytes(keys))
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
         self._files: dict[str, RowFile] = {}
+        self._sent: dict[tuple[str, str], int] = {}
+        """How far each file was gone through for whom."""
+
+    @cached_property
+    def _wanted(self) -> NDArray[np.void]:
+        sets = (self._inputs.dataset, self._inputs.test)
+        return np.unique(np.concatenate([_as_bytes(content_keys(part.digests)) for part in sets if part is not None]))
 
     def note(self, names: Sequence[str]) -> None:
         """Note which row files there are; ``names`` are those of files below the cache's folder."""
         for name in names:
             self._files.setdefault(name, RowFile(DiskCache().rows_folder / name))
 
-    def news(self, sent: dict[str, int], place: Path) -> Iterator[Path]:
+    def news(self, receiver: str, place: Path) -> Iterator[Path]:
         """Write what was added, in blocks, into a folder each that ``import_rows`` takes, and clear it afterwards.
 
         Parameters
         ----------
-        sent
-            How far each file was gone through before; brought up to date.
+        receiver
+            Who is told nothing twice.
         place
             A folder in which the folders are made.
         """
         for name, file in self._files.items():
-            first = sent.get(name, 0)
+            first = self._sent.get((receiver, name), 0)
             keys = file.since(first)
-            sent[name] = first + len(keys)
+            self._sent[receiver, name] = first + len(keys)
             chosen = np.flatnonzero(np.isin(_as_bytes(keys), self._wanted)) + first
             step = max(1, _BLOCK_BYTES // max(file.width, 1)) if len(chosen) else 1
             for start in range(0, len(chosen), step):

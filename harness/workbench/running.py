@@ -100,7 +100,7 @@ def run_predictors(
     resolved = resolve_config(options, config, name_option)
     require_machine(resolved, name_option)
     manager = PluginManager([Path(file) for file in resolved.plugin_files], classes=classes)
-    with EXECUTORS[resolved.executor](resolved) as executor:
+    with EXECUTORS[resolved.executor](resolved, say) as executor:
         plan = plan_run(resolved, manager, say, executor.encoder(resolved.encoder, resolved.encoder_device))
         repeats = plan_repeats(plan, say)
         require_disk([plan, *repeats], name_option("run_dir"))

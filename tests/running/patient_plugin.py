@@ -30,7 +30,9 @@ class Patient(Predictor):
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.touch()
         with Path(self.config.marks).open("a") as stream:
-            stream.write(f"{'again' if known else 'begun'} {os.environ.get('SLURMD_NODENAME', '-')}\n")
+            stream.write(
+                f"{'again' if known else 'begun'} {os.environ.get('SLURMD_NODENAME') or os.environ.get('NODE', '-')}\n"
+            )
         while not Path(self.config.gate).exists():
             self.context.progress("waiting", 0, 1)
             time.sleep(0.1)

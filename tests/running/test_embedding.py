@@ -23,7 +23,7 @@ from tests.conftest import PROMPTS, make_kaggle
 @pytest.mark.parametrize("name", ["serial", "inline"])  # parallel embeds as serial does
 def test_every_executor_embeds_alike(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-    with EXECUTORS[name](RunConfig()) as executor:
+    with EXECUTORS[name](RunConfig(), print) as executor:
         encoder = executor.encoder("package")
         vectors = encoder.encode(PROMPTS[:3])
         again = encoder.encode(PROMPTS[2:4])

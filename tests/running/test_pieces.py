@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -31,6 +33,9 @@ from harness.store.run import RunFolder
 from tests.conftest import PROMPTS, Harness, make_kaggle, save_image
 from tests.running.ray_nodes import RayNodes
 from tests.running.test_ray import assert_same
+
+if TYPE_CHECKING:
+    from harness.running.inputs import Inputs
 
 PLUGIN = Path(__file__).with_name("piecemeal_plugin.py")
 ROWS, TESTS = 16, 9
@@ -169,10 +174,10 @@ def planned(data: Path, run_dir: Path, plugins: str, notes: Path, **more: object
 def test_tasks_wait_for_what_is_prepared(kaggle: Path, tmp_path: Path) -> None:
     plan = planned(kaggle, tmp_path / "run", "ahead", tmp_path / "notes", piece_rows=2)
     agenda = Agenda(plan.todo, plan.inputs)
-    assert (agenda.most(cards=False), agenda.most(cards=True)) == (2, 8)
-    agenda.share_out(2, cards=True)
-    assert [task.piece for task in agenda] == [None, None], "as many folds as cards share by themselves"
-    agenda.share_out(3, cards=True)
+    assert (agenda.most(separate=False), agenda.most(separate=True)) == (2, 8)
+    agenda.share_out(2, separate=True)
+    assert [task.piece for task in agenda] == [None, None], "as many folds as workers share by themselves"
+    agenda.share_out(3, separate=True)
     pieces = []
     while (task := agenda.take()) is not None:
         pieces.append(task)
@@ -194,9 +199,11 @@ def test_threads_are_not_given_away_for_pieces_on_cpus(
     monkeypatch.setattr(agenda_module, "LEAST", 2)
     plan = planned(kaggle, tmp_path / "run", "piecemeal,ahead", tmp_path / "notes")
     agenda = Agenda(plan.todo, plan.inputs)
-    assert agenda.most(cards=False) == 3
-    assert agenda.most(cards=True) > 8
-    assert Agenda([task for task in plan.todo if task.member.name == "piecemeal"], plan.inputs).most(cards=False) == 8
+    assert agenda.most(separate=False) == 3
+    assert agenda.most(separate=True) > 8
+    assert (
+        Agenda([task for task in plan.todo if task.member.name == "piecemeal"], plan.inputs).most(separate=False) == 8
+    )
 
 
 def test_ranges_cover_everything_once() -> None:
@@ -213,15 +220,15 @@ def test_rows_go_from_one_cache_to_another(tmp_path: Path, monkeypatch: pytest.M
     file = RowFile(DiskCache().rows_folder / "kind-1.rows")
     rows = np.arange(8 * 3, dtype=np.float32).reshape(8, 3)
     file.add(content_keys(digests[:5]), rows[:5], 0.5)
-    log, sent = RowLog(digests[2:]), {}
+    log = RowLog(cast("Inputs", SimpleNamespace(dataset=SimpleNamespace(digests=digests[2:]), test=None)))
     log.note(["kind-1.rows"])
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "other"))
-    assert [import_rows(folder) for folder in log.news(sent, tmp_path / "way")] == [["kind-1.rows"]]
+    assert [import_rows(folder) for folder in log.news("other", tmp_path / "way")] == [["kind-1.rows"]]
     file.add(content_keys(digests[5:]), rows[5:], np.full(3, 0.25, np.float32))
-    for folder in log.news(sent, tmp_path / "way"):
+    for folder in log.news("other", tmp_path / "way"):
         import_rows(folder)
         import_rows(folder)  # once more adds nothing
-    assert not list(log.news(sent, tmp_path / "way"))
+    assert not list(log.news("other", tmp_path / "way"))
     other = RowFile(DiskCache().rows_folder / "kind-1.rows")
     found = other.find(content_keys(digests))
     assert (found[:2] < 0).all(), "images of other runs stay"

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.version import __version__
 from tests.conftest import Harness
 from tests.running.ray_nodes import RayNodes
 from tests.running.test_ray import assert_same
 
-PLUGIN = Path(__file__).with_name("noting_plugin.py")
+PLUGIN, PATIENT = (Path(__file__).with_name(f"{name}_plugin.py") for name in ("noting", "patient"))
 KILLS = int(os.environ.get("HARNESS_TEST_KILLS", "2"))
 """How often a machine is killed; ten for a thorough look."""
 MEMBERS = "mean,knn,ridge,a=noting,b=noting,c=noting"
@@ -109,6 +110,90 @@ def test_a_machine_that_joins_later_takes_part(kaggle: Path, tmp_path: Path, thr
     done = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
     assert len(done) == 15
     assert "late" in {node for *_, node in done}
+
+
+def test_a_fit_goes_on_from_its_checkpoint_on_another_machine(kaggle: Path, tmp_path: Path, three: RayNodes) -> None:
+    marks, gate = tmp_path / "marks", tmp_path / "gate"
+    three.start("frail", NODE="frail")
+    settings = ("--set", f"patient.marks={marks}", "--set", f"patient.gate={gate}", "--folds", 4)
+    plugins = ("--plugin-file", PATIENT, "--plugins", "patient")
+    told = ("run", "--data", kaggle, "--run-dir", tmp_path / "far", *plugins, *settings, "--executor", "ray")
+    with (tmp_path / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.cli", *map(str, told)],
+            stdout=subprocess.DEVNULL, stderr=err, env={**os.environ, **three.environment}, cwd=tmp_path,
+        )  # fmt: skip
+        try:
+            wait_for_lines(marks, 4, process)
+            three.kill("frail")
+            wait_for_lines(marks, 5, process)
+            gate.touch()
+            assert process.wait(timeout=120) == 0, (tmp_path / "err").read_text()
+        finally:
+            process.kill()
+    lines = marks.read_text().splitlines()
+    assert sorted(lines[:4]) == ["begun frail", "begun one", "begun three", "begun two"]
+    assert len(lines) == 5
+    assert lines[4].split()[0] == "again"
+    assert "frail was lost, and it was done again" in (tmp_path / "err").read_text()
+
+
+def test_a_machine_with_another_version_is_named(
+    kaggle: Path, tmp_path: Path, harness: Harness, three: RayNodes
+) -> None:
+    old = tmp_path / "old" / "harness"
+    old.mkdir(parents=True)
+    (old / "__init__.py").touch()
+    (old / "version.py").write_text("__version__ = '0.0.1'\n")
+    three.start("older", PYTHONPATH=str(old.parent))
+    try:
+        told = ("run", "--data", kaggle, "--run-dir", tmp_path / "far", "--plugins", "mean,knn", "--executor", "ray")
+        answer = harness(*told, env=dict(three.environment))
+    finally:
+        three.kill("older")
+    assert (answer.code, answer.out) == (2, "")
+    assert f"older, a machine of the Ray cluster: it has harness 0.0.1, and this machine {__version__}" in answer.err
+    assert not list((tmp_path / "far").rglob("fold-*")), "nothing was done"
+
+
+def test_classes_of_a_script_are_sent(kaggle: Path, tmp_path: Path, three: RayNodes) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        "import numpy as np\n"
+        "import harness\n"
+        "SCALE = 2.0\n"
+        "class Mine(harness.Predictor):\n"
+        "    name, version = 'mine', '1'\n"
+        "    def fit(self, train):\n"
+        "        self.mean = train.targets.mean(axis=0) * SCALE\n"
+        "    def predict(self, images):\n"
+        "        return np.tile(self.mean, (len(images), 1)).astype(np.float32)\n"
+        "    def save(self, folder):\n"
+        "        np.save(folder / 'mean.npy', self.mean)\n"
+        "        (folder / 'node.json').write_text(repr(os.environ.get('NODE', 'here')).replace(chr(39), chr(34)))\n"
+        "    def load(self, folder):\n"
+        "        self.mean = np.load(folder / 'mean.npy')\n"
+        "if __name__ == '__main__':\n"
+        f"    run = harness.run({str(kaggle)!r}, predictors=['mean', Mine], folds=3, executor='ray',\n"
+        f"                      run_dir={str(tmp_path / 'far')!r})\n"
+        "    assert np.allclose(run.predictions('mine'), run.predictions('mean'), atol=1e-6)\n"
+    )
+    environment = {**os.environ, **three.environment}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    nodes = {file.read_text() for file in (tmp_path / "far").rglob("node.json")}
+    assert nodes <= {'"one"', '"two"', '"three"'}
+    assert nodes
+
+
+def wait_for_lines(file: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a file has so many lines."""
+    until = time.monotonic() + 240
+    while not file.exists() or len(file.read_text().splitlines()) < count:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def wait_for_tasks(run_dir: Path, count: int, process: subprocess.Popen[bytes]) -> None:

@@ -22,7 +22,9 @@ from tests.conftest import Harness
 from tests.running.slurm_cluster import SlurmCluster, missing
 
 pytestmark = pytest.mark.xdist_group("slurm")  # one cluster for all of them
-DANGEROUS, PATIENT = (Path(__file__).with_name(f"{name}_plugin.py") for name in ("dangerous", "patient"))
+DANGEROUS, PATIENT, PIECEMEAL = (
+    Path(__file__).with_name(f"{name}_plugin.py") for name in ("dangerous", "patient", "piecemeal")
+)
 needs_slurm = pytest.mark.skipif(bool(missing()), reason=missing() or "there is one")
 
 
@@ -172,6 +174,38 @@ def test_a_faulty_plugin_loses_its_own_task(
 
 
 @needs_slurm
+def test_jobs_share_what_depends_on_single_images(
+    kaggle: Path, tmp_path: Path, harness: Harness, cluster: SlurmCluster
+) -> None:
+    def told(run: str, notes: str, *more: object) -> tuple[object, ...]:
+        settings = [part for name in ("ahead", "piecemeal") for part in ("--set", f"{name}.notes={tmp_path / notes}")]
+        plugins = ("--plugin-file", PIECEMEAL, "--plugins", "ahead,piecemeal", *settings, "--folds", 2)
+        return ("run", "--data", kaggle, "--run-dir", tmp_path / run, "--json", *plugins, *more)
+
+    assert harness(*told("serial", "one")).code == 0
+    own = {"HARNESS_TASKS": str(tmp_path / "apart"), "HARNESS_CACHE": str(tmp_path / "own")}
+    elsewhere = f"export=ALL,HARNESS_CACHE={tmp_path / 'cache'}"  # that of the machines is another
+    shared = ("--executor", "slurm", "--slurm-cpus", 1, "--jobs", 3, "--piece-rows", 5, "--slurm-set", elsewhere)
+    far = harness(*told("far", "two", *shared), env=own)
+    assert (far.code, far.json["computed"]) == (0, 3), far.err
+    assert "jobs submitted to SLURM: `squeue --jobs " in far.err
+    one, other = RunFolder(tmp_path / "serial"), RunFolder(tmp_path / "far")
+    for name, member in one.members.items():
+        assert np.array_equal(one.predictions(member), other.predictions(other.members[name]))
+    seen = [tuple(line.split()[:2]) for line in (tmp_path / "two").read_text().splitlines()]
+    assert sorted(seen) == sorted({tuple(line.split()[:2]) for line in (tmp_path / "one").read_text().splitlines()})
+    left = {path.name for path in (tmp_path / "far" / "slurm").iterdir()}
+    assert left <= {"logs", "tasks"}
+    logs = {folder.name for folder in (tmp_path / "far" / "slurm" / "logs").iterdir()}
+    assert len(logs) > 1
+    wait_for(lambda: not cluster.jobs())
+    again = harness(*command(kaggle, tmp_path / "far", "--plugins", "mean", "--folds", 2), env=own)
+    assert again.code == 0, again.err
+    kept = {folder.name for folder in (tmp_path / "far" / "slurm" / "logs").iterdir()}
+    assert not logs & kept, "logs of jobs that are long gone, and that no failure names, are cleared"
+
+
+@needs_slurm
 def test_what_slurm_refuses_is_said(kaggle: Path, tmp_path: Path, harness: Harness, cluster: SlurmCluster) -> None:
     told = command(kaggle, tmp_path / "run", "--plugins", "mean", "--folds", 2)
     answer = harness(*told, "--slurm-partition", "nights")
@@ -188,10 +222,10 @@ def test_what_slurm_refuses_is_said(kaggle: Path, tmp_path: Path, harness: Harne
 def test_without_submitit_or_slurm_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm_queue, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'pip install "prompt-harness\[slurm\]"'):
-        slurm_executor.SlurmExecutor(RunConfig())
+        slurm_executor.SlurmExecutor(RunConfig(), print)
     monkeypatch.setattr(slurm_queue, "find_spec", lambda name: name)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(
         InputError, match="there is no sbatch on this machine; run the command where jobs are submitted"
     ):
-        slurm_executor.SlurmExecutor(RunConfig())
+        slurm_executor.SlurmExecutor(RunConfig(), print)

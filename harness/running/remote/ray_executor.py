@@ -16,7 +16,7 @@ from harness.data.targets import PromptEncoder
 from harness.errors import HarnessError, InputError
 from harness.process import End
 from harness.running.agenda import Agenda, still_wanted
-from harness.running.executors import Serial, thread_variables
+from harness.running.executors import Say, Serial, thread_variables
 from harness.running.inputs import Inputs
 from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome, answer_place
@@ -47,6 +47,8 @@ _TRIES = 3
 """How often a task is begun whose machine is lost each time, and how often a worker that never gets ready."""
 _LOOK_SECONDS = 5.0
 """How often it is looked whether there are other machines."""
+_PATIENCE_SECONDS = 30.0
+"""How long nothing is said while no worker can be started."""
 _JOIN_SECONDS = 30.0
 """How long work waits for the rest of the workers when the first one is ready."""
 
@@ -58,6 +60,8 @@ class RayExecutor:
     ----------
     config
         Says which cluster.
+    say
+        Told, in a line of text, that others' work is waited for.
 
     Raises
     ------
@@ -65,7 +69,8 @@ class RayExecutor:
         If Ray is not installed, or nothing answers at the address.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, say: Say) -> None:
+        self._say = say
         self._address = config.ray_address or os.environ.get(ADDRESS_VARIABLE) or None
         require_ray(own=self._address is None)
         if self._address is not None:
@@ -95,7 +100,7 @@ class RayExecutor:
         if self._cluster is None:
             self._cluster = RayCluster(self._address)
         with set_up(tasks, inputs) as setup:
-            work = _Tasks(tasks, inputs, started, self._cluster, setup)
+            work = _Tasks(tasks, inputs, started, self._cluster, setup, self._say)
             try:
                 yield from work.outcomes()
             finally:
@@ -140,7 +145,7 @@ class _Tasks:
     """The tasks of a run, and the workers that do them."""
 
     def __init__(
-        self, tasks: Sequence[Task], inputs: Inputs, started: Started, cluster: RayCluster, setup: Setup
+        self, tasks: Sequence[Task], inputs: Inputs, started: Started, cluster: RayCluster, setup: Setup, say: Say
     ) -> None:
         self._agenda = Agenda(tasks, inputs)
         self._again: deque[Task] = deque()
@@ -153,14 +158,12 @@ class _Tasks:
         self._shares: dict[str, list[Share]] = {}
         """The workers that each machine is to have; none on one that is of no use."""
         self._looked = 0.0
+        self._say, self._said = say, time.monotonic()
         self._lost = _Lost()
         self._began = False
         self._first_ready: float | None = None
         self._cards = False
-        self._row_files: set[str] = set()
-        self._rows: RowLog | None = None
-        self._rows_sent: dict[str, dict[str, int]] = {}
-        """How far each machine with a cache of its own has what pieces computed ahead."""
+        self._rows = RowLog(inputs)
         self._head: list[Any] | None = None
         self._data: list[Any] | None = None
         self.notes: list[str] = []
@@ -171,6 +174,8 @@ class _Tasks:
                 self._look_at_nodes()
                 if self._may_begin():
                     self._hand_out()
+                else:
+                    self._tell_waiting()
                 awaited = {worker.awaited: worker for worker in self._workers if worker.awaited is not None}
                 found = self._cluster.next_of(awaited, 1.0)
                 for ended in self._heard(awaited[found]) if found is not None else ():
@@ -204,7 +209,7 @@ class _Tasks:
         config, has = self._inputs.config, sum(map(len, self._shares.values()))
         gpus = config.device in ("auto", "cuda")
         self._cards = gpus and any(node.gpus >= 1 for node in alive.values())
-        most = len(self._agenda) if self._began else self._agenda.most(cards=self._cards)
+        most = len(self._agenda) if self._began else self._agenda.most(separate=self._cards)
         if new:
             if config.device == "cuda" and not any(node.gpus >= 1 for node in alive.values()):
                 raise InputError("--device cuda: no machine of the Ray cluster has a GPU; choose cpu or auto")
@@ -231,8 +236,15 @@ class _Tasks:
             self._began = ready or time.monotonic() > self._first_ready + _JOIN_SECONDS
             if self._began:
                 apart = not all(worker.sees_cache for worker in self._workers)
-                self._agenda.share_out(len(self._workers), apart=apart, cards=self._cards)
+                self._agenda.share_out(len(self._workers), apart=apart, separate=self._cards)
         return self._began
+
+    def _tell_waiting(self) -> None:
+        """Say from time to time that no worker could be started yet: Ray waits for room without a word."""
+        if self._first_ready is None and time.monotonic() > self._said + _PATIENCE_SECONDS:
+            self._said = time.monotonic() + 9 * _PATIENCE_SECONDS
+            count = number_of(len(self._workers), "worker")
+            self._say(f"waiting for room for {count} in the Ray cluster; `ray status` shows what it is busy with")
 
     def _unfit(self, worker: _Worker, problem: str) -> None:
         """Refuse the run over a machine that is not as it has to be; one that came later is left out instead."""
@@ -279,14 +291,8 @@ class _Tasks:
 
     def _news(self, node: Node) -> list[Any]:
         """Put what others computed ahead and a machine has not been sent into the object store."""
-        if not self._row_files:
-            return []
-        if self._rows is None:
-            images = [dataset.digests for dataset in (self._inputs.dataset, self._inputs.test) if dataset is not None]
-            self._rows = RowLog([digest for digests in images for digest in digests])
-        self._rows.note(sorted(self._row_files))
         with tempfile.TemporaryDirectory(prefix="harness-rows-") as place:
-            news = self._rows.news(self._rows_sent.setdefault(node.id, {}), Path(place))
+            news = self._rows.news(node.id, Path(place))
             return [self._cluster.put(parcel) for folder in news for parcel in pack(folder)]
 
     def _heard(self, worker: _Worker) -> Iterator[Outcome]:
@@ -356,7 +362,7 @@ class _Tasks:
         outcome = judge_reply(work.task, self._inputs, work.place, reply)
         worker.fresh = not outcome.well
         if outcome.well and work.task.piece is not None:
-            self._row_files.update(reply["costs"].get("row_files", ()))
+            self._rows.note(reply["costs"].get("row_files", ()))
         return replace(outcome, again=True) if work.task.named in self._killed else outcome
 
     def _ended(self, work: _Work, end: End) -> Outcome | None:

@@ -21,11 +21,11 @@ from harness.errors import InputError
 from harness.process import End
 from harness.process.ends import Interrupted
 from harness.running.agenda import Agenda, still_wanted
-from harness.running.executors import Serial, thread_variables
+from harness.running.executors import Say, Serial, thread_variables
 from harness.running.inputs import Inputs
 from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome
-from harness.running.remote.requests import memory_for, plugin_of, request_of, set_up, versions
+from harness.running.remote.requests import Setup, memory_for, plugin_of, request_of, set_up, versions
 from harness.running.remote.slurm_element import ANSWER, PRINTED, PROGRESS, REPLY, REQUEST, ROWS, Element, Order
 from harness.running.remote.slurm_queue import SlurmQueue, read_json, require_slurm
 from harness.running.shared_rows import RowLog
@@ -50,14 +50,22 @@ _LATE = 30.0
 class SlurmExecutor:
     """On the machines of a SLURM cluster. Prompts are embedded here, as ``Serial`` does it.
 
+    Parameters
+    ----------
+    config
+        Says what jobs ask for.
+    say
+        Told, in a line of text, which jobs were submitted.
+
     Raises
     ------
     InputError
         If submitit is not installed, or jobs cannot be submitted from this machine.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, say: Say) -> None:
         require_slurm()
+        self._say = say
         self._embedding = Serial()
         self.notes: list[str] = []
 
@@ -78,7 +86,8 @@ class SlurmExecutor:
         self._embedding.__exit__()
         with set_up(tasks, inputs) as setup:
             # Jobs may begin when this command is long gone: what they look for is the run itself.
-            work = _Jobs(tasks, inputs, started, replace(setup, seen=str(inputs.run.path.absolute() / "run.json")))
+            setup = replace(setup, seen=str(inputs.run.path.absolute() / "run.json"))
+            work = _Jobs(tasks, inputs, started, setup, self._say)
             try:
                 yield from work.outcomes()
             except Interrupted as interrupted:
@@ -106,8 +115,8 @@ class _Job:
 class _Jobs:
     """The tasks of a run, and their jobs."""
 
-    def __init__(self, tasks: Sequence[Task], inputs: Inputs, started: Started, setup: Any) -> None:
-        self._inputs, self._started, self._setup = inputs, started, setup
+    def __init__(self, tasks: Sequence[Task], inputs: Inputs, started: Started, setup: Setup, say: Say) -> None:
+        self._inputs, self._started, self._setup, self._say = inputs, started, setup, say
         self._agenda = Agenda(tasks, inputs)
         self._folder = inputs.run.path.absolute() / FOLDER
         self._queue = SlurmQueue(self._folder, inputs.config, memory_for(tasks, inputs))
@@ -116,17 +125,17 @@ class _Jobs:
         self._picked_up: dict[Path, _Job] = {}
         """Of an earlier command, by the place of their task."""
         self._left = False
-        self._rows: RowLog | None = None
-        self._rows_sent: dict[str, int] = {}
+        self._rows = RowLog(inputs)
         self.open: list[_Job] = []
         self.notes: list[str] = []
 
     def outcomes(self) -> Iterator[Outcome]:
-        config = self._inputs.config
-        cards = (config.slurm_gpus or 0) > 0 or (config.slurm_gpus is None and config.device.startswith("cuda"))
-        workers = config.jobs or _JOBS
-        self._agenda.share_out(min(workers, self._agenda.most(cards=cards)), cards=cards)
+        jobs = self._inputs.config.jobs
+        # What is computed ahead waits for its turn in the queue once more: only if so many jobs are asked for.
+        self._agenda.share_out(jobs or _JOBS, separate=jobs is not None)
         self._pick_up()
+        failures = (self._inputs.run.path / "members").glob("*/failed-*.json")
+        self._queue.clear_logs(" ".join(file.read_text(encoding="utf-8") for file in failures))
         self._submit(self._ready())
         pause, asked = _POLL[0], time.monotonic()
         while self.open:
@@ -214,6 +223,8 @@ class _Jobs:
             for place in places:
                 shutil.rmtree(place, ignore_errors=True)
             raise
+        arrays = sorted({id.partition("_")[0] for id in ids})
+        self._say(f"{number_of(len(ids), 'job')} submitted to SLURM: `squeue --jobs {','.join(arrays)}` shows them")
         for task, place, id in zip(tasks, places, ids, strict=True):
             (place / _JOB).write_text(f'"{id}"', encoding="utf-8")
             self.open.append(_Job(task, place, id))
@@ -265,12 +276,9 @@ class _Jobs:
 
     def _hand_on(self, row_files: Sequence[str]) -> None:
         """Put what a job with a cache of its own computed ahead where the jobs that follow find it."""
-        if self._rows is None:
-            images = [dataset.digests for dataset in (self._inputs.dataset, self._inputs.test) if dataset is not None]
-            self._rows = RowLog([digest for digests in images for digest in digests])
         self._rows.note(row_files)
         half = self._folder / ROWS / ".half"
-        for folder in self._rows.news(self._rows_sent, half):
+        for folder in self._rows.news("", half):
             folder.rename(self._folder / ROWS / folder.name)
 
     def _take_printed(self, job: _Job) -> None:

@@ -107,7 +107,7 @@ class SlurmQueue:
         found = {}
         for line in told.splitlines():
             single, member, state = line.split("|")
-            for job in (single, member):
+            for job in (single, member, member.partition("_")[0]):
                 if job in wanted:
                     found[job] = state
         return found
@@ -121,6 +121,14 @@ class SlurmQueue:
         """Return where the log of a job lies."""
         array = job.partition("_")[0]
         return self._folder / "logs" / array / f"{job}_0_log.err"
+
+    def clear_logs(self, named: str) -> None:
+        """Remove the logs of jobs that SLURM has no more, but for those whose path stands in a text."""
+        folders = [folder for folder in (self._folder / "logs").glob("*") if str(folder) not in named]
+        alive = self.states(folder.name for folder in folders) if folders else None
+        for folder in folders:
+            if alive is not None and not any(job.partition("_")[0] == folder.name for job in alive):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def last_words(self, job: str) -> str:
         """Return the end of a job's log."""
