@@ -51,7 +51,7 @@ class RayNodes:
 
     def _begin(self, name: str, cpus: int, variables: dict[str, str]) -> None:
         own = self.folder / name
-        (own / "tmp").mkdir(parents=True)
+        (own / "tmp").mkdir(parents=True, exist_ok=True)
         address = self.environment.get("RAY_ADDRESS")
         place = ["--head", "--port=0", "--include-dashboard=false"] if address is None else [f"--address={address}"]
         command = [

@@ -156,7 +156,9 @@ class _Tasks:
         self._memory = memory_for(tasks, inputs)
         self._workers: list[_Worker] = []
         self._shares: dict[str, list[Share]] = {}
-        """The workers that each machine is to have; none on one that is of no use."""
+        """The workers that each machine is to have."""
+        self._left_out: set[str] = set()
+        """Machines that are of no use."""
         self._looked = 0.0
         self._say, self._said = say, time.monotonic()
         self._lost = _Lost()
@@ -205,17 +207,17 @@ class _Tasks:
         self._looked = time.monotonic() + _LOOK_SECONDS
         alive = {node.id: node for node in self._cluster.nodes()}
         self._shares = {node: shares for node, shares in self._shares.items() if node in alive}
-        new = [node for id, node in alive.items() if id not in self._shares]
+        idle = [node for id, node in alive.items() if not self._shares.get(id) and id not in self._left_out]
         config, has = self._inputs.config, sum(map(len, self._shares.values()))
         gpus = config.device in ("auto", "cuda")
         self._cards = gpus and any(node.gpus >= 1 for node in alive.values())
         most = len(self._agenda) if self._began else self._agenda.most(separate=self._cards)
-        if new:
+        wanted = most + len(self._again) + len(self._at_work)
+        if idle:
             if config.device == "cuda" and not any(node.gpus >= 1 for node in alive.values()):
                 raise InputError("--device cuda: no machine of the Ray cluster has a GPU; choose cpu or auto")
             jobs = config.jobs and max(config.jobs - has, 0)
-            wanted = most + len(self._again)
-            self._shares |= {node.id: [] for node in new} | spread(new, jobs, wanted, self._memory, gpus=gpus)
+            self._shares |= spread(idle, jobs, max(wanted - has, 0), self._memory, gpus=gpus)
         if not any(self._shares.values()):
             if any(self._lost.starts.values()) or self._began:
                 why = "; ".join(self.notes) or "all were lost"
@@ -224,7 +226,7 @@ class _Tasks:
         for id, shares in self._shares.items():
             own = [worker for worker in self._workers if worker.node.id == id]
             for share in shares[len(own) :]:
-                if len(self._workers) < most + len(self._again) + len(self._at_work):
+                if len(self._workers) < wanted:
                     worker = _Worker(alive[id], share, self._cluster.start(alive[id], share))
                     worker.awaited = self._cluster.look(worker.actor, self._setup)
                     self._workers.append(worker)
@@ -255,7 +257,8 @@ class _Tasks:
         self._leave_out(worker.node)
 
     def _leave_out(self, node: Node) -> None:
-        self._shares[node.id] = []
+        self._shares.pop(node.id, None)
+        self._left_out.add(node.id)
         for worker in [worker for worker in self._workers if worker.node.id == node.id and worker.work is None]:
             self._dismiss(worker)
 
@@ -314,12 +317,8 @@ class _Tasks:
             worker.awaited = self._cluster.open(worker.actor, environment, *self._parcels(worker.sees_run))
         elif worker.stage == "opening":
             if told:
-                mend = (
-                    ""
-                    if self._inputs.config.ship_data
-                    else ("; put the data at the same path on each machine, or send them along with --ship-data")
-                )
-                self._unfit(worker, f"{told}{mend}")
+                mend = "; put the data at the same path on each machine, or send them along with --ship-data"
+                self._unfit(worker, told if self._inputs.config.ship_data else f"{told}{mend}")
                 return
             worker.stage, worker.awaited = "ready", None
             self._lost.starts[worker.node.id] = 0
