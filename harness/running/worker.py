@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from harness.plugin.importing import readable
 from harness.plugin.process_state import ProcessState
 from harness.plugin.source import ClassSource
 from harness.running.inputs import reopen_inputs
-from harness.running.memory import give_back_memory
+from harness.running.memory import Tidying, give_back_memory
 from harness.running.task import Answer, Task, do_task
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def serve(connection: Connection) -> None:
     inputs: Inputs | None = None
     brought: set[str] = set()
     encoder: PromptEncoder | None = None
+    tidy = Tidying()
 
     def progress(label: str, done: int, total: int) -> None:
         connection.reply({"kind": "progress", "label": label, "done": done, "total": total})
@@ -111,13 +113,15 @@ def serve(connection: Connection) -> None:
                 except OSError as error:
                     connection.reply(_failure(HarnessError(_unwritten(request.file.parent, error))))
             case OpenInputs():
-                encoder = None
+                encoder = inputs = None
+                gc.unfreeze()
                 give_back_memory()  # of its model, which no task needs
                 try:
                     inputs = reopen_inputs(request.run_dir, request.config, request.readers, request.fingerprints)
                 except InputError as error:
                     connection.reply(_failure(error))
                     return
+                gc.freeze()  # modules, torch's above all: to look through them took .3 s after each task
                 connection.reply({"kind": "ready"})
             case DoTask():
                 assert inputs is not None, "inputs are opened before the first task"
@@ -127,7 +131,7 @@ def serve(connection: Connection) -> None:
                     left = state.restore(brought).left
                 reply = _written(request.place, answer, left)
                 del answer
-                give_back_memory()
+                tidy()
                 connection.reply(reply)
 
 

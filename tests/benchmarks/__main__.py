@@ -33,7 +33,7 @@ BENCHMARKS = (
 )
 
 
-_OF_MILLION = ("work", "steps", "stand_in", "shared_images", "most_gib", "most_minutes")
+_OF_MILLION = ("work", "steps", "stand_in", "shared_images", "most_gib", "most_minutes", "go_on")
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     )
     of_million.add_argument("--most-gib", type=float, help="end a step that holds more anonymous memory")
     of_million.add_argument("--most-minutes", type=float, help="end a step that takes longer")
+    of_million.add_argument("--go-on", action="store_true", default=None, help="run: go on with what lies there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
     given = vars(parser.parse_args(arguments))
     names = given.pop("names") or [*BENCHMARKS]

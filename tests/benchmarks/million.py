@@ -64,6 +64,9 @@ class Options:
         Whether vectors made in a moment take the place of embeddings, where only the other steps are of interest.
     most_gib, most_minutes
         A step is ended when its processes pass these.
+    go_on
+        Whether ``run`` goes on with what an earlier measurement left: its time is that of the rest, and compared with
+        nothing.
     """
 
     rows: Sequence[int] = (10_000,)
@@ -77,6 +80,7 @@ class Options:
     stand_in: bool = False
     most_gib: float = 8.0
     most_minutes: float = 240.0
+    go_on: bool = False
 
 
 def measure(options: Options = Options()) -> Iterator[Result]:
@@ -136,7 +140,7 @@ class Bench:
         """Remove what would make a step shorter than it is."""
         if step == "index":
             shutil.rmtree(self.home / "cache", ignore_errors=True)
-        if step == "run":
+        if step == "run" and not self.options.go_on:
             shutil.rmtree(self.home / "run", ignore_errors=True)
 
     def environment(self) -> dict[str, str]:
@@ -178,6 +182,8 @@ def _measured(bench: Bench, step: str, made: Made) -> dict[str, Any]:
         bench.options.most_minutes * 60,
     )
     found: dict[str, Any] = {name: value for name, value in asdict(usage).items() if name not in ("code", "reason")}
+    if step == "run" and bench.options.go_on:
+        found["gone_on"] = True
     if usage.code != 0:
         last = (logs / f"{step}.err").read_text(encoding="utf-8", errors="replace").strip().splitlines()
         found["failed"] = usage.reason or f"exit code {usage.code}: {last[-1] if last else 'it said nothing'}"
@@ -256,7 +262,7 @@ class Kept:
 
 
 def _whole(found: dict[str, Any] | None) -> bool:
-    return found is not None and "seconds" in found and "failed" not in found
+    return found is not None and "seconds" in found and not {"failed", "gone_on"} & found.keys()
 
 
 def _cell(found: dict[str, Any] | None) -> str:
@@ -265,6 +271,7 @@ def _cell(found: dict[str, Any] | None) -> str:
     if "skipped" in found:
         return f"skipped: {found['skipped']}"
     figures = f"{_seconds(found['seconds'])}, {found['anonymous'] / GIB:.2f} GiB"
+    figures += " for the rest" * bool(found.get("gone_on"))
     if found["anonymous"] > BAR_GIB * GIB:
         figures += " (above the bar)"
     return f"failed after {figures}: {found['failed']}" if "failed" in found else figures

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.running.executors import thread_variables
 from harness.workbench.running import run_predictors
 from tests.benchmarks.result import Result
 
@@ -38,6 +39,44 @@ def _timed(executor: str, folder: Path) -> tuple[float, float]:
     return events[-1][1] - events[0][1], (done[-1] - done[0]) * TASKS / (TASKS - 1)
 
 
+def _quick_start(executor: str, folder: Path, threads: int | None = None) -> float:
+    """Return the seconds of what ``harness run`` does without options, from its first event to its last."""
+    os.environ["HARNESS_TASKS"] = os.environ["HARNESS_CACHE"] = str(folder / f"quick-{executor}-{threads}")
+    events: list[float] = []
+    options = {
+        "run_dir": str(folder / f"run-{executor}-{threads}"),
+        "executor": executor,
+        "jobs": JOBS,
+        "device": "cpu",
+    }
+    before = dict(os.environ)
+    if threads is not None:
+        os.environ.update(thread_variables(threads))
+    try:
+        result = run_predictors(options, listener=lambda event: events.append(time.perf_counter()))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert not result.summary.failed, result.failure
+    return events[-1] - events[0]
+
+
+def measure_quick_start() -> Iterator[Result]:
+    """Time the quick start on two workers of a core each, beside one after the other on one core, and on both."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        one, both = _quick_start("serial", folder, 1), _quick_start("serial", folder)
+        for executor in ("parallel", "ray"):
+            seconds = _quick_start(executor, folder)
+            yield Result(
+                f"the quick start on {JOBS} workers of {executor} with a core each",
+                f"{seconds:.0f} s",
+                f"serial: {one:.0f} s on one core, {both:.0f} s on both",
+                f"efficiency {one / JOBS / seconds:.0%}; {both / seconds:.2f} x as fast as serial on both",
+                "",
+            )
+
+
 def measure() -> Iterator[Result]:
     """Time 200 tasks of 0.1 s one by one, on two workers, and on two workers of a Ray that is started for it."""
     with tempfile.TemporaryDirectory() as name:
@@ -62,3 +101,4 @@ def measure() -> Iterator[Result]:
         f"{ideal / steady:.0%} of ideal; parallel {ideal / times['parallel'][1]:.0%}",
         "",
     )
+    yield from measure_quick_start()

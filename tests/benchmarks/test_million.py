@@ -162,6 +162,10 @@ def test_sizes_stand_side_by_side_and_growth_is_marked() -> None:
     assert lines["step"] == "| step | 10000 rows | growth | 100000 rows |"
     assert "time 10.0 x, " in lines["open"]
     assert "time 14.0 x (!), cpu 14.0 x (!), memory 1.0 x" in lines["run"]
+    rest = {"b": {**size(100_000, run=20.0), "run": {**_figures(20.0), "gone_on": True}}, "a": size(10_000, run=10.0)}
+    (line,) = (line for line in million.table(rest).splitlines() if line.startswith("| run"))
+    assert "20.0 s, 1.00 GiB for the rest" in line
+    assert "time" not in line, "it is compared with nothing"
     assert lines["dedup"] == "| dedup | skipped: none yet |  | skipped: none yet |"
 
 
@@ -169,6 +173,7 @@ def test_the_command_line_takes_sizes_and_steps(tmp_path: Path) -> None:
     names, options = parse(["million", "--rows", "300,400", "--steps", "open,run", "--work", str(tmp_path)])
     assert names == ["million"]
     assert options.million == Options(rows=[300, 400], steps=("open", "run"), work=tmp_path)
+    assert parse(["million", "--go-on"])[1].million.go_on
     with pytest.raises(SystemExit):
         parse(["million", "--steps", "opne"])
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
 import psutil
 import pytest
 
-from harness.running import executors
+from harness.running import executors, memory
 from harness.running.executors import Serial, default_jobs
 from harness.running.memory import give_back_memory
 
@@ -30,6 +31,19 @@ def test_a_container_with_few_cores_has_few_threads(monkeypatch: pytest.MonkeyPa
     assert (jobs, variables["OMP_NUM_THREADS"], variables["MKL_NUM_THREADS"]) == (1, "2", "3")
     monkeypatch.setattr(executors, "usable_cores", lambda: 64)
     assert Serial().shares([], None) == (1, {}, []), "libraries see themselves how many there are"  # type: ignore[arg-type]
+
+
+def test_memory_is_looked_for_where_the_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(memory, "give_back_memory", lambda: calls.append(1))
+    tidy = memory.Tidying()
+    tidy()
+    tidy()
+    assert len(calls) == 1, "torch's modules are looked through for nothing else"
+    held = np.ones(2**23)
+    tidy()
+    assert len(calls) == 2
+    assert len(held)
 
 
 def test_memory_that_is_let_go_of_is_given_back() -> None:
