@@ -182,7 +182,7 @@ def test_jobs_share_what_depends_on_single_images(
         plugins = ("--plugin-file", PIECEMEAL, "--plugins", "ahead,piecemeal", *settings, "--folds", 2)
         return ("run", "--data", kaggle, "--run-dir", tmp_path / run, "--json", *plugins, *more)
 
-    assert harness(*told("serial", "one")).code == 0
+    assert harness(*told("serial", "one"), env={"HARNESS_CACHE": str(tmp_path / "first")}).code == 0
     own = {"HARNESS_TASKS": str(tmp_path / "apart"), "HARNESS_CACHE": str(tmp_path / "own")}
     elsewhere = f"export=ALL,HARNESS_CACHE={tmp_path / 'cache'}"  # that of the machines is another
     shared = ("--executor", "slurm", "--slurm-cpus", 1, "--jobs", 3, "--piece-rows", 5, "--slurm-set", elsewhere)

@@ -124,10 +124,14 @@ class SlurmQueue:
 
     def clear_logs(self, named: str) -> None:
         """Remove the logs of jobs that SLURM has no more, but for those whose path stands in a text."""
-        folders = [folder for folder in (self._folder / "logs").glob("*") if str(folder) not in named]
-        alive = self.states(folder.name for folder in folders) if folders else None
+        found = [path for path in (self._folder / "logs").glob("*") if str(path) not in named]
+        for script in found:
+            if script.is_file():  # which SLURM has long copied
+                script.unlink(missing_ok=True)
+        folders = [path for path in found if path.is_dir()]
+        alive = self.states(folder.name.partition("_")[0] for folder in folders) if folders else None
         for folder in folders:
-            if alive is not None and not any(job.partition("_")[0] == folder.name for job in alive):
+            if alive is not None and folder.name.partition("_")[0] not in alive:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def last_words(self, job: str) -> str:
