@@ -82,7 +82,7 @@ class Agenda:
         for name, tasks in self._by_member().items():
             if self._predicts_apart(tasks[0]):
                 pieces[name] = list(self._predicted(tasks[0], workers))
-                if pieces[name] or self._is_whole(tasks[0]):
+                if pieces[name] or PieceStore(self._inputs, tasks[0].member).folder.exists():  # all are done
                     self._gathered.add(name)
             elif self._prepares(tasks[0]) and (apart or (separate and workers > len(tasks))):
                 pieces[name] = list(self._prepared(tasks, workers))
@@ -148,12 +148,6 @@ class Agenda:
     def _parts(self, tasks: Sequence[Task]) -> list[Of]:
         parts: list[Of] = [] if all(task.only_test for task in tasks) else ["data"]
         return parts if self._inputs.test is None else [*parts, "test"]
-
-    def _is_whole(self, task: Task) -> bool:
-        store = PieceStore(self._inputs, task.member)
-        if not store.folder.exists():
-            return False
-        return not any(store.gaps(of, len(images_of(of, self._inputs))) for of in self._parts([task]))
 
     def _predicted(self, task: Task, workers: int) -> Iterator[Task]:
         """Yield the pieces of a member that is not trained; none if it has too few rows for two."""

@@ -20,6 +20,7 @@ import numpy as np
 from harness.data.cache import DiskCache, key_hash
 from harness.data.row_files import BUCKETS, RowFile, buckets_of, content_keys, distinct
 from harness.errors import InputError
+from harness.plugin import EMBEDDING_DIM
 from harness.store.atomic import write_array
 from harness.store.checksums import checksum, require_unchanged
 from harness.store.schema import PieceRecord
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from harness.running.inputs import Inputs
     from harness.store.run import RunFolder
     from harness.store.schema import Member
-
-    Keys = NDArray[np.uint64]
 
 LEAST = 256
 """Images that are worth a piece of their own: a task costs about a tenth of a second by itself."""
@@ -159,7 +158,7 @@ class PieceStore:
         whole = len(images_of(of, self._inputs))
         if self.gaps(of, whole):
             raise ValueError("a piece of its predictions is gone from the run's folder; give the command again")
-        values = np.empty((whole, 384), dtype=np.float32)
+        values = np.empty((whole, EMBEDDING_DIM), dtype=np.float32)
         for record, path in self.found(of):
             values[record.start : record.stop] = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
         return values

@@ -71,7 +71,7 @@ def measure_quick_start() -> Iterator[Result]:
             yield Result(
                 f"the quick start on {JOBS} workers of {executor} with a core each",
                 f"{seconds:.0f} s",
-                f"serial: {one:.0f} s on one core, {both:.0f} s on both",
+                f"serial: {one:.0f} s with one thread, {both:.0f} s with both",
                 f"efficiency {one / JOBS / seconds:.0%}; {both / seconds:.2f} x as fast as serial on both",
                 "",
             )
