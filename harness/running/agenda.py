@@ -11,7 +11,7 @@ from harness.data.row_files import BUCKETS
 from harness.plugin import Predictor
 from harness.running.judging import Outcome
 from harness.running.pieces import A_WORKER, LEAST, Of, Piece, PieceStore, images_of, parts_for, ranges
-from harness.running.task import Task
+from harness.running.task import Task, called
 from harness.store.schema import ALL_ROWS
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Agenda:
         """Pieces of each member that are not done."""
         self._gathered: set[str] = set()
         """Members that are not trained and predict in pieces."""
+        self.notes: list[str] = []
+        """What could not be computed ahead, in sentences."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -120,6 +122,8 @@ class Agenda:
         whole = [other for other in self._waiting if other.piece is None and other.member.name == name]
         for other in dropped:
             self._waiting.remove(other)
+        if task.member.trainable and not outcome.ends_run:
+            self.notes.append(f"{called(task)} could not be computed ahead, and is left to the folds: {outcome.reason}")
         # What was to be computed ahead is computed by the tasks, which fail for the same reason if they do. Where none
         # waits, it has failed over another piece.
         if whole and (outcome.ends_run or not task.member.trainable):

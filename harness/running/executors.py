@@ -113,6 +113,8 @@ class Serial:
     ) -> Generator[Outcome]:
         """Yield the outcome of each task."""
         agenda = Agenda(tasks, inputs)
+        agenda.notes += self.notes  # of the runs before
+        self.notes = agenda.notes
         yield from self._workers.outcomes(agenda, inputs, started, *self.shares(agenda, inputs), keep=keep)
 
     def shares(self, agenda: Agenda, inputs: Inputs) -> tuple[int, dict[str, str], list[str]]:

@@ -187,6 +187,7 @@ def test_tasks_wait_for_what_is_prepared(kaggle: Path, tmp_path: Path) -> None:
         assert not list(agenda.heard(Outcome(task)))
         assert agenda.take() is None
     assert not list(agenda.heard(Outcome(pieces[-1], reason="it failed"))), "the tasks will tell"
+    assert "could not be computed ahead, and is left to the folds: it failed" in agenda.notes[0]
     folds = [agenda.take(), agenda.take()]
     assert [task.fold for task in folds if task] == [0, 1]
     assert agenda.take() is None

@@ -168,7 +168,7 @@ class _Tasks:
         self._rows = RowLog(inputs)
         self._head: list[Any] | None = None
         self._data: list[Any] | None = None
-        self.notes: list[str] = []
+        self.notes = self._agenda.notes
 
     def outcomes(self) -> Iterator[Outcome]:
         try:

@@ -127,7 +127,7 @@ class _Jobs:
         self._left = False
         self._rows = RowLog(inputs)
         self.open: list[_Job] = []
-        self.notes: list[str] = []
+        self.notes = self._agenda.notes
 
     def outcomes(self) -> Iterator[Outcome]:
         jobs = self._inputs.config.jobs
