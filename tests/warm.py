@@ -53,11 +53,11 @@ IMPORTED = (
     *("harness.data.layouts", "harness_baselines.mean", "harness_baselines.knn", "harness_baselines.ridge"),
     *("harness_baselines.estimate", "harness_clipnet.training", "harness_clipnet.estimate", "harness_vitgpt2.estimate"),
     *("harness_vitgpt2.training", "harness_cnnrnn", "harness_interrogator.bank", "harness_interrogator.neighbours"),
-    *("harness_mlflow", "harness_scenes.drawing"),
+    *("harness_mlflow", "harness_trackio", "harness_scenes.drawing"),
 )
 """What any of them imports, without what starts threads. Plugins are registered anew in each."""
 READ_LATE = (
-    *("HARNESS_", "PYTEST_", "COLUMNS", "NO_COLOR", "MLFLOW_", "PWD", "TMPDIR", "TEMP", "TMP"),
+    *("HARNESS_", "PYTEST_", "COLUMNS", "NO_COLOR", "MLFLOW_", "TRACKIO_", "PWD", "TMPDIR", "TEMP", "TMP"),
     *("TRANSFORMERS_OFFLINE", "TORCHINDUCTOR_CACHE_DIR"),  # of the conformance kit; the hub is offline anyway
     "PYTHONPATH",  # where it brings more, and no other of what is imported
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import Json, RunDir
+
+if TYPE_CHECKING:
+    from harness.report.site import Site
 
 
 def leaderboard(
@@ -20,7 +23,9 @@ def leaderboard(
     publish: Annotated[
         Path | None,
         typer.Option(
-            "--publish", metavar="FOLDER", help="Write the leaderboard and every blend to FOLDER, for others to check."
+            "--publish",
+            metavar="FOLDER",
+            help="Write the leaderboard and every blend to FOLDER, for others to check, and web pages of all in it.",
         ),
     ] = None,
     verify: Annotated[
@@ -28,9 +33,17 @@ def leaderboard(
         typer.Option(
             "--verify",
             help="Compute every published figure again, from a run in runs/ that has the predictions, else by "
-            "running it; exit code 1 if one differs.",
+            "running it, and compare the web pages with the documents; exit code 1 if one differs.",
         ),
     ] = False,
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            "--site",
+            metavar="FOLDER",
+            help="Write the web pages of what is published in FOLDER anew, from its documents; no run is needed.",
+        ),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -60,7 +73,7 @@ def leaderboard(
     run_dir: RunDir = None,
     json: Json = False,
 ) -> None:
-    """Show the members of a run, best first; publish them; or check what was published.
+    """Show the members of a run, best first; publish them; or check what was published, or make its web pages.
 
     Out-of-fold mean cosine, with 95 % intervals and slices by source; then by the cosine with the nearest training
     prompt, and what that makes of test sets that lie nearer.
@@ -79,11 +92,18 @@ def leaderboard(
             raise InputError("--overlap tells of a run and --verify checks what was published: give one of them")
         from harness.cli.verifying import check_published
 
+        if site is not None:
+            raise InputError("--site writes and --verify checks: give one of them")
         check_published(path, run_dir, tolerance, json)
         return
     for given, name in ((path, "PATH"), (tolerance, "--tolerance")):
         if given is not None:
             raise InputError(f"{name} {given}: it goes with --verify; add that, or name a run with --run-dir")
+    if site is not None:
+        if publish or beside or overlap or run_dir:
+            raise InputError("--site takes what is published, and no run: leave the other options out")
+        _rewrite(site)
+        return
     from harness.comparing import compare_splits
     from harness.workbench.leaderboard import judge
     from harness.workbench.publishing import publish_run
@@ -105,6 +125,23 @@ def leaderboard(
         if written.replaced_other_data:
             note(f"{written.document} was of other data with the same name, and is replaced")
         note(f"wrote {written.document} and {written.table}; check it with: harness leaderboard --verify")
+        _tell_site(written.site)
+
+
+def _rewrite(folder: Path) -> None:
+    from harness.workbench.publishing import rewrite_site
+
+    _tell_site(rewrite_site(folder))
+
+
+def _tell_site(site: Site) -> None:
+    from harness.cli.render import note
+    from harness.wording import number_of
+
+    for reason in site.left_out:
+        note(f"no page: {reason}")
+    pages = number_of(len(site.pages), "page")
+    note(f"wrote {site.index} and {pages}: open it in a browser, or put the folder on a file host")
 
 
 def _shares(text: str) -> float | list[float]:

@@ -1,4 +1,4 @@
-"""What ``harness leaderboard --verify`` shows: published figures beside those that come out now."""
+"""What ``harness leaderboard --verify`` shows: published figures beside those that come out now, and stale pages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ def check_published(path: Path | None, run_dir: Path | None, tolerance: float | 
     """Check one published file, or all of a folder, and say so. Raises as ``verify_published`` and ``conclude`` do."""
     from harness.cli.render import note, print_json
     from harness.workbench.progress import RunProgress
-    from harness.workbench.publishing import STATES, conclude, verify_published
+    from harness.workbench.publishing import STATES, conclude, verify_pages, verify_published
 
     found = verify_published(path, run_dir=run_dir, tolerance=tolerance, say=note, listening=RunProgress)
+    pages = verify_pages(path)
     if json:
         counts = {key: sum(one.state == state for one in found) for key, state in STATES.items()}
-        print_json({**counts, "documents": [one.document() for one in found]})
+        documents, checked = [one.document() for one in found], [one.document() for one in pages]
+        print_json({**counts, "documents": documents, "pages": checked})
     else:
         _show(found)
-    note(conclude(found))
+        for one in pages:
+            if one.state != "same":
+                note(f"{one.path}: {one.state}: {one.mend}")
+    note(conclude(found, pages))
 
 
 def _show(found: Sequence[Verification]) -> None:

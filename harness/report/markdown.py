@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.report import phrases
+from harness.report.phrases import figure, gain, gain_interval, interval
 from harness.scoring.distance_tables import distance_tables
-from harness.scoring.groups import ALIKE_MARK, counted, doubts
+from harness.scoring.groups import ALIKE_MARK, counted
 from harness.store.published import PublishedBlend, PublishedCommands, PublishedDocument, PublishedRow
 from harness.wording import number_of
 
 MOST_SOURCES = 6
 """With more sources than this, their slices stand in the JSON document only."""
-_SYNTHETIC = "This data is synthetic, made on the spot: **scores on it mean nothing for Stable Diffusion.**"
-_TIED = "≈: these rows cannot tell it from the first; the 95 % interval of the difference, paired by row, contains 0."
-_OUT_OF_DOMAIN = (
-    "\\* The bundled tiny weights: they have only ever seen synthetic scenes, and this data is something else."
-)
 
 
 def markdown(document: PublishedDocument) -> str:
@@ -46,27 +43,21 @@ def _title(document: PublishedDocument) -> str:
 
 def _about(document: PublishedDocument) -> str:
     data, folds, machine = document.dataset, document.folds, document.machine
-    apart = f"prompts with a cosine of {folds.threshold:g} or more are never on both sides of a fold"
-    if folds.split == "source":
-        apart = f"a fold holds out whole sources, and {apart}"
-    purged = sum(folds.purged)
-    also = f" ({purged} training rows purged, summed over the folds)" if purged else ""
-    exact = "" if folds.recall == 1.0 else f" The search found {folds.recall:.1%} of the near prompts, not all."
+    purged, recall = phrases.purged(document), phrases.recall(document)
     effective = document.rows[0].effective_groups if document.rows else None
-    grouped = counted(data.groups, effective)
     return (
-        f"{number_of(data.rows, 'row')} in {grouped} (fingerprint `{data.fingerprint}`), {folds.number} "
-        f"folds (`{folds.hash}`, seed {folds.seed}): {apart}{also}.{exact} Scores are out-of-fold mean cosines "
-        "with the MiniLM embeddings of the prompts; 95 % intervals come from a bootstrap over groups. "
+        f"{number_of(data.rows, 'row')} in {counted(data.groups, effective)} (fingerprint `{data.fingerprint}`), "
+        f"{folds.number} folds (`{folds.hash}`, seed {folds.seed}): {phrases.apart(document)}"
+        f"{f' ({purged})' * bool(purged)}.{f' {recall}' * bool(recall)} {phrases.SCORES} "
         f"Made {document.created[:10]} with harness {document.versions.get('harness')} on "
         f"{machine.system} {machine.processor}, {machine.cores} cores."
     )
 
 
 def _warnings(document: PublishedDocument) -> list[str]:
-    found = [_SYNTHETIC] if document.dataset.synthetic else []
-    found += [f"{doubt[0].upper()}{doubt[1:]}." for doubt in doubts(document.rows, document.dataset.texts)]
-    return found + ([_OUT_OF_DOMAIN] if any(row.out_of_domain for row in document.rows) else [])
+    found = [f"{phrases.SYNTHETIC} **{phrases.SYNTHETIC_SO}**"] if document.dataset.synthetic else []
+    found += phrases.document_doubts(document)
+    return found + ([f"\\* {phrases.OUT_OF_DOMAIN}"] if any(row.out_of_domain for row in document.rows) else [])
 
 
 def _members(document: PublishedDocument) -> str:
@@ -82,20 +73,15 @@ def _member(row: PublishedRow, sources: Sequence[str]) -> list[str]:
     name = f"`{row.plugin}`" if row.plugin == row.predictor else f"`{row.plugin}` ({row.predictor})"
     return [
         name + " \\*" * row.out_of_domain + f" {ALIKE_MARK}" * row.prompts_alike,
-        _figure(row.score),
-        _interval(row.ci_low, row.ci_high),
-        _behind(row),
-        *(_figure(row.slices.get(source)) for source in sources),
-        f"{row.fit_seconds:.1f}",
-        f"{row.images_per_second:.{1 if row.images_per_second < 100 else 0}f}",
+        figure(row.score),
+        interval(row.ci_low, row.ci_high),
+        phrases.behind(row),
+        *(figure(row.slices.get(source)) for source in sources),
+        phrases.seconds(row.fit_seconds),
+        phrases.rate(row.images_per_second),
         str(row.trainable_parameters),
         row.version,
     ]
-
-
-def _behind(row: PublishedRow) -> str:
-    behind = row.behind_leader
-    return "" if behind is None else ("≈ " if row.tied_with_leader else "") + _figure(behind.mean)
 
 
 def _beside_members(document: PublishedDocument) -> list[str]:
@@ -103,7 +89,7 @@ def _beside_members(document: PublishedDocument) -> list[str]:
     more = f"Scores on each of the {number_of(len(sources), 'source')} are in the JSON document."
     tied = any(row.tied_with_leader for row in document.rows)
     return (
-        [_TIED] * tied
+        [phrases.TIED] * tied
         + [more] * (len(sources) > MOST_SOURCES)
         + [f"Not ranked: `{name}`, {reason}." for name, reason in document.incomplete.items()]
     )
@@ -112,11 +98,8 @@ def _beside_members(document: PublishedDocument) -> list[str]:
 def _blend_words(blends: Sequence[PublishedBlend]) -> str:
     best = blends[0].best_single
     return (
-        "Nested is what to expect of one fold's models, and at least of the average of all folds' that is submitted: "
-        "the mean over rows whose fold took no part in learning the weights. Fitted is the score on the rows the "
-        "weights were learned on. The gain is nested minus the best single member "
-        f"(`{best.plugin}`, {_figure(best.score)}), paired. The KKT residual is 0 where no small change of the "
-        "weights helps; only a method that claims to be optimal has one."
+        f"{phrases.NESTED} The gain is nested minus the best single member (`{best.plugin}`, {figure(best.score)}), "
+        f"paired. {phrases.RESIDUAL}"
     )
 
 
@@ -126,21 +109,20 @@ def _blends(blends: Sequence[PublishedBlend]) -> str:
 
 
 def _blend(blend: PublishedBlend) -> list[str]:
-    gain, residual = blend.gain, blend.kkt_residual
     return [
         f"`{blend.method}`",
-        _figure(blend.score),
-        _figure(blend.nested_score),
-        _interval(*blend.nested_ci),
-        _gain(gain.mean),
-        "–" if gain.ci_low is None or gain.ci_high is None else f"{_gain(gain.ci_low)} … {_gain(gain.ci_high)}",
-        "–" if residual is None else f"{residual:.0e}",
+        figure(blend.score),
+        figure(blend.nested_score),
+        interval(*blend.nested_ci),
+        gain(blend.gain.mean),
+        gain_interval(blend.gain.ci_low, blend.gain.ci_high),
+        phrases.residual(blend.kkt_residual),
     ]
 
 
 def _weights(blends: Sequence[PublishedBlend]) -> str:
     members = list(blends[0].weights)
-    rows = [[f"`{member}`", *(f"{blend.weights[member]:z.3f}" for blend in blends)] for member in members]
+    rows = [[f"`{member}`", *(phrases.weight(blend.weights[member]) for blend in blends)] for member in members]
     return _table(["member", *(blend.method for blend in blends)], rows, left=["member"])
 
 
@@ -150,7 +132,7 @@ def _by_distance(document: PublishedDocument) -> list[str]:
     found = distance_tables(members, document.folds.threshold, document.dataset.rows)
     sections = ["## By distance"] * bool(found)
     for table in found:
-        notes = [f"{note[0].upper()}{note[1:]}." for note in table.notes]
+        notes = [phrases.sentence(note) for note in table.notes]
         title = f"{table.title[0].upper()}{table.title[1:]}:"
         sections += [title, _table(table.columns, table.rows, left=[""]), " ".join(notes)]
     return sections
@@ -162,18 +144,6 @@ def _commands(commands: PublishedCommands) -> str:
         "The first computes the members, the second the blends; the third compares a run with the JSON document beside "
         f"this file, which holds every figure in full.\n\n```sh\n{lines}\n```"
     )
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:z.4f}"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{low:z.4f} … {high:z.4f}"
-
-
-def _gain(value: float) -> str:
-    return f"{value:+z.4f}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> str:

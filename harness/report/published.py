@@ -1,4 +1,4 @@
-"""A leaderboard as it is published: one JSON document and one table a data set."""
+"""A leaderboard as it is published: one JSON document, one table and one web page a data set."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from harness.report.figures import RunPart, score_again
 from harness.report.markdown import markdown
 from harness.report.reading import read_published
 from harness.report.recipe import portable_settings, run_command
+from harness.report.site import Site, refuse_strangers, write_site
 from harness.scoring.leaderboard import leaderboard
 from harness.store.atomic import write_file
 from harness.store.published import PublishedCommands, PublishedDocument
 
 if TYPE_CHECKING:
     from harness.plugin import Blender, Predictor
+    from harness.report.figures import Figures
+    from harness.store.config import RunConfig
     from harness.store.run import RunFolder
+    from harness.store.schema import RunDocument
 
 
 @dataclass(frozen=True)
 class Written:
-    """The files of a published leaderboard, and whether they took the place of one of other data."""
+    """The files of a published leaderboard, the pages of its folder, and whether it took the place of other data's."""
 
     document: Path
     table: Path
+    site: Site
     replaced_other_data: bool
 
 
@@ -41,6 +46,8 @@ def publish(
     predictors: Mapping[str, type[Predictor]],
 ) -> Written:
     """Write the leaderboard of a run, and every blend of its members, for others to read and check.
+
+    The web pages of all that is published in the folder are written anew as well.
 
     Members whose predictions were made elsewhere are listed and not ranked: nobody could compute them again.
 
@@ -58,7 +65,8 @@ def publish(
     Raises
     ------
     InputError
-        If no member has a prediction for every row, or a setting is an absolute path.
+        If no member has a prediction for every row, a setting is an absolute path, or a file lies where a page
+        belongs.
     """
     facts = run.document
     board = leaderboard(run, by_distance=False)
@@ -68,9 +76,19 @@ def publish(
     if not members:
         raise InputError(f"{run.path}: no member has a prediction for every row yet; finish it with `harness run`")
     target = folder / f"{file_stem(board.dataset, data, facts.folds.split)}.json"
+    refuse_strangers(folder, [target.stem])
     settings = portable_settings(facts, members, data=data, predictors=predictors)
     figures = score_again(RunPart(run, members), blenders)
-    document = PublishedDocument(
+    document = _document(facts, settings, figures, board.incomplete | imported, target)
+    other = _is_of_other_data(target, board.data_fingerprint)
+    table = _write(target, document)
+    return Written(target, table, write_site(folder), other)
+
+
+def _document(
+    facts: RunDocument, settings: RunConfig, figures: Figures, incomplete: dict[str, str], target: Path
+) -> PublishedDocument:
+    return PublishedDocument(
         dataset=figures.dataset,
         folds=figures.folds,
         config=settings,
@@ -85,11 +103,9 @@ def publish(
         created=facts.created,
         published=datetime.now().astimezone().isoformat(timespec="seconds"),
         rows=figures.rows,
-        incomplete={**board.incomplete, **imported},
+        incomplete=incomplete,
         blends=figures.blends,
     )
-    other = _is_of_other_data(target, board.data_fingerprint)
-    return Written(target, _write(target, document), other)
 
 
 def _write(target: Path, document: PublishedDocument) -> Path:

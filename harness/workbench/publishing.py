@@ -12,6 +12,7 @@ from harness.errors import DataNotFoundError, InputError, TaskFailedError, Verif
 from harness.plugin import PluginManager
 from harness.report.published import Written, publish
 from harness.report.reading import Published, published_in
+from harness.report.site import PageCheck, Site, check_site, write_site
 from harness.report.verify import Verification, check_versions, lacks, matching_run, verify
 from harness.store.finding import all_runs
 from harness.store.run import RUNS_FOLDER, RunFolder
@@ -48,6 +49,35 @@ def publish_run(run: RunFolder, folder: Path) -> Written:
         blenders=list(manager.blenders.values()),
         predictors=manager.predictors,
     )
+
+
+def rewrite_site(folder: Path) -> Site:
+    """Write the web pages of all that is published in a folder, from the documents alone.
+
+    Raises
+    ------
+    InputError
+        If nothing is published there, or a file lies where a page belongs.
+    """
+    if not folder.is_dir():
+        raise InputError(f"--site {folder}: there is no such folder; `harness leaderboard --publish` writes one")
+    return write_site(folder)
+
+
+def verify_pages(path: Path | None = None) -> list[PageCheck]:
+    """Compare the web pages beside a published file, or in a folder, with what their documents give.
+
+    Parameters
+    ----------
+    path
+        As for ``verify_published``.
+
+    Returns
+    -------
+    list
+        Empty where there are no pages.
+    """
+    return check_site(path or PUBLISHED_FOLDER)
 
 
 def verify_published(
@@ -88,13 +118,13 @@ def verify_published(
     return found
 
 
-def conclude(found: Sequence[Verification]) -> str:
+def conclude(found: Sequence[Verification], pages: Sequence[PageCheck] = ()) -> str:
     """Count in a sentence what was verified.
 
     Raises
     ------
     VerificationError
-        If a figure differs.
+        If a figure differs, or a page is not what its document gives.
     InputError
         If nothing could be checked.
     """
@@ -106,6 +136,12 @@ def conclude(found: Sequence[Verification]) -> str:
         raise VerificationError(
             f"{summary}: {len(wrong)} figures differ; the first: {one.published.path}, "
             f"{figure.row or 'data and folds'}, {figure.name}: published {figure.published}, found {figure.found}"
+        )
+    stale = [one for one in pages if one.state != "same"]
+    if stale:
+        raise VerificationError(
+            f"{summary}: {number_of(len(stale), 'web page')} of {len(pages)} not as the documents say; the first: "
+            f"{stale[0].path} ({stale[0].state}): {stale[0].mend}"
         )
     if all(one.state == "not checked" for one in found):
         raise InputError(f"{summary}: nothing could be checked here (the reasons stand above)")

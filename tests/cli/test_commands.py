@@ -52,6 +52,7 @@ def test_plugins_list_as_a_document(harness: Harness) -> None:
             "layouts": "harness_register_datasets",
             "mlflow": "harness_run_event",
             "scenes": "harness_register_datasets",
+            "trackio": "harness_run_event",
         }.get(row["name"])
         assert row["hooks"] == [hook or "harness_register_predictors"]
 

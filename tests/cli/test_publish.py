@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.report.site import write_site
 from tests.conftest import Answer, make_kaggle, run_harness
 from tests.report.test_published import described, undescribed
 
@@ -38,6 +39,7 @@ class Place:
                 inner = inner[int(part) if isinstance(inner, list) else part]
             inner[last] = value
         self.file.write_text(json.dumps(document))
+        write_site(self.file.parent)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     published = place("leaderboard", "--publish", "leaderboards/")
     assert published.code == 0, published.err
     assert "wrote leaderboards/photos.json and leaderboards/photos.md" in published.err
+    assert "wrote leaderboards/index.html and 1 page" in published.err
     assert "95 % interval" in published.out
     return place.root
 
@@ -90,6 +93,24 @@ def test_a_figure_that_differs_ends_with_code_1_and_is_named(place: Place) -> No
     assert (document.code, document.json["differing"]) == (1, 1)
     assert "differ" in document.err
     assert place("leaderboard", "--verify", "--tolerance", 0.02).code == 0
+
+
+def test_a_page_that_is_not_its_documents_is_named_with_the_mend(place: Place) -> None:
+    page = place.file.with_suffix(".html")
+    page.write_text(page.read_text().replace("Leaderboard", "Winners"))
+    told = place("leaderboard", "--verify")
+    assert told.code == 1
+    assert "leaderboards/photos.html: differs: it is not what its documents give" in told.err
+    assert "1 verified: 1 web page of 2 not as the documents say" in told.err
+    document = place("leaderboard", "--verify", "leaderboards/photos.json", "--json")
+    assert (document.code, document.json["verified"]) == (1, 1)
+    assert [(one["file"], one["state"]) for one in document.json["pages"]] == [("leaderboards/photos.html", "differs")]
+    assert document.json["pages"][0]["mend"].endswith("`harness leaderboard --site leaderboards` writes it anew")
+
+    mended = place("leaderboard", "--site", "leaderboards")
+    assert (mended.code, mended.out) == (0, "")
+    assert "wrote leaderboards/index.html and 1 page" in mended.err
+    assert place("leaderboard", "--verify").code == 0
 
 
 def test_without_the_run_it_is_computed_again(place: Place) -> None:
@@ -139,6 +160,7 @@ def test_one_that_is_absent_is_noted_beside_others(place: Place) -> None:
     other = json.loads(place.file.read_text())
     other["folds"]["hash"], other["config"]["data"] = "0" * 16, "gone"
     place.file.with_name("gone.json").write_text(json.dumps(other))
+    assert place("leaderboard", "--site", "leaderboards").code == 0
     told = place("leaderboard", "--verify")
     assert told.code == 0, told.err
     assert "1 verified, 1 not checked" in told.err
@@ -183,6 +205,10 @@ def test_data_given_by_an_absolute_path_needs_a_name(place: Place) -> None:
         ("--tolerance 1e-3", ["--tolerance", "--verify"]),
         ("--verify --publish out", ["--publish", "--verify"]),
         ("--verify --tolerance nan", ["--tolerance nan"]),
+        ("--site leaderboards --verify", ["--site", "--verify"]),
+        ("--site leaderboards --run-dir runs/first", ["--site takes what is published"]),
+        ("--site gone", ["--site gone: there is no such folder"]),
+        ("--site photos", ["no published leaderboard here"]),
         ("--verify gone", ["gone: there is no such file or folder"]),
         ("--verify photos", ["no published leaderboard here"]),
         ("--verify photos/prompts.csv", ["it is not JSON", "publish it anew"]),

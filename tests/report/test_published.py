@@ -331,5 +331,6 @@ def test_options_are_said_in_full_where_the_predictor_is_not_installed(shelf: Sh
 def test_publishing_again_replaces_the_files(shelf: Shelf, tmp_path: Path) -> None:
     first = publish_run(shelf.run, tmp_path)
     again = publish_run(shelf.run, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures.json", "pictures.md"]
+    written = ["index.html", "pictures.html", "pictures.json", "pictures.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
     assert first.document.model_copy(update={"published": ""}) == again.document.model_copy(update={"published": ""})
