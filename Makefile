@@ -2,18 +2,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt
 # Hundreds of processes start in the tests, three in a run: where this is set, each compiles torch anew, in half a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint benchmarks clean
+.PHONY: demo test test-long lint benchmarks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/harness run
 	$(BIN)/harness ensemble --optimize
 
 test: $(VENV)/.installed-test
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m "not long" $(ARGS)
+
+test-long: $(VENV)/.installed-test
+	$(PYTEST) -m long $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -21,6 +21,8 @@ from tests.benchmarks.gpu_setting import CARD, PARTS, PROCESSOR, SMALL, Clock, O
 from tests.benchmarks.gpu_training import Passes
 from tests.benchmarks.result import Result
 
+pytestmark = pytest.mark.long
+
 NOT_RUN = re.compile("not run|stopped|failed|not measured")
 
 

@@ -23,6 +23,8 @@ from tests.benchmarks.million_data import Recipe, families, make
 from tests.benchmarks.million_watch import GIB, descendants, watch
 from tests.benchmarks.result import Result
 
+pytestmark = pytest.mark.long
+
 ROWS = 300
 SMALL = Options(rows=(ROWS,), pictures=20, folds=2)
 

@@ -9,6 +9,8 @@ import pytest
 from tests.cases import files, machine, plugins  # noqa: F401  # importing them fills EXPECTED
 from tests.cases.case import CASES, EXPECTED, run_case
 
+pytestmark = pytest.mark.long
+
 NAMES = [name for name in sorted(EXPECTED) if (CASES / name / "cmd").is_file()]
 
 

@@ -17,6 +17,8 @@ from harness.errors import HarnessError, InputError
 from harness.plugin import Context
 from tests.clipnet.towers import rows
 
+pytestmark = pytest.mark.long
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "varied images, a small size first": {
         "head_epochs": 2,

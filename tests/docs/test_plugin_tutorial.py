@@ -53,6 +53,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return make_environment(tmp_path_factory.mktemp("tutorial") / "environment", ROOT, ROOT / "plugins")
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("tutorial")
 def test_a_stranger_reaches_the_leaderboard_in_under_ten_commands(environment: Environment, tmp_path: Path) -> None:
     script = [command for _, block in sections()[START].blocks for command in commands(block)]
@@ -82,6 +83,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("title", GROWING)
 def test_every_block_of_the_guide_runs(title: str, folder: Path) -> None:
     said, files = [], []

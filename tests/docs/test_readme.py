@@ -14,6 +14,8 @@ import pytest
 from tests.conftest import PROMPTS, Harness, run_harness, save_image
 from tests.generating.pipelines import save_pipeline
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,7 +47,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.long
 def test_every_command_of_the_readme_works(folder: Path) -> None:
     (script,) = [block for block in blocks("python") if "@hookimpl" in block]
     assert len([line for line in script.splitlines() if line.strip()]) <= 22

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Answer, run_harness
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("drawbench")]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.xdist_group("drawbench")]
 
 PLUGINS = (
     *("--plugins", "mean,knn,ridge"),

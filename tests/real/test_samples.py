@@ -16,7 +16,7 @@ from tests.conftest import Harness
 from tests.data.test_folds import assert_no_leak, assert_parts_whole
 
 # One process, so that the captions are embedded once.
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("samples")]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.xdist_group("samples")]
 
 
 def test_targets_equal_the_competitions_sample_submission(real_data: Path, tmp_path: Path, harness: Harness) -> None:

@@ -19,6 +19,8 @@ from harness.running.plan import plan_run
 from harness.running.session import carry_out
 from tests.conftest import Harness
 
+pytestmark = pytest.mark.long
+
 cold = pytest.mark.usefixtures("cold")  # what processes weigh, and how they end, is the point
 PLUGIN = Path(__file__).with_name("dangerous_plugin.py")
 REASONS = {

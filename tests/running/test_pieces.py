@@ -96,6 +96,7 @@ def test_few_rows_are_not_shared(kaggle: Path, tmp_path: Path, harness: Harness)
         assert len(notes.read_text().splitlines()) == ROWS
 
 
+@pytest.mark.long
 def test_a_killed_command_loses_the_pieces_at_work(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     notes = tmp_path / "notes"
     slow = ("--set", "piecemeal.slow=0.2", "--executor", "parallel", "--jobs", 2, "--piece-rows", 2)
@@ -272,6 +273,7 @@ def two() -> Iterator[RayNodes]:
         yield nodes
 
 
+@pytest.mark.long
 def test_machines_without_a_common_cache_share_what_is_computed_ahead(
     test_set: Path, tmp_path: Path, harness: Harness, two: RayNodes
 ) -> None:

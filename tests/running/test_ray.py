@@ -15,6 +15,8 @@ from harness.store.run import RunFolder
 from tests.conftest import Harness
 from tests.running.ray_nodes import RayNodes
 
+pytestmark = pytest.mark.long
+
 MEMBERS = "mean,knn,ridge"
 
 

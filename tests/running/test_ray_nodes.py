@@ -19,6 +19,8 @@ from tests.conftest import Harness
 from tests.running.ray_nodes import RayNodes
 from tests.running.test_ray import assert_same
 
+pytestmark = pytest.mark.long
+
 PLUGIN, PATIENT = (Path(__file__).with_name(f"{name}_plugin.py") for name in ("noting", "patient"))
 KILLS = int(os.environ.get("HARNESS_TEST_KILLS", "2"))
 """How often a machine is killed; ten for a thorough look."""

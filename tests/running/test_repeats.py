@@ -12,6 +12,8 @@ import harness as face
 from harness.store.run import RunFolder
 from tests.conftest import PROMPTS, Harness, make_kaggle, run_harness, save_image, without_checksums
 
+pytestmark = pytest.mark.long
+
 SLOW = Path(__file__).with_name("slow_plugin.py")
 
 

@@ -21,7 +21,7 @@ from harness.store.run import RunFolder
 from tests.conftest import Harness
 from tests.running.slurm_cluster import SlurmCluster, missing
 
-pytestmark = pytest.mark.xdist_group("slurm")  # one cluster for all of them
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("slurm")]  # one cluster for all of them
 DANGEROUS, PATIENT, PIECEMEAL = (
     Path(__file__).with_name(f"{name}_plugin.py") for name in ("dangerous", "patient", "piecemeal")
 )

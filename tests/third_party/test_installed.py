@@ -16,7 +16,7 @@ from harness.testing import check_names
 from tests.third_party.environment import ROOT, Environment, build_wheel, make_environment
 
 # One process, and so one environment, for all of them.
-pytestmark = pytest.mark.xdist_group("third_party")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("third_party")]
 HERE = Path(__file__).parent
 ROWS, NEW = 48, 3
 
