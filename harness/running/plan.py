@@ -44,12 +44,11 @@ from harness.store.schema import (
     TextFacts,
 )
 from harness.store.sharing import find_task
-from harness.wording import number_of
+from harness.wording import Say, number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Say = Callable[[str], None]
 _EXAMPLES = 3
 _MANY = 20_000
 """Prompts from which on it is told how many are embedded: some minutes of a CPU."""

@@ -14,7 +14,7 @@ from harness.running.plan import Plan, plan_repeats, plan_run
 from harness.running.readiness import require_disk, require_machine
 from harness.running.registry import EXECUTORS
 from harness.running.session import Summary, carry_out
-from harness.wording import number_of
+from harness.wording import Say, number_of
 from harness.workbench.run import Run
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from harness.running.dry_run import DryRun, Needs
 
 Listener = Callable[["RunEvent"], None]
-Say = Callable[[str], None]
 
 
 def _silent(_: Any) -> None:

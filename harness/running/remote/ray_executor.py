@@ -16,7 +16,7 @@ from harness.data.targets import PromptEncoder
 from harness.errors import HarnessError, InputError
 from harness.process import End
 from harness.running.agenda import Agenda, still_wanted
-from harness.running.executors import Say, Serial, thread_variables
+from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
 from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome, answer_place
@@ -41,7 +41,7 @@ from harness.running.remote.shares import Node, Share, spread
 from harness.running.shared_rows import RowLog
 from harness.running.task import Named, Task, called
 from harness.store.config import RunConfig
-from harness.wording import number_of
+from harness.wording import Say, number_of
 
 _TRIES = 3
 """How often a task is begun whose machine is lost each time, and how often a worker that never gets ready."""

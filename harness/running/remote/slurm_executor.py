@@ -21,7 +21,7 @@ from harness.errors import InputError
 from harness.process import End
 from harness.process.ends import Interrupted
 from harness.running.agenda import Agenda, still_wanted
-from harness.running.executors import Say, Serial, thread_variables
+from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
 from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome
@@ -31,7 +31,7 @@ from harness.running.remote.slurm_queue import SlurmQueue, read_json, require_sl
 from harness.running.shared_rows import RowLog
 from harness.running.task import Task, called
 from harness.store.config import RunConfig
-from harness.wording import number_of
+from harness.wording import Say, number_of
 
 FOLDER = "slurm"
 """Of the run's folder."""
