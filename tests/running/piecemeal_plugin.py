@@ -1,6 +1,7 @@
 """Predictors whose work can be shared by image: one that is not trained, and one that prepares what it is fitted on.
 
-Each image that is looked at is noted, a line each, so that a test can tell what was done where and how often.
+Each image that is looked at is noted, a line each, so that a test can tell what was done where and how often; beside
+that file, in one that ends with ``.calls``, how many images each call of ``predict`` was given.
 """
 
 import os
@@ -44,6 +45,8 @@ class Piecemeal(_Noting):
     name, trainable = "piecemeal", False
 
     def predict(self, images):
+        with open(f"{self.config.notes}.calls", "a") as stream:  # noqa: PTH123
+            stream.write(f"{len(images)}\n")
         return self._seen(images)
 
     def save(self, folder):

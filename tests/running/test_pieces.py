@@ -61,6 +61,12 @@ def seen(notes: Path) -> Counter[str]:
     return Counter(line.split()[1] for line in lines)
 
 
+def calls(notes: Path) -> list[int]:
+    """Return how many images each call of ``predict`` of the member that is not trained was given."""
+    file = notes.with_name(f"{notes.name}.calls")
+    return sorted(int(line) for line in file.read_text().splitlines()) if file.exists() else []
+
+
 def test_an_untrained_member_is_shared_by_workers(
     kaggle: Path, test_set: Path, tmp_path: Path, harness: Harness
 ) -> None:
@@ -74,6 +80,8 @@ def test_an_untrained_member_is_shared_by_workers(
     assert_same(tmp_path / "serial", tmp_path / "parallel")
     assert seen(tmp_path / "two") == seen(tmp_path / "one"), "each image was done once"
     assert set(seen(tmp_path / "two").values()) == {1}
+    assert calls(tmp_path / "one") == [TESTS, ROWS]
+    assert calls(tmp_path / "two") == [4, 4, 4, 4, 4, 5], "of five rows at most"
     runs = [RunFolder(tmp_path / name) for name in ("serial", "parallel")]
     tests = [np.load(next(run.path.rglob("test-*.npy"))) for run in runs]
     assert np.array_equal(*tests)
@@ -94,6 +102,7 @@ def test_few_rows_are_not_shared(kaggle: Path, tmp_path: Path, harness: Harness)
         answer = harness(*told, "--task-timeout", 100)
         assert answer.code == 0, answer.err
         assert len(notes.read_text().splitlines()) == ROWS
+        assert calls(notes) == [ROWS], "all rows in one call"
 
 
 def test_a_killed_command_loses_the_pieces_at_work(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
@@ -224,7 +233,9 @@ def test_rows_go_from_one_cache_to_another(tmp_path: Path, monkeypatch: pytest.M
     log = RowLog(cast("Inputs", SimpleNamespace(dataset=SimpleNamespace(digests=digests[2:]), test=None)))
     log.note(["kind-1.rows"])
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "other"))
-    assert [import_rows(folder) for folder in log.news("other", tmp_path / "way")] == [["kind-1.rows"]]
+    for folder in log.news("other", tmp_path / "way"):
+        assert [file.name for file in folder.iterdir()] == ["kind-1.rows"]
+        import_rows(folder)
     file.add(content_keys(digests[5:]), rows[5:], np.full(3, 0.25, np.float32))
     for folder in log.news("other", tmp_path / "way"):
         import_rows(folder)
