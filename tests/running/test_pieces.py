@@ -162,6 +162,20 @@ def test_a_piece_that_fails_fails_its_task_and_no_other(kaggle: Path, tmp_path: 
     assert not (tmp_path / "run" / "members" / "piecemeal" / "failed-all.json").exists()
 
 
+def test_what_was_killed_is_not_done_again_for_a_member_that_has_failed(
+    kaggle: Path, tmp_path: Path, harness: Harness
+) -> None:
+    killer, bad = (ImageFile(kaggle / "images" / f"img{i:03}.png").digest() for i in (0, ROWS - 1))
+    given = {"killer": killer, "bad": bad, "gate": tmp_path / "never", "slow": 0.4}
+    faults = [part for key, value in given.items() for part in ("--set", f"piecemeal.{key}={value}")]
+    shared = ("--executor", "parallel", "--jobs", 2, "--piece-rows", ROWS // 2)
+    answer = harness(*command(kaggle, tmp_path / "run", tmp_path / "notes", *faults, *shared))
+    assert (answer.code, answer.json["failed"]) == (1, 1), answer.err
+    failure = json.loads((tmp_path / "run" / "members" / "piecemeal" / "failed-all.json").read_text())
+    assert failure["reason"] == "RuntimeError: an image that it cannot do"
+    assert calls(tmp_path / "notes") == [ROWS // 2, ROWS // 2], "the piece that was killed was begun once"
+
+
 def test_a_damaged_image_ends_the_run_from_a_piece(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     (kaggle / "images" / "img003.png").write_bytes(b"no image")
     shared = ("--executor", "parallel", "--jobs", 2, "--piece-rows", 4)
@@ -201,6 +215,25 @@ def test_tasks_wait_for_what_is_prepared(kaggle: Path, tmp_path: Path) -> None:
     assert [task.fold for task in folds if task] == [0, 1]
     assert agenda.take() is None
     assert not len(agenda)
+
+
+def test_pieces_that_come_back_after_another_failed_are_dropped(kaggle: Path, tmp_path: Path) -> None:
+    plan = planned(kaggle, tmp_path / "run", "ahead,piecemeal", tmp_path / "notes", piece_rows=2)
+    for name, left in (("piecemeal", 0), ("ahead", 2)):
+        agenda = Agenda([task for task in plan.todo if task.member.name == name], plan.inputs)
+        agenda.share_out(3, separate=True)
+        killed, failed, lost = (agenda.take() for _ in range(3))
+        assert killed is not None
+        assert failed is not None
+        assert lost is not None
+        agenda.give_back(killed, killed=True)
+        assert list(agenda.again) == [killed]
+        told = list(agenda.heard(Outcome(failed, reason="it failed")))
+        assert [outcome.task.piece for outcome in told] == ([None] if name == "piecemeal" else [])
+        agenda.give_back(lost)
+        assert not agenda.again
+        rest = [agenda.take() for _ in range(len(agenda))]
+        assert [task is not None and task.piece is None for task in rest] == [True] * left, "no fold waits for them"
 
 
 def test_threads_are_not_given_away_for_pieces_on_cpus(

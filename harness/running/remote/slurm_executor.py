@@ -20,7 +20,7 @@ from harness.data.targets import PromptEncoder
 from harness.errors import InputError
 from harness.process import End
 from harness.process.ends import Interrupted
-from harness.running.agenda import Agenda, still_wanted
+from harness.running.agenda import Agenda
 from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
 from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
@@ -145,9 +145,9 @@ class _Jobs:
                 asked = time.monotonic()
             pause = _POLL[0] if heard else min(pause * 1.2, _POLL[1])
             for ended in heard:
-                for outcome in self._agenda.heard(ended):
-                    self._drop_unwanted(outcome)
-                    yield outcome
+                outcomes = list(self._agenda.heard(ended))
+                self._drop_unwanted()
+                yield from outcomes
             self._submit(self._ready())
             if self.open and not heard:
                 time.sleep(pause)
@@ -247,7 +247,7 @@ class _Jobs:
         finally:
             shutil.rmtree(job.place, ignore_errors=True)
         if outcome is None:  # only now: the place of the job that follows is the same
-            self._submit([job.task])
+            self._do_again(job)
         else:
             yield outcome
 
@@ -307,17 +307,28 @@ class _Jobs:
         count = self._tries[job.place] = self._tries.get(job.place, 0) + 1
         name = called(job.task)
         if count < _TRIES:
-            self.notes.append(f"{name}: the job {job.id} ended without an answer, and was submitted again")
-            self._submit([job.task])
+            if self._agenda.wants(job.task):
+                self.notes.append(f"{name}: the job {job.id} ended without an answer, and was submitted again")
+            self._do_again(job)
             return
         shutil.rmtree(job.place, ignore_errors=True)
         reason = f"its job was lost {number_of(count, 'time')}; the log of the last is {self._queue.log_of(job.id)}"
         yield Outcome(job.task, reason=reason, trace=words)
 
-    def _drop_unwanted(self, outcome: Outcome) -> None:
-        wanted = still_wanted([job.task for job in self.open], outcome)
-        gone = [job for job in self.open if job.task not in wanted]
+    def _drop_unwanted(self) -> None:
+        """Cancel jobs that are of no more use; a piece that is at work ends as it does, and is kept."""
+        unwanted = [job for job in self.open if not self._agenda.wants(job.task)]
+        gone = [job for job in unwanted if job.task.piece is None or job.progress is None]
         self._queue.cancel(job.id for job in gone)
         for job in gone:
             self.open.remove(job)
+            self._agenda.drop(job.task)
+            shutil.rmtree(job.place, ignore_errors=True)
+
+    def _do_again(self, job: _Job) -> None:
+        """Submit the task of a job that is lost once more, if it is still of use."""
+        if self._agenda.wants(job.task):
+            self._submit([job.task])
+        else:
+            self._agenda.drop(job.task)
             shutil.rmtree(job.place, ignore_errors=True)
