@@ -47,7 +47,8 @@ class Agenda:
         return len(self._waiting)
 
     def __iter__(self) -> Iterator[Task]:
-        return iter(self._waiting)
+        """Yield the tasks as ``take`` will return them."""
+        return map(self._as_taken, self._waiting)
 
     def most(self, *, separate: bool) -> int:
         """Return how many workers have something to do at a time, at most.
@@ -104,9 +105,12 @@ class Agenda:
         for task in self._waiting:
             if task.piece is not None or not self._open[task.member.name]:
                 self._waiting.remove(task)
-                gathered = task.piece is None and task.member.name in self._gathered
-                return replace(task, gathered=True) if gathered else task
+                return self._as_taken(task)
         return None
+
+    def _as_taken(self, task: Task) -> Task:
+        gathered = task.piece is None and task.member.name in self._gathered
+        return replace(task, gathered=True) if gathered else task
 
     def give_back(self, task: Task, *, killed: bool = False) -> None:
         """Take a task back that was lost: it is the next, or, if something killed it, one of ``again``."""
@@ -188,7 +192,7 @@ class Agenda:
             return
         for of, count in counts.items():
             size = self._inputs.config.piece_rows or max(LEAST, -(-count // (A_WORKER * workers)))
-            for start, stop in ranges(store.gaps(of, count), size):
+            for start, stop in ranges(store.gaps(of, count), size, count):
                 yield Task(task.member, ALL_ROWS, piece=Piece(of, start, stop))
 
     def _prepared(self, tasks: Sequence[Task], workers: int) -> Iterator[Task]:
@@ -196,7 +200,7 @@ class Agenda:
         for of in self._parts(tasks):
             size = parts_for(len(images_of(of, self._inputs)), workers, self._least)
             if size < BUCKETS:
-                for start, stop in ranges(store.gaps(of, BUCKETS), size):
+                for start, stop in ranges(store.gaps(of, BUCKETS), size, BUCKETS):
                     yield Task(tasks[0].member, ALL_ROWS, piece=Piece(of, start, stop))
 
 

@@ -82,12 +82,15 @@ def images_of(of: Of, inputs: Inputs) -> Dataset:
     return dataset
 
 
-def ranges(gaps: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Cut ranges into equal parts of at most ``size`` (but one at least)."""
+def ranges(gaps: Sequence[tuple[int, int]], size: int, whole: int) -> Iterator[tuple[int, int]]:
+    """Cut ranges of 0 to ``whole`` where equal parts of at most ``size`` of all of it end.
+
+    Whatever is done of these parts, those that are left are cut as before: jobs that are on their way are known by it.
+    """
+    count = max(-(-whole // max(size, 1)), 1)
+    cuts = [whole * k // count for k in range(count + 1)]
     for start, stop in gaps:
-        count = max(-(-(stop - start) // max(size, 1)), 1)
-        ends = [start + (stop - start) * k // count for k in range(count + 1)]
-        yield from pairwise(ends)
+        yield from pairwise([start, *(cut for cut in cuts if start < cut < stop), stop])
 
 
 class PieceStore:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.data.cache import DiskCache
 from harness.data.images import ImageFile
@@ -250,8 +252,19 @@ def test_threads_are_not_given_away_for_pieces_on_cpus(
 
 
 def test_ranges_cover_everything_once() -> None:
-    found = list(ranges([(0, 10), (13, 14), (20, 27)], 4))
-    assert found == [(0, 3), (3, 6), (6, 10), (13, 14), (20, 23), (23, 27)]
+    found = list(ranges([(0, 10), (13, 14), (20, 27)], 4, 27))
+    assert found == [(0, 3), (3, 7), (7, 10), (13, 14), (20, 23), (23, 27)]
+
+
+@given(st.integers(1, 200), st.integers(1, 60), st.data())
+def test_what_is_left_is_cut_as_before(whole: int, size: int, data: st.DataObject) -> None:
+    cut = list(ranges([(0, whole)], size, whole))
+    assert max(stop - start for start, stop in cut) <= size
+    left = sorted(data.draw(st.sets(st.sampled_from(cut))))
+    gaps: list[tuple[int, int]] = []
+    for start, stop in left:
+        gaps = [*gaps[:-1], (gaps[-1][0], stop)] if gaps and gaps[-1][1] == start else [*gaps, (start, stop)]
+    assert list(ranges(gaps, size, whole)) == left
 
 
 # -- caches that machines do not share -------------------------------------------------------------

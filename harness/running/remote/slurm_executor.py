@@ -25,17 +25,20 @@ from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
 from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome
+from harness.running.pieces import Piece
 from harness.running.remote.requests import Setup, memory_for, plugin_of, request_of, set_up, versions
 from harness.running.remote.slurm_element import ANSWER, PRINTED, PROGRESS, REPLY, REQUEST, ROWS, Element, Order
 from harness.running.remote.slurm_queue import SlurmQueue, read_json, require_slurm
 from harness.running.shared_rows import RowLog
 from harness.running.task import Task, called
 from harness.store.config import RunConfig
+from harness.store.schema import ALL_ROWS
 from harness.wording import Say, number_of
 
 FOLDER = "slurm"
 """Of the run's folder."""
 _JOB = "job"
+_ANY = Piece("data", 0, 0)
 _TRIES = 3
 _JOBS = 8
 """Jobs that are thought to run side by side where ``--jobs`` does not say: what can be shared is cut for so many."""
@@ -112,6 +115,11 @@ class _Job:
     """Since when SLURM has it no more, and no answer is seen."""
 
 
+def _name_of(task: Task) -> str:
+    """Return what the names of all places begin with that are of a task, however it is done."""
+    return f"{task.member.name}-{task.fold}-{task.key}"
+
+
 class _Jobs:
     """The tasks of a run, and their jobs."""
 
@@ -170,12 +178,13 @@ class _Jobs:
     # -- jobs ----------------------------------------------------------------------------------
 
     def _place(self, task: Task) -> Path:
+        """Return where a task's answer will lie; its name says all that the answer depends on."""
         test = self._inputs.test
-        name = f"{task.member.name}-{task.fold}-{task.key}"
+        parts = [_name_of(task), test.fingerprint if test is not None else "none"]
         if (piece := task.piece) is not None:
-            of = "data" if piece.of == "data" or test is None else test.fingerprint
-            return self._folder / "tasks" / f"{name}-{of}-{piece.start}-{piece.stop}"
-        return self._folder / "tasks" / (f"{name}-{test.fingerprint}" if task.only_test and test is not None else name)
+            parts += [piece.of, str(piece.start), str(piece.stop)]
+        parts += [word for word, holds in (("test", task.only_test), ("gathered", task.gathered)) if holds]
+        return self._folder / "tasks" / "-".join(parts)
 
     def _ready(self) -> list[Task]:
         """Take all that waits for nothing from the agenda, which is to be submitted, or was by an earlier command."""
@@ -189,7 +198,7 @@ class _Jobs:
         return tasks
 
     def _pick_up(self) -> None:
-        """Find what an earlier command submitted."""
+        """Find what an earlier command submitted, and cancel what this one does in another way."""
         known = {}
         for task in self._agenda:
             if (job := read_json(self._place(task) / _JOB)) is not None:
@@ -197,6 +206,7 @@ class _Jobs:
         states = self._queue.states(known.values()) if known else {}
         if states is None:
             raise InputError("SLURM does not answer (squeue), and an earlier command submitted jobs; try again later")
+        self._cancel_others()
         for task in self._agenda:
             place = self._place(task)
             id = known.get(place)
@@ -204,6 +214,16 @@ class _Jobs:
                 self._picked_up[place] = _Job(task, place, id)
         if self._picked_up:
             self.notes.append(f"{number_of(len(self._picked_up), 'task')} of an earlier command taken up from SLURM")
+
+    def _cancel_others(self) -> None:
+        """Cancel what an earlier command submitted of the same tasks: cut into other pieces, with another test set."""
+        own = {self._place(task) for task in self._agenda}
+        names = {_name_of(each) for task in self._agenda for each in (task, replace(task, fold=ALL_ROWS, piece=_ANY))}
+        places = (place for place in (self._folder / "tasks").glob("*") if place not in own)
+        others = [place for place in places if any(place.name.startswith(f"{name}-") for name in names)]
+        self._queue.cancel(str(job) for place in others if (job := read_json(place / _JOB)) is not None)
+        for place in others:
+            shutil.rmtree(place, ignore_errors=True)
 
     def _submit(self, tasks: Sequence[Task]) -> None:
         if not tasks:
@@ -223,11 +243,12 @@ class _Jobs:
             for place in places:
                 shutil.rmtree(place, ignore_errors=True)
             raise
+        jobs = [_Job(task, place, id) for task, place, id in zip(tasks, places, ids, strict=True)]
+        self.open += jobs  # before all else: what is open is cancelled if the command is ended
+        for job in jobs:
+            (job.place / _JOB).write_text(f'"{job.id}"', encoding="utf-8")
         arrays = sorted({id.partition("_")[0] for id in ids})
         self._say(f"{number_of(len(ids), 'job')} submitted to SLURM: `squeue --jobs {','.join(arrays)}` shows them")
-        for task, place, id in zip(tasks, places, ids, strict=True):
-            (place / _JOB).write_text(f'"{id}"', encoding="utf-8")
-            self.open.append(_Job(task, place, id))
 
     def _look_at(self, job: _Job) -> Iterator[Outcome]:
         """Pass on what a job tells of its progress, and yield the outcome of one that has answered."""
