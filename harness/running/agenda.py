@@ -174,7 +174,7 @@ class Agenda:
         return self._inputs.config.piece_rows or LEAST
 
     def _predicts_apart(self, task: Task) -> bool:
-        return not task.member.trainable and not task.only_test
+        return not task.member.trainable
 
     def _prepares(self, task: Task) -> bool:
         cls = self._inputs.manager.predictor(task.member.predictor)
@@ -193,7 +193,7 @@ class Agenda:
         for of, count in counts.items():
             size = self._inputs.config.piece_rows or max(LEAST, -(-count // (A_WORKER * workers)))
             for start, stop in ranges(store.gaps(of, count), size, count):
-                yield Task(task.member, ALL_ROWS, piece=Piece(of, start, stop))
+                yield replace(task, piece=Piece(of, start, stop))
 
     def _prepared(self, tasks: Sequence[Task], workers: int) -> Iterator[Task]:
         store = PieceStore(self._inputs, tasks[0].member)

@@ -166,6 +166,10 @@ class PieceStore:
             values[record.start : record.stop] = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
         return values
 
+    def seconds(self, of: Of) -> float:
+        """Return how long all pieces took together."""
+        return round(sum(record.seconds for record, _ in self.found(of)), 6)
+
     def costs(self) -> dict[str, Any]:
         """Return what the predictions of all rows took, as a task's record has it."""
         records = [record for record, _ in self.found("data")]

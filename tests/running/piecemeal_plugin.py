@@ -1,7 +1,8 @@
 """Predictors whose work can be shared by image: one that is not trained, and one that prepares what it is fitted on.
 
 Each image that is looked at is noted, a line each, so that a test can tell what was done where and how often; beside
-that file, in one that ends with ``.calls``, how many images each call of ``predict`` was given.
+that file, in one that ends with ``.calls``, how many images each call of ``predict`` was given,
+and in one that ends with ``.loads`` what each call of ``load`` found.
 """
 
 import os
@@ -56,7 +57,11 @@ class Piecemeal(_Noting):
         return self._seen(images)
 
     def save(self, folder):
-        (folder / "model.json").write_text("{}")
+        (folder / "model.json").write_text("1")
+
+    def load(self, folder):
+        with open(f"{self.config.notes}.loads", "a") as stream:  # noqa: PTH123
+            stream.write((folder / "model.json").read_text() + "\n")
 
 
 class Ahead(_Noting):

@@ -97,6 +97,28 @@ def test_an_untrained_member_is_shared_by_workers(
     assert not list(runs[1].path.rglob("output-*")), "and nothing was printed"
 
 
+def test_a_test_set_that_comes_later_is_shared_by_workers(
+    kaggle: Path, test_set: Path, tmp_path: Path, harness: Harness
+) -> None:
+    shared = ("--executor", "parallel", "--jobs", 2, "--piece-rows", 4)
+    first = harness(*command(kaggle, tmp_path / "run", tmp_path / "notes", *shared))
+    assert first.code == 0, first.err
+    assert calls(tmp_path / "notes") == [4, 4, 4, 4]
+    told = command(kaggle, tmp_path / "run", tmp_path / "notes", *shared, "--test", test_set)
+    later = harness(*told)
+    assert (later.code, later.json["computed"], later.json["tested"]) == (0, 0, 1), later.err
+    assert calls(tmp_path / "notes") == [3, 3, 3, 4, 4, 4, 4], "the new images in three calls"
+    alone = harness(
+        *command(kaggle, tmp_path / "serial", tmp_path / "one", "--test", test_set),
+        env={"HARNESS_TASKS": str(tmp_path / "apart")},
+    )
+    assert alone.code == 0, alone.err
+    tests = [np.load(next((tmp_path / name).rglob("test-*.npy"))) for name in ("run", "serial")]
+    assert np.array_equal(*tests)
+    assert not list((tmp_path / "run").rglob("pieces"))
+    assert (tmp_path / "notes.loads").read_text().split() == ["1"] * 3, "from the saved model, each time"
+
+
 def test_few_rows_are_not_shared(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     for name, more in (("few", ()), ("never", ("--piece-rows", 0))):
         notes = tmp_path / name

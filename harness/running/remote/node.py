@@ -246,8 +246,13 @@ class NodeWorker:
     def _take_finished(self, task: Task, parcels: Iterable[Parcel]) -> None:
         assert self._open is not None
         own = RunFolder(Path(self._open.run_dir)).task_folder(task.member.name, task.fold, task.key)
-        for parcel in parcels:
-            unpack(parcel, own)
+        assert self._folder is not None
+        with self._folder.alone():  # several workers may do pieces of it
+            taken = own.with_name(f"{own.name}.taken")
+            if not taken.exists():
+                for parcel in parcels:
+                    unpack(parcel, own)
+                taken.touch()
 
     def rest(self) -> None:
         """End the worker process, and with it what it holds; the next task starts another."""
