@@ -137,8 +137,8 @@ def _written(task: Task, inputs: Inputs, place: Path, answer: Answer) -> TaskRec
         (place / "model").rename(half / "model")
         record = write_task(half, predictions, ids, record)
     if test is not None and tested is not None:
-        file = inputs.run.test_file(task.member.name, task.fold, task.key, test.fingerprint)
-        write_test_predictions(file, tested, task.key, test.fingerprint)
+        file = inputs.run.test_file(task.member.name, task.fold, task.key, test.ordered_fingerprint)
+        write_test_predictions(file, tested, task.key, test.ordered_fingerprint)
     return record
 
 
@@ -150,8 +150,8 @@ def _with_test(task: Task, inputs: Inputs, answer: Answer) -> Outcome:
         store = PieceStore(inputs, task.member)
         made, seconds = store.gathered("test"), store.seconds("test")
     values = unit_rows(made, list(test.ids), f"{who(task)}, test set")
-    file = inputs.run.test_file(task.member.name, task.fold, task.key, test.fingerprint)
-    write_test_predictions(file, values, task.key, test.fingerprint)
+    file = inputs.run.test_file(task.member.name, task.fold, task.key, test.ordered_fingerprint)
+    write_test_predictions(file, values, task.key, test.ordered_fingerprint)
     return Outcome(task, TaskRecord.read(file.with_name("record.json")), seconds=seconds)
 
 

@@ -194,7 +194,7 @@ class PieceStore:
         return self.folder / f"{self._name(piece.of)}-{piece.start}-{piece.stop}.json"
 
     def _name(self, of: Of) -> str:
-        return of if of == "data" else f"test-{images_of(of, self._inputs).fingerprint}"
+        return of if of == "data" else f"test-{images_of(of, self._inputs).ordered_fingerprint}"
 
 
 def row_file(name: str) -> Path:

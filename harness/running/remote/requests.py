@@ -117,7 +117,7 @@ def set_up(tasks: Sequence[Task], inputs: Inputs) -> Iterator[Setup]:
         config=config.model_dump_json(),
         readers=tuple(readers_of(inputs)),
         folder=str(Path.cwd()),
-        fingerprints=(inputs.dataset.fingerprint, inputs.test.fingerprint if inputs.test is not None else ""),
+        fingerprints=(inputs.dataset.fingerprint, inputs.test.ordered_fingerprint if inputs.test is not None else ""),
         plugins={key: known[key] for key in keys if known.get(key)},
         plugin_files={file: Path(file).read_bytes() for file in config.plugin_files},
         files=files,

@@ -180,7 +180,7 @@ class _Jobs:
     def _place(self, task: Task) -> Path:
         """Return where a task's answer will lie; its name says all that the answer depends on."""
         test = self._inputs.test
-        parts = [_name_of(task), test.fingerprint if test is not None else "none"]
+        parts = [_name_of(task), test.ordered_fingerprint if test is not None else "none"]
         if (piece := task.piece) is not None:
             parts += [piece.of, str(piece.start), str(piece.stop)]
         parts += [word for word, holds in (("test", task.only_test), ("gathered", task.gathered)) if holds]
