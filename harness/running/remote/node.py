@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,16 @@ class NodeWorker:
                 has = f"there is {distribution} {here}" if here else f"there is no {distribution}"
                 return Look(
                     f"the plugin '{name}' is that of {distribution} {version}, and {has}; install {distribution} "
+                    f"{version} there"
+                )
+        for distribution, version in setup.distributions.items():
+            try:
+                has = f"there is {distribution} {metadata.version(distribution)}"
+            except metadata.PackageNotFoundError:
+                has = f"there is no {distribution}"
+            if has != f"there is {distribution} {version}":
+                return Look(
+                    f"a predictor's class is that of {distribution} {version}, and {has}; install {distribution} "
                     f"{version} there"
                 )
         for path, content in setup.files.items():
