@@ -88,6 +88,7 @@ def test_it_is_as_on_one_machine(kaggle: Path, tmp_path: Path, harness: Harness,
     apart = {"HARNESS_TASKS": str(tmp_path / "apart")}
     far = harness(*command(kaggle, tmp_path / "far", *options), env=apart)
     assert (far.code, far.json["computed"]) == (0, 6), far.err
+    assert "5 jobs submitted to SLURM" in far.err, "no array may be longer"
     one, other = RunFolder(tmp_path / "serial"), RunFolder(tmp_path / "far")
     for name, member in one.members.items():
         assert np.array_equal(one.predictions(member), other.predictions(other.members[name]))

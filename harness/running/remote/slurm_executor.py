@@ -187,9 +187,9 @@ class _Jobs:
         return self._folder / "tasks" / "-".join(parts)
 
     def _ready(self) -> list[Task]:
-        """Take all that waits for nothing from the agenda, which is to be submitted, or was by an earlier command."""
-        tasks = []
-        while (task := self._agenda.take()) is not None:
+        """Take what waits for nothing from the agenda, which is to be submitted, or was by an earlier command."""
+        tasks: list[Task] = []
+        while len(self.open) + len(tasks) < self._queue.most and (task := self._agenda.take()) is not None:
             job = self._picked_up.pop(self._place(task), None)
             if job is None:
                 tasks.append(task)
