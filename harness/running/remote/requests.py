@@ -194,7 +194,7 @@ def _distributions(tasks: Sequence[Task], inputs: Inputs) -> dict[str, str]:
     Where several share a package, it is the one that has the class's file.
     """
     wanted = {task.member.predictor for task in tasks}
-    found = {}
+    found: dict[str, str] = {}
     for cls in inputs.manager.classes:
         names = _installed_with(cls) if cls.name in wanted else []
         if len(names) > 1:
