@@ -1,4 +1,11 @@
-"""Numbers in sentences, for every room."""
+"""Numbers in sentences, and who is told sentences, for every room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Say = Callable[[str], None]
+"""Told of what goes on, in a line of text."""
 
 
 def number_of(count: int, one: str, many: str | None = None) -> str:

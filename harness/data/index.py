@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +39,7 @@ from harness.data.index_files import RowStreams, ShardFacts, ShardRows, stored_r
 from harness.errors import InputError
 from harness.plugin.reader import BrokenRow, Row, Shard, ShardedReader
 from harness.version import __version__
+from harness.wording import Say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,9 +102,7 @@ def _set_path(key: str) -> Path:
     return cache_folder() / "index" / "sets" / f"{key}.json"
 
 
-def open_index(
-    reader: ShardedReader, location: Path, *, skip_broken: bool, say: Callable[[str], None]
-) -> Indexed | None:
+def open_index(reader: ShardedReader, location: Path, *, skip_broken: bool, say: Say) -> Indexed | None:
     """Read the shards of a data set that are not in the index yet, and map them all.
 
     Parameters
@@ -199,7 +198,7 @@ class _NotKeptError(Exception):
 class _Progress:
     """Tells how many shards and rows are read, and how long the rest may take."""
 
-    def __init__(self, name: str, total: int, say: Callable[[str], None]) -> None:
+    def __init__(self, name: str, total: int, say: Say) -> None:
         self._name, self._total, self._say = name, total, say
         self._lock = threading.Lock()
         self._began = self._told = time.monotonic()

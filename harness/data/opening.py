@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +16,13 @@ from harness.data.once import looked_up_once
 from harness.errors import DataNotFoundError, InputError
 from harness.plugin.reader import DatasetReader, ShardedReader
 from harness.plugin.reader import Readers as Readers
+from harness.wording import Say
 
 REAL_DATA_VARIABLE = "HARNESS_REAL_DATA"
 """Names a folder of data sets, which can then be given by their names in it: ``--data drawbench``."""
 _OF_THE_PATH = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 """What the system refuses because of what was named, and not of its own state."""
 Captions = Literal["mean", "first", "all"]
-
-
-Say = Callable[[str], None]
 
 
 def _silent(_: str) -> None:

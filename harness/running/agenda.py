@@ -34,6 +34,12 @@ class Agenda:
         """Pieces of each member that are not done."""
         self._gathered: set[str] = set()
         """Members that are not trained and predict in pieces."""
+        self._broken: set[str] = set()
+        """Members of which a piece failed."""
+        self._wrong: set[str] = set()
+        """Members of which a task failed over an option."""
+        self.again: deque[Task] = deque()
+        """Tasks that were killed, to be done once more with no other beside them: memory may have run out."""
         self.notes: list[str] = []
         """What could not be computed ahead, in sentences."""
 
@@ -41,7 +47,8 @@ class Agenda:
         return len(self._waiting)
 
     def __iter__(self) -> Iterator[Task]:
-        return iter(self._waiting)
+        """Yield the tasks as ``take`` will return them."""
+        return map(self._as_taken, self._waiting)
 
     def most(self, *, separate: bool) -> int:
         """Return how many workers have something to do at a time, at most.
@@ -98,30 +105,54 @@ class Agenda:
         for task in self._waiting:
             if task.piece is not None or not self._open[task.member.name]:
                 self._waiting.remove(task)
-                gathered = task.piece is None and task.member.name in self._gathered
-                return replace(task, gathered=True) if gathered else task
+                return self._as_taken(task)
         return None
 
-    def give_back(self, task: Task) -> None:
-        """Put a task first that was taken, and is to be done again."""
-        self._waiting.appendleft(task)
+    def _as_taken(self, task: Task) -> Task:
+        gathered = task.piece is None and task.member.name in self._gathered
+        return replace(task, gathered=True) if gathered else task
+
+    def give_back(self, task: Task, *, killed: bool = False) -> None:
+        """Take a task back that was lost: it is the next, or, if something killed it, one of ``again``."""
+        if not self.wants(task):
+            self.drop(task)
+        elif killed:
+            self.again.append(task)
+        else:
+            self._waiting.appendleft(task)
+
+    def wants(self, task: Task) -> bool:
+        """Whether a task is still worth doing: not if it failed elsewhere in a way that leaves no hope for it."""
+        name = task.member.name
+        return name not in self._wrong and (task.piece is None or name not in self._broken)
+
+    def drop(self, task: Task) -> None:
+        """Note that a task that was taken is given up, so that nothing waits for it."""
+        if task.piece is not None:
+            self._open[task.member.name] -= 1
+
+    def _drop_unwanted(self) -> None:
+        for tasks in (self._waiting, self.again):
+            for task in [task for task in tasks if not self.wants(task)]:
+                tasks.remove(task)
+                self.drop(task)
 
     def heard(self, outcome: Outcome) -> Iterator[Outcome]:
         """Take how a task ended; yield it if it was no piece, and else how the task ended that needed it, if it did."""
         task = outcome.task
+        name = task.member.name
         if task.piece is None:
-            self._waiting = deque(still_wanted(self._waiting, outcome))
+            if outcome.input_fault:
+                self._wrong.add(name)
+                self._drop_unwanted()
             yield outcome
             return
-        name = task.member.name
         self._open[name] -= 1
         if outcome.well:
             return
-        dropped = [other for other in self._waiting if other.piece is not None and other.member.name == name]
-        self._open[name] -= len(dropped)
+        self._broken.add(name)
+        self._drop_unwanted()
         whole = [other for other in self._waiting if other.piece is None and other.member.name == name]
-        for other in dropped:
-            self._waiting.remove(other)
         if task.member.trainable and not outcome.ends_run:
             self.notes.append(f"{called(task)} could not be computed ahead, and is left to the folds: {outcome.reason}")
         # What was to be computed ahead is computed by the tasks, which fail for the same reason if they do. Where none
@@ -143,7 +174,7 @@ class Agenda:
         return self._inputs.config.piece_rows or LEAST
 
     def _predicts_apart(self, task: Task) -> bool:
-        return not task.member.trainable and not task.only_test
+        return not task.member.trainable
 
     def _prepares(self, task: Task) -> bool:
         cls = self._inputs.manager.predictor(task.member.predictor)
@@ -161,15 +192,15 @@ class Agenda:
             return
         for of, count in counts.items():
             size = self._inputs.config.piece_rows or max(LEAST, -(-count // (A_WORKER * workers)))
-            for start, stop in ranges(store.gaps(of, count), size):
-                yield Task(task.member, ALL_ROWS, piece=Piece(of, start, stop))
+            for start, stop in ranges(store.gaps(of, count), size, count):
+                yield replace(task, piece=Piece(of, start, stop))
 
     def _prepared(self, tasks: Sequence[Task], workers: int) -> Iterator[Task]:
         store = PieceStore(self._inputs, tasks[0].member)
         for of in self._parts(tasks):
             size = parts_for(len(images_of(of, self._inputs)), workers, self._least)
             if size < BUCKETS:
-                for start, stop in ranges(store.gaps(of, BUCKETS), size):
+                for start, stop in ranges(store.gaps(of, BUCKETS), size, BUCKETS):
                     yield Task(tasks[0].member, ALL_ROWS, piece=Piece(of, start, stop))
 
 

@@ -118,7 +118,7 @@ def parse_pairs(items: Sequence[str], option: str) -> dict[str, str]:
 def explain_validation(error: ValidationError, model: type[BaseModel], name: Callable[[str], str]) -> str:
     """Word pydantic's first complaint for a user: which option, what is wrong, what would be right."""
     first = error.errors()[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
+    key = str(first["loc"][0]) if first["loc"] else "…"
     if first["type"] == "extra_forbidden":
         if not model.model_fields:
             return f"{name(key)}: there is no such option; this plugin has no options"
@@ -127,7 +127,8 @@ def explain_validation(error: ValidationError, model: type[BaseModel], name: Cal
         return f"{name(key)}: there is no such option{meant} (options: {', '.join(model.model_fields)})"
     wording = _WORDINGS.get(first["type"])
     reason = wording.format(**first.get("ctx", {})) if wording else first["msg"]
-    return f"{name(key)}: {reason}, got {first['input']!r}"
+    got = f", got {first['input']!r}" if first["loc"] else ""  # of options that do not go together it is all of them
+    return f"{name(key)}: {reason}{got}"
 
 
 _WORDINGS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from harness.data.targets import PromptEncoder
@@ -30,7 +30,6 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-Say = Callable[[str], None]
 _WORKER_BYTES = 2**30
 """What a worker with torch and a small model takes."""
 

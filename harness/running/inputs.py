@@ -86,21 +86,22 @@ def reopen_inputs(
     skip = config.skip_broken
     data = config.data or manager.default_data()
     dataset = open_dataset(data, manager.readers, config.captions, skip_broken=skip)
-    _require_same(dataset, fingerprints[0])
+    if fingerprints[0]:
+        _require_same(dataset, dataset.fingerprint, fingerprints[0])
     if not same_texts(dataset.ids, run.rows.ids):
         raise InputError(f"{config.data}: the data set changed while the run was going on; run the command again")
     test = open_dataset(config.test, manager.readers, skip_broken=skip) if config.test else None
-    if test is not None:
-        _require_same(test, fingerprints[1])
+    if test is not None and fingerprints[1]:
+        _require_same(test, test.ordered_fingerprint, fingerprints[1])
     dataset = in_stored_order(dataset, run)
     if run.rows.pictures is not None:  # as the command found them when it made the plan
         dataset = dataset.with_digests(run.rows.pictures)
     return Inputs(config, manager, run, dataset, test, run.folds, run.targets)
 
 
-def _require_same(dataset: Dataset, fingerprint: str) -> None:
-    if fingerprint and dataset.fingerprint != fingerprint:
+def _require_same(dataset: Dataset, found: str, fingerprint: str) -> None:
+    if found != fingerprint:
         raise InputError(
             f"{dataset.location}: what lies there is not what the command was given (its fingerprint is "
-            f"{dataset.fingerprint}, and not {fingerprint})"
+            f"{found}, and not {fingerprint})"
         )

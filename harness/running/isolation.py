@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from harness.errors import HarnessError, InputError
 from harness.plugin.source import ClassSource
 from harness.process import End, Limits, WorkerGroup, WorkerProcess
-from harness.running.agenda import Agenda, still_wanted
+from harness.running.agenda import Agenda
 from harness.running.device import CARDS_VARIABLE
 from harness.running.inputs import Inputs
 from harness.running.judging import Outcome, answer_place, judge
@@ -163,19 +162,16 @@ class _Tasks:
         """What each does, who is told of its progress, and where its answer is to lie."""
         self._limits = limits_of(inputs.config)
         self._hired: set[WorkerProcess] = set()
-        self._again: deque[Task] = deque()
-        """Tasks that were killed, to be done once more with no other beside them: memory may have run out."""
         self._killed: set[Named] = set()
 
     def outcomes(self) -> Generator[Outcome]:
         try:
-            while len(self._agenda) or self._at_work or self._again:
+            while len(self._agenda) or self._at_work or self._agenda.again:
                 self._hand_out()
                 worker, reply = self._group.receive()
                 ended = self._lost(worker, reply) if isinstance(reply, End) else self._heard(worker, reply)
-                for outcome in self._agenda.heard(ended) if ended is not None else ():
-                    self._again = deque(still_wanted(self._again, outcome))
-                    yield outcome
+                if ended is not None:
+                    yield from self._agenda.heard(ended)
         finally:
             for worker, (_, _, place) in self._at_work.items():
                 if worker in self._group.workers:
@@ -184,7 +180,7 @@ class _Tasks:
 
     def _hand_out(self) -> None:
         self._hired.intersection_update(self._group.workers)
-        if self._again:
+        if self._agenda.again:
             if not self._at_work:
                 self._hand_out_alone()
             return
@@ -213,7 +209,7 @@ class _Tasks:
             self._group.dismiss(other)
         self._hired = {worker}
         if worker in self._ready:
-            self._give(worker, self._again.popleft())
+            self._give(worker, self._agenda.again.popleft())
 
     def _give(self, worker: WorkerProcess, task: Task) -> None:
         place = answer_place(task, self._inputs).absolute()
@@ -238,7 +234,7 @@ class _Tasks:
         worker.lift_limits()
         if worker not in self._at_work:  # it cannot even open the inputs, and so no task can be done
             self._group.dismiss(worker)
-            open_tasks = [*self._agenda, *self._again, *(task for task, _, _ in self._at_work.values())]
+            open_tasks = [*self._agenda, *self._agenda.again, *(task for task, _, _ in self._at_work.values())]
             return Outcome(open_tasks[0], reason=reply["reason"], trace=reply["trace"], input_fault=True, ends_run=True)
         task, _, place = self._at_work.pop(worker)
         outcome = judge_reply(task, self._inputs, place, reply)
@@ -262,7 +258,7 @@ class _Tasks:
         if end.killed and end.broke is None:
             if task.named not in self._killed:
                 self._killed.add(task.named)
-                self._again.append(task)
+                self._agenda.give_back(task, killed=True)
                 return None
             reason = f"{reason}; done again with no other task beside it, it ended so, too"
         return Outcome(task, reason=reason, trace=end.trace)

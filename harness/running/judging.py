@@ -137,18 +137,22 @@ def _written(task: Task, inputs: Inputs, place: Path, answer: Answer) -> TaskRec
         (place / "model").rename(half / "model")
         record = write_task(half, predictions, ids, record)
     if test is not None and tested is not None:
-        file = inputs.run.test_file(task.member.name, task.fold, task.key, test.fingerprint)
-        write_test_predictions(file, tested, task.key, test.fingerprint)
+        file = inputs.run.test_file(task.member.name, task.fold, task.key, test.ordered_fingerprint)
+        write_test_predictions(file, tested, task.key, test.ordered_fingerprint)
     return record
 
 
 def _with_test(task: Task, inputs: Inputs, answer: Answer) -> Outcome:
     test = inputs.test
     assert test is not None, "there is a test set to predict"
-    values = unit_rows(answer.test, list(test.ids), f"{who(task)}, test set")
-    file = inputs.run.test_file(task.member.name, task.fold, task.key, test.fingerprint)
-    write_test_predictions(file, values, task.key, test.fingerprint)
-    return Outcome(task, TaskRecord.read(file.with_name("record.json")), seconds=answer.costs.get("seconds"))
+    made, seconds = answer.test, answer.costs.get("seconds")
+    if task.gathered:
+        store = PieceStore(inputs, task.member)
+        made, seconds = store.gathered("test"), store.seconds("test")
+    values = unit_rows(made, list(test.ids), f"{who(task)}, test set")
+    file = inputs.run.test_file(task.member.name, task.fold, task.key, test.ordered_fingerprint)
+    write_test_predictions(file, values, task.key, test.ordered_fingerprint)
+    return Outcome(task, TaskRecord.read(file.with_name("record.json")), seconds=seconds)
 
 
 def _facts(task: Task, inputs: Inputs, predictions: NDArray[np.float32], rows: NDArray[np.int64]) -> dict[str, Any]:

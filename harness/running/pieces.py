@@ -82,12 +82,15 @@ def images_of(of: Of, inputs: Inputs) -> Dataset:
     return dataset
 
 
-def ranges(gaps: Sequence[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Cut ranges into equal parts of at most ``size`` (but one at least)."""
+def ranges(gaps: Sequence[tuple[int, int]], size: int, whole: int) -> Iterator[tuple[int, int]]:
+    """Cut ranges of 0 to ``whole`` where equal parts of at most ``size`` of all of it end.
+
+    Whatever is done of these parts, those that are left are cut as before: jobs that are on their way are known by it.
+    """
+    count = max(-(-whole // max(size, 1)), 1)
+    cuts = [whole * k // count for k in range(count + 1)]
     for start, stop in gaps:
-        count = max(-(-(stop - start) // max(size, 1)), 1)
-        ends = [start + (stop - start) * k // count for k in range(count + 1)]
-        yield from pairwise(ends)
+        yield from pairwise([start, *(cut for cut in cuts if start < cut < stop), stop])
 
 
 class PieceStore:
@@ -163,6 +166,10 @@ class PieceStore:
             values[record.start : record.stop] = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
         return values
 
+    def seconds(self, of: Of) -> float:
+        """Return how long all pieces took together."""
+        return round(sum(record.seconds for record, _ in self.found(of)), 6)
+
     def costs(self) -> dict[str, Any]:
         """Return what the predictions of all rows took, as a task's record has it."""
         records = [record for record, _ in self.found("data")]
@@ -187,7 +194,7 @@ class PieceStore:
         return self.folder / f"{self._name(piece.of)}-{piece.start}-{piece.stop}.json"
 
     def _name(self, of: Of) -> str:
-        return of if of == "data" else f"test-{images_of(of, self._inputs).fingerprint}"
+        return of if of == "data" else f"test-{images_of(of, self._inputs).ordered_fingerprint}"
 
 
 def row_file(name: str) -> Path:

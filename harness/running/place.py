@@ -42,7 +42,7 @@ def request_hash(identity: FoldIdentity, test: Dataset | None, members: Sequence
     folds = identity.model_dump()
     if folds["link_images"] == "equal":  # what there was before there was a choice: older runs are found by it
         del folds["link_images"]
-    return key_hash([folds, test.fingerprint if test else None, asked])
+    return key_hash([folds, test.ordered_fingerprint if test else None, asked])
 
 
 def find_run(config: RunConfig, identity: FoldIdentity, dataset: Dataset, request: str) -> RunFolder:

@@ -44,12 +44,11 @@ from harness.store.schema import (
     TextFacts,
 )
 from harness.store.sharing import find_task
-from harness.wording import number_of
+from harness.wording import Say, number_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Say = Callable[[str], None]
 _EXAMPLES = 3
 _MANY = 20_000
 """Prompts from which on it is told how many are embedded: some minutes of a CPU."""
@@ -288,7 +287,7 @@ def _test_facts(test: Dataset | None, dataset: Dataset) -> TestFacts | None:
         return None
     pairs, rows = shown_twice(test, dataset)
     overlap = OverlapFacts(images=len(pairs), rows=rows, examples=pairs[:_EXAMPLES])
-    return TestFacts(location=test.location, fingerprint=test.fingerprint, rows=len(test), overlap=overlap)
+    return TestFacts(location=test.location, fingerprint=test.ordered_fingerprint, rows=len(test), overlap=overlap)
 
 
 # -- tasks ---------------------------------------------------------------------------------------
@@ -352,4 +351,4 @@ def _has_tested(task_folder: Path, test: Dataset | None) -> bool:
 
 
 def _test_name(test: Dataset) -> str:
-    return f"test-{test.fingerprint}.npy"
+    return f"test-{test.ordered_fingerprint}.npy"

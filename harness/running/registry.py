@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.running.executors import Executor, Inline, Parallel, Say, Serial
+from harness.running.executors import Executor, Inline, Parallel, Serial
 from harness.store.config import RunConfig
+from harness.wording import Say
 
 
 def _ray(config: RunConfig, say: Say) -> Executor:

@@ -60,12 +60,11 @@ def write_rows(file: RowFile, numbers: NDArray[np.int64], keys: Keys, place: Pat
         np.save(place / f"{name}.npy", array, allow_pickle=False)
 
 
-def import_rows(place: Path) -> list[str]:
-    """Add what such folders hold to this machine's cache, and return the names of the row files.
+def import_rows(place: Path) -> None:
+    """Add what such folders hold to this machine's cache.
 
     Raises ``ValueError`` or ``OSError`` if they hold something else.
     """
-    names = []
     for folder in sorted(place.glob("*.rows")):
         keys, seconds, rows = (
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("keys", "seconds", "rows")
@@ -76,8 +75,6 @@ def import_rows(place: Path) -> list[str]:
         new = np.flatnonzero(file.find(np.asarray(keys)) < 0)
         if len(new):
             file.add(np.asarray(keys)[new], rows[new], np.asarray(seconds)[new])
-        names.append(folder.name)
-    return names
 
 
 class RowLog:

@@ -55,13 +55,13 @@ class Task:
     fold
         Fold to hold out, or ``ALL_ROWS`` for a predictor that is not trained.
     only_test
-        True if the fold is done and only the test set is left to predict, from the saved model.
+        True if the fold is done and only the test set, or a piece of it, is left to predict, from the saved model.
     found
         Where the fold lies finished, in the folder of another run; None if it is in this one's, or is to be done.
     piece
         A part of the member's work on single images, which is all that is to be done; its fold is ``ALL_ROWS``.
     gathered
-        True if all pieces of it are done, and what is left is to save the model.
+        True if all pieces of it are done, and what is left is to save the model, unless only the test set was.
     """
 
     member: Member
@@ -224,6 +224,8 @@ def _do_piece(
     costs: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
     _refuse_too_large(task, inputs, predictor)
     trained = task.member.trainable
+    if task.only_test:
+        _load(task, inputs, predictor)
     chosen = piece_rows(piece, inputs, trained=trained).tolist()
     images = images_of(piece.of, inputs).lazy_images(inputs.config.workers or 1, refused).take(chosen)
     stage = predictor.prepare if trained else predictor.predict
@@ -245,11 +247,11 @@ def _do(
     model: Path,
     refused: list[tuple[str, BaseException]],
 ) -> Answer:
+    if task.only_test and task.gathered:
+        return Answer()
     if task.only_test:
-        folder = inputs.run.task_folder(task.member.name, task.fold, task.key)
-        require_model_unchanged(folder)
         with Meter() as meter:
-            predictor.load(folder / "model")
+            _load(task, inputs, predictor)
             test = _predict_test(task, inputs, predictor, refused)
         return Answer(test=test, costs={"seconds": round(meter.seconds, 6)})
     costs: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -278,6 +280,12 @@ def _do(
     costs["weights"] = {storable(str(name)): storable(str(commit)) for name, commit in dict(weights).items()}
     costs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     return Answer(predictions, test, costs)
+
+
+def _load(task: Task, inputs: Inputs, predictor: Predictor) -> None:
+    folder = inputs.run.task_folder(task.member.name, task.fold, task.key)
+    require_model_unchanged(folder)
+    predictor.load(folder / "model")
 
 
 def _refuse_too_large(task: Task, inputs: Inputs, predictor: Predictor) -> None:

@@ -110,7 +110,7 @@ class TestFacts(Part):
     __test__ = False  # no test class of pytest's
 
     location: str = Field(description="Where it was read from.")
-    fingerprint: str = Field(description="Hash of its content; part of the names of its predictions' files.")
+    fingerprint: str = Field(description="Hash of its content and order; part of the names of its predictions' files.")
     rows: int = Field(description="Number of images.", ge=0)
     ids_checksum: str | None = Field(None, description="Checksum of test.csv; null in older runs.")
     overlap: OverlapFacts | None = Field(
@@ -280,7 +280,7 @@ class TestRecord(Document):
     SEALED: ClassVar[bool] = True
 
     key: str = Field(description="Key of the task whose model predicted.")
-    fingerprint: str = Field(description="Hash of the test set's content.")
+    fingerprint: str = Field(description="Hash of the test set's content and order.")
     n: int = Field(description="Images predicted.", ge=0)
     checksum_npy: str = Field(description="Checksum of the predictions' file.")
 

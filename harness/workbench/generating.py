@@ -24,8 +24,8 @@ from harness.running.device import require_device
 from harness.store.places import free_bytes
 from harness.training.precision import precision_name
 from harness.version import __version__
+from harness.wording import Say
 
-Say = Callable[[str], None]
 _PNG_BYTES, _JPEG_BYTES = 1.8, 0.45
 """Bytes a pixel of images of Stable Diffusion, as PNG, and as JPEG of quality 95: see harness/generating/README.md."""
 

@@ -16,7 +16,7 @@ from harness.report.site import PageCheck, Site, check_site, write_site
 from harness.report.verify import Verification, check_versions, lacks, matching_run, verify
 from harness.store.finding import all_runs
 from harness.store.run import RUNS_FOLDER, RunFolder
-from harness.wording import number_of
+from harness.wording import Say, number_of
 
 if TYPE_CHECKING:
     from harness.running.session import Listener
@@ -85,7 +85,7 @@ def verify_published(
     *,
     run_dir: Path | None = None,
     tolerance: float | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
     listening: Callable[[], AbstractContextManager[Listener]] = _silent,
 ) -> list[Verification]:
     """Compare every published figure with what comes out now.
@@ -152,7 +152,7 @@ def _verify(
     published: Published,
     run_dir: Path | None,
     tolerance: float | None,
-    say: Callable[[str], None],
+    say: Say,
     listening: Callable[[], AbstractContextManager[Listener]],
 ) -> Verification:
     config = published.document.config
@@ -180,7 +180,7 @@ def _verify(
 def _run_again(
     published: Published,
     manager: PluginManager,
-    say: Callable[[str], None],
+    say: Say,
     listening: Callable[[], AbstractContextManager[Listener]],
 ) -> RunFolder:
     """Carry out the published configuration in a folder of its own below ``runs/``."""

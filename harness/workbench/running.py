@@ -14,7 +14,8 @@ from harness.running.plan import Plan, plan_repeats, plan_run
 from harness.running.readiness import require_disk, require_machine
 from harness.running.registry import EXECUTORS
 from harness.running.session import Summary, carry_out
-from harness.wording import number_of
+from harness.running.task import called
+from harness.wording import Say, number_of
 from harness.workbench.run import Run
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from harness.running.dry_run import DryRun, Needs
 
 Listener = Callable[["RunEvent"], None]
-Say = Callable[[str], None]
 
 
 def _silent(_: Any) -> None:
@@ -167,7 +167,7 @@ def _notes(plan: Plan, repeats: Sequence[Plan], summary: Summary, manager: Plugi
             "these were reused: if that changes predictions, raise `version` in the class"
         )
     if summary.again:
-        which = ", ".join(f"{task.member.name} fold {task.fold}" for task in summary.again)
+        which = ", ".join(map(called, summary.again))
         notes.append(
             f"{which}: killed at first, by the system if memory ran out, and done again with no other task beside it; "
             "fewer --jobs, or --task-memory, leave more room"

@@ -99,37 +99,6 @@ def _check_smaller(size: int, own: int) -> None:
         )
 
 
-def check_options(config: ClipNetConfig) -> None:
-    """Raise ``InputError`` for options that contradict each other."""
-    if not config.epochs and not config.head_epochs:
-        raise InputError("clipnet.epochs=0 and clipnet.head_epochs=0 leave nothing to train; set one of them")
-    if config.one_per_prompt and config.most_per_prompt is not None:
-        raise InputError(
-            f"clipnet.one_per_prompt=true and clipnet.most_per_prompt={config.most_per_prompt} say two things of one; "
-            "leave one of them out"
-        )
-    if config.small_size is not None and not config.epochs:
-        raise InputError(
-            f"clipnet.small_size={config.small_size} trains the tower before the epochs at image_size, and "
-            "clipnet.epochs=0; set clipnet.epochs, or leave small_size out"
-        )
-    if config.devices > 1 and not config.epochs:
-        raise InputError(
-            f"clipnet.devices={config.devices} shares the images that the tower is trained on, and clipnet.epochs=0 "
-            "trains the head alone; leave devices out"
-        )
-    if config.devices > config.batch_size:
-        raise InputError(
-            f"clipnet.devices={config.devices} share a batch of {config.batch_size}; give clipnet.batch_size at least "
-            "as many rows"
-        )
-    if config.weights == "bfloat16" and config.precision not in ("auto", "bfloat16"):
-        raise InputError(
-            f"clipnet.weights=bfloat16 computes in bfloat16, and clipnet.precision={config.precision}; "
-            "set precision to auto or bfloat16"
-        )
-
-
 def _check_patches(option: str, size: int, asked: bool, patch: int, tower: str) -> None:
     """Raise ``InputError`` unless images are a whole number of patches wide, at least one."""
     if size < patch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.plugin import PredictorConfig
 
@@ -194,6 +194,36 @@ class ClipNetConfig(PredictorConfig):
     max_prompts: int = Field(
         50_000, ge=0, description="Distinct training prompts kept with the model for explain; beyond, a random choice."
     )
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> ClipNetConfig:
+        if not self.epochs and not self.head_epochs:
+            raise ValueError("epochs=0 and head_epochs=0 leave nothing to train; set one of them")
+        if self.one_per_prompt and self.most_per_prompt is not None:
+            raise ValueError(
+                f"one_per_prompt=true and most_per_prompt={self.most_per_prompt} say two things of one; leave one of "
+                "them out"
+            )
+        if self.small_size is not None and not self.epochs:
+            raise ValueError(
+                f"small_size={self.small_size} trains the tower before the epochs at image_size, and epochs=0; set "
+                "epochs, or leave small_size out"
+            )
+        if self.devices > 1 and not self.epochs:
+            raise ValueError(
+                f"devices={self.devices} shares the images that the tower is trained on, and epochs=0 trains the head "
+                "alone; leave devices out"
+            )
+        if self.devices > self.batch_size:
+            raise ValueError(
+                f"devices={self.devices} share a batch of {self.batch_size}; give batch_size at least as many rows"
+            )
+        if self.weights == "bfloat16" and self.precision not in ("auto", "bfloat16"):
+            raise ValueError(
+                f"weights=bfloat16 computes in bfloat16, and precision={self.precision}; set precision to auto or "
+                "bfloat16"
+            )
+        return self
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -91,14 +91,13 @@ class ClipNetPredictor(Predictor):
     def requirements(self, rows: int) -> Requirements:
         """Name the tower, and estimate size and memory from its shape, where that needs no network.
 
-        Options that contradict each other or the tower are an ``InputError`` here, before any work.
+        Options that contradict the tower are an ``InputError`` here, before any work.
         """
-        from harness_clipnet.beginning import check_options, check_small_size
+        from harness_clipnet.beginning import check_small_size
         from harness_clipnet.estimate import estimate_memory
         from harness_clipnet.network import planned_parameters
         from harness_clipnet.tower import known_config
 
-        check_options(self.config)
         models = (self.config.tower,)
         shape = known_config(self.config.tower, self.config.image_size)
         if shape is None:

@@ -23,7 +23,7 @@ from harness.training import (
     torch_generator,
 )
 from harness_clipnet.augment import Share, augment, jittered
-from harness_clipnet.beginning import check_options, small_preprocessing, start_network
+from harness_clipnet.beginning import small_preprocessing, start_network
 from harness_clipnet.epochs import EpochRows
 from harness_clipnet.inference import Fitted, TowerInference, image_features
 from harness_clipnet.network import ClipNet, Mixup, head_groups, network_groups, restore, trained_state
@@ -44,7 +44,6 @@ _HEAD, _TOWER, _SMALL = 0, 1, 2  # the stages, in the seeds of their orders
 
 def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) -> Fitted:
     """Train on all rows of a fold, or all but the inner split. Raises ``InputError`` for what cannot be trained."""
-    check_options(config)
     check_devices(config, context)
     inside, outside = inner_split(train, config.inner_share)
     text = load_text(config) if config.head_start == "text" else None
@@ -75,7 +74,6 @@ def fit_network(config: ClipNetConfig, context: Context, train: TrainingData) ->
 
 def prepare_features(config: ClipNetConfig, context: Context, images: Images) -> None:
     """Compute ahead what a fit asks the tower as it starts, if it does: for its head."""
-    check_options(config)
     if config.head_epochs or config.head_start == "text":
         with seeded(context.seed, context.device):
             network, preprocessing, digest = start_network(config)

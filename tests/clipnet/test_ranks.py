@@ -161,8 +161,6 @@ class Dying(Unreadable):
 @pytest.mark.parametrize(
     ("options", "device", "words"),
     [
-        ({"devices": 2, "epochs": 0}, "cpu", "trains the head alone; leave devices out"),
-        ({"devices": 9, "batch_size": 8}, "cpu", "share a batch of 8; give clipnet.batch_size at least as many"),
         ({"devices": 2}, "mps", "and --device is mps; give --device cuda"),
         ({"devices": 2}, "cuda:0", "and --device is cuda:0; give --device cuda"),
         ({"devices": 2}, "cuda", "this process sees 1 GPU; give clipnet.devices=1, or --executor serial"),

@@ -332,8 +332,6 @@ def test_a_training_that_diverges_says_what_to_lower(tower: Path, tmp_path: Path
 
 
 def test_what_cannot_be_trained_is_said(tower: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"clipnet\.epochs=0 and clipnet\.head_epochs=0"):
-        build(tower, tmp_path, epochs=0).fit(rows(8, 0))
     with pytest.raises(InputError, match="at least 2 training rows"):
         build(tower, tmp_path).fit(rows(1, 0))
     with pytest.raises(InputError, match=r"clipnet\.lora_rate=0\.6"):

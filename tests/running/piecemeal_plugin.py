@@ -1,9 +1,12 @@
 """Predictors whose work can be shared by image: one that is not trained, and one that prepares what it is fitted on.
 
-Each image that is looked at is noted, a line each, so that a test can tell what was done where and how often.
+Each image that is looked at is noted, a line each, so that a test can tell what was done where and how often; beside
+that file, in one that ends with ``.calls``, how many images each call of ``predict`` was given,
+and in one that ends with ``.loads`` what each call of ``load`` found.
 """
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +21,7 @@ class Config(PredictorConfig):
 
     notes: Annotated[str, BY_NAME] = ""
     bad: str = ""
+    killer: str = ""
     slow: float = 0.0
     gate: Annotated[str, BY_NAME] = ""
 
@@ -30,6 +34,10 @@ class _Noting(Predictor):
         for i, digest in enumerate(images.digests):
             if self.config.bad and digest == self.config.bad and not Path(self.config.gate).exists():
                 raise RuntimeError("an image that it cannot do")
+            if self.config.killer and digest == self.config.killer:
+                while not Path(self.config.notes).exists():  # until another process is at work
+                    time.sleep(0.05)
+                os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(self.config.slow)
             pixels = np.asarray(images[i].resize((16, 8)), dtype=np.float32).ravel()
             rows[i] = pixels + 1
@@ -44,10 +52,16 @@ class Piecemeal(_Noting):
     name, trainable = "piecemeal", False
 
     def predict(self, images):
+        with open(f"{self.config.notes}.calls", "a") as stream:  # noqa: PTH123
+            stream.write(f"{len(images)}\n")
         return self._seen(images)
 
     def save(self, folder):
-        (folder / "model.json").write_text("{}")
+        (folder / "model.json").write_text("1")
+
+    def load(self, folder):
+        with open(f"{self.config.notes}.loads", "a") as stream:  # noqa: PTH123
+            stream.write((folder / "model.json").read_text() + "\n")
 
 
 class Ahead(_Noting):

@@ -44,6 +44,7 @@ SlurmctldTimeout=10
 SlurmdTimeout=10
 KillWait=2
 MinJobAge=10
+MaxArraySize=5
 JobRequeue=1
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none

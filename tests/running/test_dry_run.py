@@ -74,6 +74,43 @@ def test_the_reference_setting_is_planned_without_its_weights(kaggle: Path, harn
     assert len(refused.json["too_large"]) == sum(member["memory_bytes"] > there for member in (clipnet, ridge))
 
 
+HUGE = """
+from harness.plugin import Predictor, Requirements, hookimpl
+
+class Huge(Predictor):
+    name, version, trainable = "huge", "1", False
+    def requirements(self, rows):
+        return Requirements(memory=2**60)
+    def predict(self, images):
+        raise AssertionError
+
+@hookimpl
+def harness_register_predictors(register):
+    register(Huge)
+"""
+
+
+@pytest.mark.parametrize("executor", ["ray", "slurm"])
+def test_on_a_cluster_memory_is_compared_with_no_machine(
+    executor: str, kaggle: Path, tmp_path: Path, harness: Harness
+) -> None:
+    (tmp_path / "huge.py").write_text(HUGE)
+    command = ("run", "--data", kaggle, "--plugins", "huge", "--plugin-file", tmp_path / "huge.py", "--dry-run")
+    here = harness(*command, "--json")
+    assert (here.code, len(here.json["too_large"])) == (2, 1)
+    assert here.json["memory_there_bytes"] > 0
+    there = harness(*command, "--json", "--executor", executor)
+    assert there.code == 0, there.err
+    assert (there.json["executor"], there.json["too_large"]) == (executor, [])
+    assert there.json["memory_there_bytes"] is None
+    assert there.json["members"][0]["memory_bytes"] == 2**60
+    shown = harness(*command, "--executor", executor)
+    assert shown.code == 0, shown.err
+    note = f"memory was compared with no machine's: tasks are done where {executor} has room for them"
+    assert note in " ".join(shown.err.split())
+    assert note not in " ".join(harness(*command).err.split())
+
+
 def test_what_cannot_be_told_is_a_question_mark(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     (tmp_path / "odd.py").write_text(
         "import numpy as np\nfrom harness.plugin import Predictor, hookimpl\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -107,6 +108,42 @@ def test_a_node_says_what_is_not_as_it_has_to_be(plan: Plan, hidden: Setup, tmp_
         assert "what lies there is not what the command was given" in refused
     finally:
         node.end()
+
+
+def test_a_class_of_an_installed_distribution_is_that_of_its_version(
+    kaggle: Path, in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two distributions share its package, and nothing but the one that has the class matters."""
+    site = in_tmp / "site"
+    metadata = {name: site / f"{name}-1.2.dist-info" / "METADATA" for name in ("beside", "guests")}
+    for name, file in metadata.items():
+        (site / "shared" / name).mkdir(parents=True)
+        (site / "shared" / name / "__init__.py").write_text(
+            "from harness.plugin import Predictor\n"
+            "class Guest(Predictor):\n"
+            "    name, version = 'guest', '1'\n"
+            "    def fit(self, train): ...\n"
+            "    def predict(self, images): ...\n"
+        )
+        file.parent.mkdir()
+        file.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (file.parent / "RECORD").write_text(f"shared/{name}/__init__.py,,\n{name}-1.2.dist-info/METADATA,,\n")
+    monkeypatch.syspath_prepend(str(site))
+    cls = importlib.import_module("shared.guests").Guest
+    options = {"data": str(kaggle), "plugins": "guest", "folds": 2, "run_dir": "run", "executor": "inline"}
+    plan = plan_run(resolve_config(options), PluginManager(classes=[cls]))
+    (in_tmp / "run" / "members").mkdir(parents=True)
+    node = NodeWorker()
+    with set_up(plan.todo, plan.inputs) as setup:
+        assert node.look(setup).problem == ""
+        metadata["beside"].write_text(metadata["beside"].read_text().replace("1.2", "1.3"))
+        assert node.look(setup).problem == ""
+        metadata["guests"].write_text(metadata["guests"].read_text().replace("1.2", "1.3"))
+        problem = node.look(setup).problem
+        assert "class is that of guests 1.2, and there is guests 1.3; install guests 1.2 there" in problem
+        shutil.rmtree(metadata["guests"].parent)
+        assert "there is no guests; install guests 1.2 there" in node.look(setup).problem
+    node.end()
 
 
 def test_files_travel_in_parcels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.data.cache import DiskCache
 from harness.data.images import ImageFile
@@ -61,6 +63,12 @@ def seen(notes: Path) -> Counter[str]:
     return Counter(line.split()[1] for line in lines)
 
 
+def calls(notes: Path) -> list[int]:
+    """Return how many images each call of ``predict`` of the member that is not trained was given."""
+    file = notes.with_name(f"{notes.name}.calls")
+    return sorted(int(line) for line in file.read_text().splitlines()) if file.exists() else []
+
+
 def test_an_untrained_member_is_shared_by_workers(
     kaggle: Path, test_set: Path, tmp_path: Path, harness: Harness
 ) -> None:
@@ -74,6 +82,8 @@ def test_an_untrained_member_is_shared_by_workers(
     assert_same(tmp_path / "serial", tmp_path / "parallel")
     assert seen(tmp_path / "two") == seen(tmp_path / "one"), "each image was done once"
     assert set(seen(tmp_path / "two").values()) == {1}
+    assert calls(tmp_path / "one") == [TESTS, ROWS]
+    assert calls(tmp_path / "two") == [4, 4, 4, 4, 4, 5], "of five rows at most"
     runs = [RunFolder(tmp_path / name) for name in ("serial", "parallel")]
     tests = [np.load(next(run.path.rglob("test-*.npy"))) for run in runs]
     assert np.array_equal(*tests)
@@ -87,6 +97,28 @@ def test_an_untrained_member_is_shared_by_workers(
     assert not list(runs[1].path.rglob("output-*")), "and nothing was printed"
 
 
+def test_a_test_set_that_comes_later_is_shared_by_workers(
+    kaggle: Path, test_set: Path, tmp_path: Path, harness: Harness
+) -> None:
+    shared = ("--executor", "parallel", "--jobs", 2, "--piece-rows", 4)
+    first = harness(*command(kaggle, tmp_path / "run", tmp_path / "notes", *shared))
+    assert first.code == 0, first.err
+    assert calls(tmp_path / "notes") == [4, 4, 4, 4]
+    told = command(kaggle, tmp_path / "run", tmp_path / "notes", *shared, "--test", test_set)
+    later = harness(*told)
+    assert (later.code, later.json["computed"], later.json["tested"]) == (0, 0, 1), later.err
+    assert calls(tmp_path / "notes") == [3, 3, 3, 4, 4, 4, 4], "the new images in three calls"
+    alone = harness(
+        *command(kaggle, tmp_path / "serial", tmp_path / "one", "--test", test_set),
+        env={"HARNESS_TASKS": str(tmp_path / "apart")},
+    )
+    assert alone.code == 0, alone.err
+    tests = [np.load(next((tmp_path / name).rglob("test-*.npy"))) for name in ("run", "serial")]
+    assert np.array_equal(*tests)
+    assert not list((tmp_path / "run").rglob("pieces"))
+    assert (tmp_path / "notes.loads").read_text().split() == ["1"] * 3, "from the saved model, each time"
+
+
 def test_few_rows_are_not_shared(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     for name, more in (("few", ()), ("never", ("--piece-rows", 0))):
         notes = tmp_path / name
@@ -94,6 +126,7 @@ def test_few_rows_are_not_shared(kaggle: Path, tmp_path: Path, harness: Harness)
         answer = harness(*told, "--task-timeout", 100)
         assert answer.code == 0, answer.err
         assert len(notes.read_text().splitlines()) == ROWS
+        assert calls(notes) == [ROWS], "all rows in one call"
 
 
 @pytest.mark.long
@@ -154,6 +187,20 @@ def test_a_piece_that_fails_fails_its_task_and_no_other(kaggle: Path, tmp_path: 
     assert not (tmp_path / "run" / "members" / "piecemeal" / "failed-all.json").exists()
 
 
+def test_what_was_killed_is_not_done_again_for_a_member_that_has_failed(
+    kaggle: Path, tmp_path: Path, harness: Harness
+) -> None:
+    killer, bad = (ImageFile(kaggle / "images" / f"img{i:03}.png").digest() for i in (0, ROWS - 1))
+    given = {"killer": killer, "bad": bad, "gate": tmp_path / "never", "slow": 0.4}
+    faults = [part for key, value in given.items() for part in ("--set", f"piecemeal.{key}={value}")]
+    shared = ("--executor", "parallel", "--jobs", 2, "--piece-rows", ROWS // 2)
+    answer = harness(*command(kaggle, tmp_path / "run", tmp_path / "notes", *faults, *shared))
+    assert (answer.code, answer.json["failed"]) == (1, 1), answer.err
+    failure = json.loads((tmp_path / "run" / "members" / "piecemeal" / "failed-all.json").read_text())
+    assert failure["reason"] == "RuntimeError: an image that it cannot do"
+    assert calls(tmp_path / "notes") == [ROWS // 2, ROWS // 2], "the piece that was killed was begun once"
+
+
 def test_a_damaged_image_ends_the_run_from_a_piece(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     (kaggle / "images" / "img003.png").write_bytes(b"no image")
     shared = ("--executor", "parallel", "--jobs", 2, "--piece-rows", 4)
@@ -195,6 +242,25 @@ def test_tasks_wait_for_what_is_prepared(kaggle: Path, tmp_path: Path) -> None:
     assert not len(agenda)
 
 
+def test_pieces_that_come_back_after_another_failed_are_dropped(kaggle: Path, tmp_path: Path) -> None:
+    plan = planned(kaggle, tmp_path / "run", "ahead,piecemeal", tmp_path / "notes", piece_rows=2)
+    for name, left in (("piecemeal", 0), ("ahead", 2)):
+        agenda = Agenda([task for task in plan.todo if task.member.name == name], plan.inputs)
+        agenda.share_out(3, separate=True)
+        killed, failed, lost = (agenda.take() for _ in range(3))
+        assert killed is not None
+        assert failed is not None
+        assert lost is not None
+        agenda.give_back(killed, killed=True)
+        assert list(agenda.again) == [killed]
+        told = list(agenda.heard(Outcome(failed, reason="it failed")))
+        assert [outcome.task.piece for outcome in told] == ([None] if name == "piecemeal" else [])
+        agenda.give_back(lost)
+        assert not agenda.again
+        rest = [agenda.take() for _ in range(len(agenda))]
+        assert [task is not None and task.piece is None for task in rest] == [True] * left, "no fold waits for them"
+
+
 def test_threads_are_not_given_away_for_pieces_on_cpus(
     kaggle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,8 +275,19 @@ def test_threads_are_not_given_away_for_pieces_on_cpus(
 
 
 def test_ranges_cover_everything_once() -> None:
-    found = list(ranges([(0, 10), (13, 14), (20, 27)], 4))
-    assert found == [(0, 3), (3, 6), (6, 10), (13, 14), (20, 23), (23, 27)]
+    found = list(ranges([(0, 10), (13, 14), (20, 27)], 4, 27))
+    assert found == [(0, 3), (3, 7), (7, 10), (13, 14), (20, 23), (23, 27)]
+
+
+@given(st.integers(1, 200), st.integers(1, 60), st.data())
+def test_what_is_left_is_cut_as_before(whole: int, size: int, data: st.DataObject) -> None:
+    cut = list(ranges([(0, whole)], size, whole))
+    assert max(stop - start for start, stop in cut) <= size
+    left = sorted(data.draw(st.sets(st.sampled_from(cut))))
+    gaps: list[tuple[int, int]] = []
+    for start, stop in left:
+        gaps = [*gaps[:-1], (gaps[-1][0], stop)] if gaps and gaps[-1][1] == start else [*gaps, (start, stop)]
+    assert list(ranges(gaps, size, whole)) == left
 
 
 # -- caches that machines do not share -------------------------------------------------------------
@@ -225,7 +302,9 @@ def test_rows_go_from_one_cache_to_another(tmp_path: Path, monkeypatch: pytest.M
     log = RowLog(cast("Inputs", SimpleNamespace(dataset=SimpleNamespace(digests=digests[2:]), test=None)))
     log.note(["kind-1.rows"])
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "other"))
-    assert [import_rows(folder) for folder in log.news("other", tmp_path / "way")] == [["kind-1.rows"]]
+    for folder in log.news("other", tmp_path / "way"):
+        assert [file.name for file in folder.iterdir()] == ["kind-1.rows"]
+        import_rows(folder)
     file.add(content_keys(digests[5:]), rows[5:], np.full(3, 0.25, np.float32))
     for folder in log.news("other", tmp_path / "way"):
         import_rows(folder)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -91,6 +93,52 @@ def test_data_that_a_machine_lacks_are_said_and_can_be_sent(
     answer = harness(*given, "--ship-data", env=here)
     assert (answer.code, answer.json["failed"]) == (0, 0), answer.err
     assert_same(tmp_path / "serial", tmp_path / "far")
+
+
+HOLDER = """
+import sys
+import ray
+
+ray.init(log_to_driver=False)
+
+@ray.remote(num_cpus=2)
+class Holder:
+    def holds(self):
+        return True
+
+holder = Holder.remote()
+ray.get(holder.holds.remote())
+print("held", flush=True)
+sys.stdin.read()
+"""
+IMPATIENT = """
+from harness.running.remote import ray_executor
+
+ray_executor._PATIENCE_SECONDS = 0.2
+from harness.cli import main
+
+main()
+"""
+
+
+def test_it_says_that_it_waits_for_room(kaggle: Path, tmp_path: Path, ray_nodes: RayNodes) -> None:
+    told = command(kaggle, tmp_path / "far", "--plugins", "mean", "--folds", 2, "--executor", "ray")
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=pipe, stdout=pipe) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n", "all CPUs of the cluster"
+        impatient = [sys.executable, "-c", IMPATIENT, *map(str, told)]
+        with subprocess.Popen(impatient, stdout=subprocess.DEVNULL, stderr=pipe) as waiting:
+            assert waiting.stderr is not None
+            said = b""
+            while b"waiting for room" not in said:
+                said = waiting.stderr.readline()
+                assert said, "it ended without a word of it"
+            assert b"for 2 workers in the Ray cluster; `ray status` shows what it is busy with" in said
+            holder.stdin.close()  # and it ends
+            assert b"2 tasks computed" in waiting.stderr.read()
+            assert waiting.wait() == 0
 
 
 def test_without_an_address_it_is_started_here_and_ended(kaggle: Path, tmp_path: Path, harness: Harness) -> None:

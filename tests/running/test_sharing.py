@@ -11,7 +11,7 @@ import pytest
 
 from harness.store.run import RunFolder
 from harness.store.sharing import find_task, take_task
-from tests.conftest import Answer, Harness, without_checksums
+from tests.conftest import Answer, Harness, save_image, without_checksums
 
 PLUGIN = """
 import numpy as np
@@ -157,3 +157,28 @@ def test_a_list_that_names_what_is_gone_or_damaged_is_no_trouble(
     (run.path / "members" / "mean" / f"fold-0-{key}" / "record.json").write_text("{")
     assert find_task(key) is None
     assert counts(harness(*command, "--run-dir", tmp_path / "other")) == (1, 0, 1, 1)
+
+
+def test_a_test_set_in_another_order_is_another(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    new = tmp_path / "new"
+    names = [f"{i}.png" for i in (3, 1, 2, 0)]
+    for i, name in enumerate(names):
+        save_image(new / name, 100 + i)
+
+    def told(run: str, listed: list[str]) -> dict[str, np.ndarray]:
+        (new / "metadata.csv").write_text("\n".join(["file_name", *listed, ""]))
+        options = ("--plugins", "knn", "--set", "knn.backbone=pixels", "--folds", 2, "--run-dir", tmp_path / run)
+        answer = harness("run", "--data", kaggle, "--test", new, *options, "--json")
+        assert answer.code == 0, answer.err
+        counts.append((answer.json["computed"], answer.json["tested"], answer.json["reused"]))
+        folder = RunFolder(tmp_path / run)
+        assert folder.document.test is not None
+        rows = folder.test_predictions(folder.members["knn"], folder.document.test.fingerprint)
+        return dict(zip(folder.test_ids, rows, strict=True))
+
+    counts: list[tuple[int, int, int]] = []
+    first = told("run", names)
+    for found in (told("run", sorted(names)), told("run", names), told("other", names[::-1])):
+        assert set(found) == set(first)
+        assert all(np.array_equal(found[name], row) for name, row in first.items()), "each row is its image's"
+    assert counts == [(2, 0, 0), (0, 2, 0), (0, 0, 2), (0, 2, 0)]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.data.images import ImageFile
 from harness.errors import InputError
 from harness.running.remote import slurm_executor, slurm_queue
 from harness.store.config import RunConfig
@@ -87,6 +88,7 @@ def test_it_is_as_on_one_machine(kaggle: Path, tmp_path: Path, harness: Harness,
     apart = {"HARNESS_TASKS": str(tmp_path / "apart")}
     far = harness(*command(kaggle, tmp_path / "far", *options), env=apart)
     assert (far.code, far.json["computed"]) == (0, 6), far.err
+    assert "5 jobs submitted to SLURM" in far.err, "no array may be longer"
     one, other = RunFolder(tmp_path / "serial"), RunFolder(tmp_path / "far")
     for name, member in one.members.items():
         assert np.array_equal(one.predictions(member), other.predictions(other.members[name]))
@@ -203,6 +205,57 @@ def test_jobs_share_what_depends_on_single_images(
     assert again.code == 0, again.err
     kept = {folder.name for folder in (tmp_path / "far" / "slurm" / "logs").iterdir()}
     assert not logs & kept, "logs of jobs that are long gone, and that no failure names, are cleared"
+
+
+def piecemeal(data: Path, tmp_path: Path, *more: object, **given: object) -> tuple[object, ...]:
+    options = {"notes": tmp_path / "notes", **given}
+    settings = [part for key, value in options.items() for part in ("--set", f"piecemeal.{key}={value}")]
+    plugins = ("--plugin-file", PIECEMEAL, "--plugins", "piecemeal", "--folds", 2)
+    return command(data, tmp_path / "run", *plugins, *settings, "--jobs", 2, *more)
+
+
+@needs_slurm
+def test_a_job_is_taken_up_for_what_it_does_alone(
+    kaggle: Path, tmp_path: Path, harness: Harness, cluster: SlurmCluster
+) -> None:
+    process = begun(piecemeal(kaggle, tmp_path, "--piece-rows", 8))
+    pieces, jobs = "members/piecemeal/pieces/*/data-*.json", "slurm/tasks/*/job"
+    run = tmp_path / "run"
+    wait_for(lambda: len(list(run.glob(pieces))) == 2 and bool(list(run.glob(jobs))))
+    process.kill()  # what is left is to gather the pieces
+    process.wait()
+    wait_for(lambda: not cluster.jobs())
+    whole = harness(*piecemeal(kaggle, tmp_path, "--piece-rows", 0))
+    assert (whole.code, whole.json["computed"], whole.json["failed"]) == (0, 1, 0), whole.err
+    assert sorted((tmp_path / "notes.calls").read_text().split()) == ["16", "8", "8"]
+    assert not list((run / "slurm" / "tasks").glob("*")), "the other answer is of no more use"
+
+
+@needs_slurm
+def test_a_job_is_not_taken_up_with_another_test_set(
+    kaggle: Path, tmp_path: Path, harness: Harness, cluster: SlurmCluster
+) -> None:
+    process = begun(patient(kaggle, tmp_path))
+    wait_for(lambda: len(marks(tmp_path)) == 2)
+    process.kill()
+    process.wait()
+    (tmp_path / "gate").touch()
+    wait_for(lambda: not cluster.jobs())
+    tested = harness(*patient(kaggle, tmp_path, "--test", kaggle / "images"))
+    assert (tested.code, tested.json["computed"], tested.json["failed"]) == (0, 2, 0), tested.err
+    assert not list((tmp_path / "run" / "slurm" / "tasks").glob("*"))
+
+
+@needs_slurm
+def test_pieces_that_wait_are_cancelled_if_one_fails(
+    kaggle: Path, tmp_path: Path, harness: Harness, cluster: SlurmCluster
+) -> None:
+    bad = ImageFile(kaggle / "images" / "img000.png").digest()
+    answer = harness(*piecemeal(kaggle, tmp_path, "--piece-rows", 2, bad=bad, gate=tmp_path / "never"))
+    assert (answer.code, answer.json["failed"]) == (1, 1), answer.err
+    assert len((tmp_path / "notes.calls").read_text().split()) < 6, "of eight"
+    wait_for(lambda: not cluster.jobs())
+    assert not list((tmp_path / "run" / "slurm" / "tasks").glob("*"))
 
 
 @needs_slurm

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,16 @@ class NodeWorker:
                 has = f"there is {distribution} {here}" if here else f"there is no {distribution}"
                 return Look(
                     f"the plugin '{name}' is that of {distribution} {version}, and {has}; install {distribution} "
+                    f"{version} there"
+                )
+        for distribution, version in setup.distributions.items():
+            try:
+                has = f"there is {distribution} {metadata.version(distribution)}"
+            except metadata.PackageNotFoundError:
+                has = f"there is no {distribution}"
+            if has != f"there is {distribution} {version}":
+                return Look(
+                    f"a predictor's class is that of {distribution} {version}, and {has}; install {distribution} "
                     f"{version} there"
                 )
         for path, content in setup.files.items():
@@ -246,8 +257,13 @@ class NodeWorker:
     def _take_finished(self, task: Task, parcels: Iterable[Parcel]) -> None:
         assert self._open is not None
         own = RunFolder(Path(self._open.run_dir)).task_folder(task.member.name, task.fold, task.key)
-        for parcel in parcels:
-            unpack(parcel, own)
+        assert self._folder is not None
+        with self._folder.alone():  # several workers may do pieces of it
+            taken = own.with_name(f"{own.name}.taken")
+            if not taken.exists():
+                for parcel in parcels:
+                    unpack(parcel, own)
+                taken.touch()
 
     def rest(self) -> None:
         """End the worker process, and with it what it holds; the next task starts another."""

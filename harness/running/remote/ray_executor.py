@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import Any, Literal
 from harness.data.targets import PromptEncoder
 from harness.errors import HarnessError, InputError
 from harness.process import End
-from harness.running.agenda import Agenda, still_wanted
-from harness.running.executors import Say, Serial, thread_variables
+from harness.running.agenda import Agenda
+from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
 from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome, answer_place
@@ -41,7 +41,7 @@ from harness.running.remote.shares import Node, Share, spread
 from harness.running.shared_rows import RowLog
 from harness.running.task import Named, Task, called
 from harness.store.config import RunConfig
-from harness.wording import number_of
+from harness.wording import Say, number_of
 
 _TRIES = 3
 """How often a task is begun whose machine is lost each time, and how often a worker that never gets ready."""
@@ -148,8 +148,6 @@ class _Tasks:
         self, tasks: Sequence[Task], inputs: Inputs, started: Started, cluster: RayCluster, setup: Setup, say: Say
     ) -> None:
         self._agenda = Agenda(tasks, inputs)
-        self._again: deque[Task] = deque()
-        """Tasks that were killed, to be done once more with no other beside them on their machine."""
         self._killed: set[Named] = set()
         self._inputs, self._started, self._cluster, self._setup = inputs, started, cluster, setup
         self._plugins = {task.member.predictor: plugin_of(task, inputs) for task in tasks}
@@ -172,7 +170,7 @@ class _Tasks:
 
     def outcomes(self) -> Iterator[Outcome]:
         try:
-            while len(self._agenda) or self._again or self._at_work:
+            while len(self._agenda) or self._agenda.again or self._at_work:
                 self._look_at_nodes()
                 if self._may_begin():
                     self._hand_out()
@@ -181,9 +179,7 @@ class _Tasks:
                 awaited = {worker.awaited: worker for worker in self._workers if worker.awaited is not None}
                 found = self._cluster.next_of(awaited, 1.0)
                 for ended in self._heard(awaited[found]) if found is not None else ():
-                    for outcome in self._agenda.heard(ended):
-                        self._again = deque(still_wanted(self._again, outcome))
-                        yield outcome
+                    yield from self._agenda.heard(ended)
         finally:
             for worker in self._at_work:
                 assert worker.work is not None
@@ -212,7 +208,7 @@ class _Tasks:
         gpus = config.device in ("auto", "cuda")
         self._cards = gpus and any(node.gpus >= 1 for node in alive.values())
         most = len(self._agenda) if self._began else self._agenda.most(separate=self._cards)
-        wanted = most + len(self._again) + len(self._at_work)
+        wanted = most + len(self._agenda.again) + len(self._at_work)
         if idle:
             if config.device == "cuda" and not any(node.gpus >= 1 for node in alive.values()):
                 raise InputError("--device cuda: no machine of the Ray cluster has a GPU; choose cpu or auto")
@@ -275,12 +271,12 @@ class _Tasks:
                 other.work is not None and other.work.task.named in self._killed for other in beside
             ):
                 continue
-            if self._again:
+            if self._agenda.again:
                 if not beside:
                     for other in self._workers:
                         if other is not worker and other.node.id == worker.node.id and other.stage == "ready":
                             self._cluster.rest(other.actor)  # what it holds is memory, too
-                    self._give(worker, self._again.popleft(), fresh=True)
+                    self._give(worker, self._agenda.again.popleft(), fresh=True)
             elif (task := self._agenda.take()) is not None:
                 self._give(worker, task)
 
@@ -371,7 +367,7 @@ class _Tasks:
         if end.killed and end.broke is None:
             if work.task.named not in self._killed:
                 self._killed.add(work.task.named)
-                self._again.append(work.task)
+                self._agenda.give_back(work.task, killed=True)
                 return None
             reason = f"{reason}; done again with no other task beside it, it ended so, too"
         return Outcome(work.task, reason=reason, trace=end.trace)

@@ -49,6 +49,8 @@ class Setup:
         Of the data and of the test set (empty without one).
     plugins
         Version of each installed plugin that takes part, by its key.
+    distributions
+        Version of each installed distribution that brings a class given in Python, by its name.
     plugin_files
         Content of each ``--plugin-file``, by its path.
     files
@@ -71,6 +73,7 @@ class Setup:
     files: Mapping[str, str]
     cache: str = ""
     shipped: Mapping[str, str] = field(default_factory=dict)
+    distributions: Mapping[str, str] = field(default_factory=dict)
 
 
 def versions() -> dict[str, str]:
@@ -117,12 +120,13 @@ def set_up(tasks: Sequence[Task], inputs: Inputs) -> Iterator[Setup]:
         config=config.model_dump_json(),
         readers=tuple(readers_of(inputs)),
         folder=str(Path.cwd()),
-        fingerprints=(inputs.dataset.fingerprint, inputs.test.fingerprint if inputs.test is not None else ""),
+        fingerprints=(inputs.dataset.fingerprint, inputs.test.ordered_fingerprint if inputs.test is not None else ""),
         plugins={key: known[key] for key in keys if known.get(key)},
         plugin_files={file: Path(file).read_bytes() for file in config.plugin_files},
         files=files,
         cache=cache_identity(make=True),
         shipped={option: name for option, (_, name) in shipped_places(inputs).items()} if config.ship_data else {},
+        distributions=_distributions(tasks, inputs),
     )
     seen.parent.mkdir(exist_ok=True)
     seen.write_bytes(b"")
@@ -174,10 +178,35 @@ def plugin_of(task: Task, inputs: Inputs) -> str | ClassSource:
 
 def _class_source(cls: type[Predictor]) -> ClassSource:
     """Return a class by name if it was installed with a distribution; else by value, since its file is here alone."""
-    installed = metadata.packages_distributions()
-    if cls.__module__.partition(".")[0] in installed and "<locals>" not in cls.__qualname__:
-        return ClassSource.of(cls)
-    return ClassSource.by_value(cls)
+    return ClassSource.of(cls) if _installed_with(cls) else ClassSource.by_value(cls)
+
+
+def _installed_with(cls: type[Predictor]) -> list[str]:
+    """Return the names of the distributions that have the package a class is in; none for one that is sent by value."""
+    if "<locals>" in cls.__qualname__:
+        return []
+    return list(dict.fromkeys(metadata.packages_distributions().get(cls.__module__.partition(".")[0], ())))
+
+
+def _distributions(tasks: Sequence[Task], inputs: Inputs) -> dict[str, str]:
+    """Return the version of each distribution that brings a class which takes part and that no plugin brings.
+
+    Where several share a package, it is the one that has the class's file.
+    """
+    wanted = {task.member.predictor for task in tasks}
+    found: dict[str, str] = {}
+    for cls in inputs.manager.classes:
+        names = _installed_with(cls) if cls.name in wanted else []
+        if len(names) > 1:
+            file = Path(getattr(sys.modules[cls.__module__], "__file__", None) or "").resolve()
+            names = [name for name in names if _has_file(metadata.distribution(name), file)]
+        found |= {name: metadata.version(name) for name in names}
+    return found
+
+
+def _has_file(distribution: metadata.Distribution, file: Path) -> bool:
+    named = [each for each in distribution.files or () if each.name == file.name]
+    return any(Path(str(each.locate())).resolve() == file for each in named)
 
 
 def request_of(task: Task, inputs: Inputs, plugin: str | ClassSource, *, seen: bool, fresh: bool) -> Request:

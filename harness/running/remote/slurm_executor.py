@@ -20,22 +20,25 @@ from harness.data.targets import PromptEncoder
 from harness.errors import InputError
 from harness.process import End
 from harness.process.ends import Interrupted
-from harness.running.agenda import Agenda, still_wanted
-from harness.running.executors import Say, Serial, thread_variables
+from harness.running.agenda import Agenda
+from harness.running.executors import Serial, thread_variables
 from harness.running.inputs import Inputs
 from harness.running.isolation import Progress, Started, judge_reply, output_file, reason_of
 from harness.running.judging import Outcome
+from harness.running.pieces import Piece
 from harness.running.remote.requests import Setup, memory_for, plugin_of, request_of, set_up, versions
 from harness.running.remote.slurm_element import ANSWER, PRINTED, PROGRESS, REPLY, REQUEST, ROWS, Element, Order
 from harness.running.remote.slurm_queue import SlurmQueue, read_json, require_slurm
 from harness.running.shared_rows import RowLog
 from harness.running.task import Task, called
 from harness.store.config import RunConfig
-from harness.wording import number_of
+from harness.store.schema import ALL_ROWS
+from harness.wording import Say, number_of
 
 FOLDER = "slurm"
 """Of the run's folder."""
 _JOB = "job"
+_ANY = Piece("data", 0, 0)
 _TRIES = 3
 _JOBS = 8
 """Jobs that are thought to run side by side where ``--jobs`` does not say: what can be shared is cut for so many."""
@@ -112,6 +115,11 @@ class _Job:
     """Since when SLURM has it no more, and no answer is seen."""
 
 
+def _name_of(task: Task) -> str:
+    """Return what the names of all places begin with that are of a task, however it is done."""
+    return f"{task.member.name}-{task.fold}-{task.key}"
+
+
 class _Jobs:
     """The tasks of a run, and their jobs."""
 
@@ -145,9 +153,9 @@ class _Jobs:
                 asked = time.monotonic()
             pause = _POLL[0] if heard else min(pause * 1.2, _POLL[1])
             for ended in heard:
-                for outcome in self._agenda.heard(ended):
-                    self._drop_unwanted(outcome)
-                    yield outcome
+                outcomes = list(self._agenda.heard(ended))
+                self._drop_unwanted()
+                yield from outcomes
             self._submit(self._ready())
             if self.open and not heard:
                 time.sleep(pause)
@@ -170,17 +178,18 @@ class _Jobs:
     # -- jobs ----------------------------------------------------------------------------------
 
     def _place(self, task: Task) -> Path:
+        """Return where a task's answer will lie; its name says all that the answer depends on."""
         test = self._inputs.test
-        name = f"{task.member.name}-{task.fold}-{task.key}"
+        parts = [_name_of(task), test.ordered_fingerprint if test is not None else "none"]
         if (piece := task.piece) is not None:
-            of = "data" if piece.of == "data" or test is None else test.fingerprint
-            return self._folder / "tasks" / f"{name}-{of}-{piece.start}-{piece.stop}"
-        return self._folder / "tasks" / (f"{name}-{test.fingerprint}" if task.only_test and test is not None else name)
+            parts += [piece.of, str(piece.start), str(piece.stop)]
+        parts += [word for word, holds in (("test", task.only_test), ("gathered", task.gathered)) if holds]
+        return self._folder / "tasks" / "-".join(parts)
 
     def _ready(self) -> list[Task]:
-        """Take all that waits for nothing from the agenda, which is to be submitted, or was by an earlier command."""
-        tasks = []
-        while (task := self._agenda.take()) is not None:
+        """Take what waits for nothing from the agenda, which is to be submitted, or was by an earlier command."""
+        tasks: list[Task] = []
+        while len(self.open) + len(tasks) < self._queue.most and (task := self._agenda.take()) is not None:
             job = self._picked_up.pop(self._place(task), None)
             if job is None:
                 tasks.append(task)
@@ -189,7 +198,7 @@ class _Jobs:
         return tasks
 
     def _pick_up(self) -> None:
-        """Find what an earlier command submitted."""
+        """Find what an earlier command submitted, and cancel what this one does in another way."""
         known = {}
         for task in self._agenda:
             if (job := read_json(self._place(task) / _JOB)) is not None:
@@ -197,6 +206,7 @@ class _Jobs:
         states = self._queue.states(known.values()) if known else {}
         if states is None:
             raise InputError("SLURM does not answer (squeue), and an earlier command submitted jobs; try again later")
+        self._cancel_others()
         for task in self._agenda:
             place = self._place(task)
             id = known.get(place)
@@ -204,6 +214,16 @@ class _Jobs:
                 self._picked_up[place] = _Job(task, place, id)
         if self._picked_up:
             self.notes.append(f"{number_of(len(self._picked_up), 'task')} of an earlier command taken up from SLURM")
+
+    def _cancel_others(self) -> None:
+        """Cancel what an earlier command submitted of the same tasks: cut into other pieces, with another test set."""
+        own = {self._place(task) for task in self._agenda}
+        names = {_name_of(each) for task in self._agenda for each in (task, replace(task, fold=ALL_ROWS, piece=_ANY))}
+        places = (place for place in (self._folder / "tasks").glob("*") if place not in own)
+        others = [place for place in places if any(place.name.startswith(f"{name}-") for name in names)]
+        self._queue.cancel(str(job) for place in others if (job := read_json(place / _JOB)) is not None)
+        for place in others:
+            shutil.rmtree(place, ignore_errors=True)
 
     def _submit(self, tasks: Sequence[Task]) -> None:
         if not tasks:
@@ -223,11 +243,12 @@ class _Jobs:
             for place in places:
                 shutil.rmtree(place, ignore_errors=True)
             raise
+        jobs = [_Job(task, place, id) for task, place, id in zip(tasks, places, ids, strict=True)]
+        self.open += jobs  # before all else: what is open is cancelled if the command is ended
+        for job in jobs:
+            (job.place / _JOB).write_text(f'"{job.id}"', encoding="utf-8")
         arrays = sorted({id.partition("_")[0] for id in ids})
         self._say(f"{number_of(len(ids), 'job')} submitted to SLURM: `squeue --jobs {','.join(arrays)}` shows them")
-        for task, place, id in zip(tasks, places, ids, strict=True):
-            (place / _JOB).write_text(f'"{id}"', encoding="utf-8")
-            self.open.append(_Job(task, place, id))
 
     def _look_at(self, job: _Job) -> Iterator[Outcome]:
         """Pass on what a job tells of its progress, and yield the outcome of one that has answered."""
@@ -247,7 +268,7 @@ class _Jobs:
         finally:
             shutil.rmtree(job.place, ignore_errors=True)
         if outcome is None:  # only now: the place of the job that follows is the same
-            self._submit([job.task])
+            self._do_again(job)
         else:
             yield outcome
 
@@ -307,17 +328,28 @@ class _Jobs:
         count = self._tries[job.place] = self._tries.get(job.place, 0) + 1
         name = called(job.task)
         if count < _TRIES:
-            self.notes.append(f"{name}: the job {job.id} ended without an answer, and was submitted again")
-            self._submit([job.task])
+            if self._agenda.wants(job.task):
+                self.notes.append(f"{name}: the job {job.id} ended without an answer, and was submitted again")
+            self._do_again(job)
             return
         shutil.rmtree(job.place, ignore_errors=True)
         reason = f"its job was lost {number_of(count, 'time')}; the log of the last is {self._queue.log_of(job.id)}"
         yield Outcome(job.task, reason=reason, trace=words)
 
-    def _drop_unwanted(self, outcome: Outcome) -> None:
-        wanted = still_wanted([job.task for job in self.open], outcome)
-        gone = [job for job in self.open if job.task not in wanted]
+    def _drop_unwanted(self) -> None:
+        """Cancel jobs that are of no more use; a piece that is at work ends as it does, and is kept."""
+        unwanted = [job for job in self.open if not self._agenda.wants(job.task)]
+        gone = [job for job in unwanted if job.task.piece is None or job.progress is None]
         self._queue.cancel(job.id for job in gone)
         for job in gone:
             self.open.remove(job)
+            self._agenda.drop(job.task)
+            shutil.rmtree(job.place, ignore_errors=True)
+
+    def _do_again(self, job: _Job) -> None:
+        """Submit the task of a job that is lost once more, if it is still of use."""
+        if self._agenda.wants(job.task):
+            self._submit([job.task])
+        else:
+            self._agenda.drop(job.task)
             shutil.rmtree(job.place, ignore_errors=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from harness.store.config import RunConfig
 _SECONDS = 60
 """That SLURM's commands may take; a busy controller is slow."""
 _LOG_LINES = 5
+_MOST_JOBS = 1000
+"""Jobs of a command that wait or run at a time, at most: SLURM's own default for an array."""
 
 
 def require_slurm() -> None:
@@ -44,6 +48,13 @@ class SlurmQueue:
 
     def __init__(self, folder: Path, config: RunConfig, memory: int) -> None:
         self._folder, self._config, self._memory = folder, config, memory
+
+    @cached_property
+    def most(self) -> int:
+        """How many jobs a command has in the queue at most: no array may be longer than SLURM is set up for."""
+        told = _ask("scontrol", "show", "config") or ""
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told, flags=re.MULTILINE)
+        return max(min(_MOST_JOBS, int(found[1]) if found else _MOST_JOBS), 1)
 
     def submit(self, elements: Sequence[Any], parallel: int | None) -> list[str]:
         """Submit an array of jobs, and return their ids.
