@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.report.page import charts
-from harness.report.page.render import gallery_json, page, pair_scale, scale_of
-from harness.scoring.tables import shown, span
+from harness.report.page import fold_charts
+from harness.report.page.render import gallery_json, minus, page, pair_scale, scale_of
+from harness.scoring import tables
 from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.report.page.contents import ComparisonContents
 
+shown, span = minus(tables.shown), minus(tables.span)
 _MOST_SOURCES = 30
 
 
@@ -31,7 +32,7 @@ def comparison_page(told: ComparisonContents) -> bytes:
         pair_scale=pair_scale(told.comparisons),
         slices=slices if len(slices) > 1 else [],
         slice_scale=scale_of(ends, zero=True),
-        charts=[charts.scatter(told.scatter, main.a, main.b), charts.differences(told.differences)],
+        charts=[fold_charts.scatter(told.scatter, main.a, main.b), fold_charts.differences(told.differences)],
         gallery_json=gallery_json(told.gallery, told.paired, told.threshold),
     )
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from harness.report.page.contents import Gallery
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_LONGEST = 20_000
+"""Characters of what is no row's text, such as a command."""
 _NARROW = 0.004
 """Least width of a scale: where all is alike, nothing is blown up."""
 
@@ -41,7 +43,7 @@ class Scale:
     @property
     def low_text(self) -> str:
         """What stands at its lower end."""
-        return f"{self.low:.{self.digits}f}"
+        return f"{self.low:.{self.digits}f}".replace("-", "−")
 
     @property
     def high_text(self) -> str:
@@ -49,8 +51,13 @@ class Scale:
         return f"{self.high:.{self.digits}f}"
 
 
-def scale_of(values: Sequence[float | None], *, zero: bool = False, digits: int = 2) -> Scale:
-    """Return a scale with room for some values, and for 0 if that is asked for; its ends are round numbers."""
+def scale_of(
+    values: Sequence[float | None], *, zero: bool = False, digits: int = 2, floor: float | None = None
+) -> Scale:
+    """Return a scale with room for some values, and for 0 if that is asked for; its ends are round numbers.
+
+    It does not begin below ``floor``.
+    """
     known = [value for value in values if value is not None and math.isfinite(value)] + ([0.0] if zero else [])
     low, high = min(known, default=0.0), max(known, default=1.0)
     if high - low < _NARROW:
@@ -59,7 +66,7 @@ def scale_of(values: Sequence[float | None], *, zero: bool = False, digits: int 
         digits = max(digits, 3)
     unit, spare = 10.0**-digits, 0.04 * (high - low)
     low, high = math.floor((low - spare) / unit) * unit, math.ceil((high + spare) / unit) * unit
-    return Scale(low, high, digits)
+    return Scale(low if floor is None else max(low, floor), high, digits)
 
 
 def pair_scale(comparisons: Sequence[PairedComparison]) -> Scale:
@@ -79,7 +86,7 @@ def environment() -> Any:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: readable(value) if type(value) is str else value,
+        finalize=lambda value: readable(value, _LONGEST) if type(value) is str else value,
     )
     made.filters |= {
         "count": lambda value: f"{value:,}",
@@ -89,7 +96,7 @@ def environment() -> Any:
         "short": lambda text, longest=60: readable(text, longest) or "(none)",
         "side": side,
     }
-    made.globals |= {"number_of": number_of, "shown": shown, "span": span, "version": __version__}
+    made.globals |= {"number_of": number_of, "shown": minus(shown), "span": minus(span), "version": __version__}
     return made
 
 
@@ -98,6 +105,11 @@ def _trusted(markup: str) -> Any:
     from markupsafe import Markup
 
     return Markup(markup)
+
+
+def minus(write: Callable[..., str]) -> Callable[..., str]:
+    """Return a function that writes figures, with the sign that type has for less than 0."""
+    return lambda *values: write(*values).replace("-", "−") if values[0] is not None else "–"
 
 
 def quantity(value: float) -> str:

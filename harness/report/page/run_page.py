@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.report.page import charts
-from harness.report.page.render import gallery_json, page, pair_scale, scale_of
+from harness.report.page import charts, fold_charts
+from harness.report.page.drawing import Drawing, colour_of
+from harness.report.page.render import gallery_json, minus, page, pair_scale, scale_of
+from harness.scoring import tables
 from harness.scoring.distance import NAMES
-from harness.scoring.tables import shown, span
 from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.report.page.contents import BlendTold, RunContents
 
+shown, span = minus(tables.shown), minus(tables.span)
 REFRESH = 10
 """Seconds after which the page of a run that goes on renews itself."""
 _MOST_SOURCES = 20
@@ -36,13 +38,13 @@ def run_page(told: RunContents) -> bytes:
         board_scale=scale_of(intervals),
         board_notes=board.table().notes[: _own_notes(told)],
         repeated=any(row.repeats is not None for row in board.rows),
-        colour=lambda name: charts.colour_of(voices, name) if name in voices else "--voice-more",
+        colour=lambda name: colour_of(voices, name) if name in voices else "--voice-more",
         score_charts=_score_charts(told),
         slices=_slices(told),
         blend=None if told.blend is None else _blend(told.blend, told),
         pair_scale=pair_scale(told.pairs),
-        learning=charts.learning(told.curves),
-        data_charts=[charts.nearest(told.law), charts.thresholds(told.data.thresholds, told.law.threshold)],
+        learning=fold_charts.learning(told.curves),
+        data_charts=[fold_charts.nearest(told.law), fold_charts.thresholds(told.data.thresholds, told.law.threshold)],
         gallery_json=gallery_json(told.gallery, told.pairs, told.law.threshold),
     )
 
@@ -101,13 +103,18 @@ def _tiles(told: RunContents) -> list[tuple[str, str, str]]:
     candidates = sum(held - one.held_out for one in told.law.folds)
     purged = sum(one.purged for one in told.law.folds)
     share = f"{100 * purged / candidates:.1f} %" if candidates else "–"
-    tiles.append(("Purged from training", share, "too near a held-out prompt"))
+    of = (
+        f"{purged:,} of {candidates:,}, too near a held-out prompt"
+        if purged
+        else "no prompt is too near a held-out one"
+    )
+    tiles.append(("Purged from training", share, of))
     if len(tiles) < 4:
         tiles.append(("Rows", f"{told.document.dataset.rows:,}", f"in {told.document.folds.groups:,} groups"))
     return tiles
 
 
-def _score_charts(told: RunContents) -> list[charts.Drawing | None]:
+def _score_charts(told: RunContents) -> list[Drawing | None]:
     voices, board = told.gallery.voices, told.board
     distances: dict[str, Any] = {
         row.plugin: row.by_distance for row in board.rows if row.by_distance and row.plugin in voices
@@ -155,7 +162,7 @@ def _blend(blend: BlendTold, told: RunContents) -> dict[str, Any]:
     facts = [
         ("Method", document.method),
         ("Nested score", f"{shown(document.nested_score)}  ({span(*document.nested_ci)})"),
-        ("Score on the rows it was learned on", shown(document.score)),
+        ("Fitted score", shown(document.score)),
     ]
     if document.best_single is not None:
         facts.append(("Best member", f"{document.best_single.plugin}, {shown(document.best_single.score)}"))
@@ -195,7 +202,7 @@ def _blend(blend: BlendTold, told: RunContents) -> dict[str, Any]:
         "brought": brought is not None,
         "facts": facts,
         "signed": signed,
-        "scale": scale_of(spread, zero=True),
+        "scale": scale_of(spread, zero=True, floor=None if signed else 0.0),
         "charts": [
             charts.heat(
                 "Correlation of errors",

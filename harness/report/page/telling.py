@@ -207,7 +207,7 @@ def _data(run: RunFolder, document: RunDocument, around: Surroundings) -> DataTo
         ("Distinct prompts", f"{len(set(rows.prompts)):,}" if any(rows.prompts) else "not in this run"),
         ("Groups", f"{group.groups:,}, {group.effective:.3g} effective"),
         ("Largest group", f"{number_of(int(sizes.max()), 'row')} ({group.largest:.1%})"),
-        ("Rows with a near-duplicate", f"{len(rows.ids) - alone:,} ({1 - alone / max(len(rows.ids), 1):.0%})"),
+        ("Rows linked to another", f"{len(rows.ids) - alone:,} ({1 - alone / max(len(rows.ids), 1):.0%})"),
         ("Images shown by several rows", f"{pictures.shared:,} ({number_of(pictures.rows, 'row')})"),
     ]
     if document.test is not None:

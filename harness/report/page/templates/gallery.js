@@ -5,7 +5,7 @@
   if (!holder) return;
   const data = JSON.parse(holder.textContent);
   const { voices, texts, sources, thumbs, rows, pairs } = data;
-  const PAGE = 60;
+  const PAGE = 30;
   const $ = (id) => document.getElementById(id);
   const grid = $("cards"), count = $("count"), more = $("more"), dialog = $("row"), pairNote = $("pair-note");
   const controls = { q: $("q"), sort: $("sort"), source: $("source"), best: $("best"), a: $("voice-a"), b: $("voice-b") };
@@ -23,7 +23,7 @@
     for (const child of children) if (child) node.append(child);
     return node;
   };
-  const figure = (value, digits = 3) => (value === null ? "–" : value.toFixed(digits).replace(/^(-?)0\./, "$1."));
+  const figure = (value, digits = 3) => (value === null ? "–" : value.toFixed(digits).replace("-", "−"));
   const signed = (value, digits = 3) => (value === null ? "–" : (value < 0 ? "−" : "+") + figure(Math.abs(value), digits));
   const colour = (k) => (k < 8 ? `var(--voice-${k})` : "var(--voice-more)");
   const text = (k) => texts[k];
@@ -95,7 +95,7 @@
   };
   const strip = (row) => {
     const track = make("div", { class: "strip", "aria-hidden": "true" });
-    row.c.forEach((value, k) => {
+    row.c.map((value, k) => [value, k]).reverse().forEach(([value, k]) => {
       if (value === null) return;
       const dot = make("i");
       dot.style.left = `${100 * Math.min(1, Math.max(0, value))}%`;
