@@ -53,7 +53,7 @@ def report(
         if watch:
             raise InputError("--watch follows one run: leave the other out")
         manager = PluginManager(plugin_file or ())
-        written = write_comparison(*named, manager, out, run_dir=run_dir, rows=rows, assets=assets)
+        written = write_comparison(named[0], named[1], manager, out, run_dir=run_dir, rows=rows, assets=assets)
     else:
         if named and run_dir is not None:
             raise InputError(f"the run is given twice: {named[0]}, and --run-dir {run_dir}; leave one out")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -106,6 +107,7 @@ def write_report(
     rows: int = ROWS,
     assets: bool = False,
     going_on: bool = False,
+    source: Source | None = None,
 ) -> Report:
     """Write the page of a run.
 
@@ -121,6 +123,8 @@ def write_report(
         Whether its pictures lie in a folder beside it.
     going_on
         Whether it renews itself in the browser.
+    source
+        The data set, where it is open already.
 
     Raises
     ------
@@ -130,14 +134,14 @@ def write_report(
     began = time.monotonic()
     _require(out, rows)
     document = run.document
-    dataset = _dataset(run, manager)
-    table, why_not = _thresholds(run, dataset)
+    source = source or Source(run, manager)
+    table, why_not = source.thresholds
     around = Surroundings(
         board=judge(run),
         nearest=nearest_prompts,
         find_blender=manager.blender,
         predictors=manager.predictors,
-        opener=_opener(run, dataset),
+        opener=source.opener,
         data=_portable(document.config.data or document.dataset.name, document.dataset.location),
         thresholds=table,
         thresholds_why_not=why_not,
@@ -178,14 +182,13 @@ def write_comparison(
     InputError
         As ``compare`` does, or if the file cannot be written.
     """
-    from dataclasses import replace
-
     began = time.monotonic()
     _require(out, rows)
     found = compare(_side(a), _side(b), run_dir, manager.blender)
     run = found.a.run
-    opener = _opener(run, _dataset(run, manager))
-    told, pictures = comparison_contents(found, manager.blender, opener, nearest_prompts, rows=rows, beside=assets)
+    told, pictures = comparison_contents(
+        found, manager.blender, Source(run, manager).opener, nearest_prompts, rows=rows, beside=assets
+    )
     folder, addresses = _placed(pictures, out, assets)
     text = comparison_page(replace(told, gallery=replace(told.gallery, thumbnails=addresses)))
     write_file(out, lambda stream: stream.write(text))
@@ -218,15 +221,16 @@ def watch_report(
         Lets some seconds pass.
     """
     seen: object = None
+    source = Source(run, manager)
     while True:
         state = _state(run)
         if all(one.done == one.total for one in progress_of(run)):
-            report = write_report(run, manager, out, rows=rows, assets=assets)
+            report = write_report(run, manager, out, rows=rows, assets=assets, source=source)
             if _state(run) == state:
                 return report
             continue
         if state != seen:
-            say(write_report(run, manager, out, rows=rows, assets=assets, going_on=True))
+            say(write_report(run, manager, out, rows=rows, assets=assets, going_on=True, source=source))
             seen = state
         wait(_POLL)
 
@@ -259,8 +263,56 @@ def _portable(typed: str, location: str) -> str | None:
 # -- the data set ----------------------------------------------------------------------------------
 
 
-def _dataset(run: RunFolder, manager: PluginManager) -> Dataset | None:
-    """Open the data set of a run, if it is at hand; its images are compared with what the run saw one by one."""
+class Source:
+    """The data set of a run, opened once, if it is at hand; its images are compared with what the run saw one by one.
+
+    Parameters
+    ----------
+    run, manager
+        The run and the plugins.
+    """
+
+    def __init__(self, run: RunFolder, manager: PluginManager) -> None:
+        self._run = run
+        self._dataset = _opened(run, manager)
+
+    @cached_property
+    def opener(self) -> Opener | None:
+        """Gives the image of a row; None where none is at hand."""
+        dataset, ids = self._dataset, self._run.rows.ids
+        if dataset is None:
+            return None
+        if list(dataset.ids) == list(ids):
+            return lambda row: dataset.images[row]
+        places = {row_id: place for place, row_id in enumerate(dataset.ids)}
+
+        def opened(row: int) -> ImageSource | None:
+            place = places.get(ids[row])
+            return None if place is None else dataset.images[place]
+
+        return opened if any(row_id in places for row_id in ids) else None
+
+    @cached_property
+    def thresholds(self) -> tuple[list[ThresholdRow], str]:
+        """What each threshold would mean, or why that is not told."""
+        from harness.data.folds import threshold_table
+
+        dataset, run = self._dataset, self._run
+        told = "harness data describe shows what each group threshold would mean"
+        if dataset is None:
+            return [], f"The data set is not at hand; where it is, {told}."
+        if len(dataset) > MOST_TABLED:
+            return [], f"Of more than {MOST_TABLED:,} rows, {told}."
+        try:
+            if dataset.fingerprint != run.document.folds.data_fingerprint or list(dataset.ids) != list(run.rows.ids):
+                return [], "The data set was changed since the run was made, so that no other threshold can be told of."
+            facts = run.document.folds
+            return threshold_table(dataset, run.targets, n_folds=facts.n_folds, seed=facts.seed), ""
+        except InputError as error:
+            return [], f"The data set cannot be read any more: {error}"
+
+
+def _opened(run: RunFolder, manager: PluginManager) -> Dataset | None:
     document = run.document
     config = document.config
     for spec in dict.fromkeys([config.data, document.dataset.location]):
@@ -271,41 +323,6 @@ def _dataset(run: RunFolder, manager: PluginManager) -> Dataset | None:
         except (InputError, OSError):  # the page does without, and says so
             continue
     return None
-
-
-def _opener(run: RunFolder, dataset: Dataset | None) -> Opener | None:
-    if dataset is None:
-        return None
-    ids = run.rows.ids
-    if list(dataset.ids) == list(ids):
-        return lambda row: dataset.images[row]
-    places = {row_id: place for place, row_id in enumerate(dataset.ids)}
-    if not any(row_id in places for row_id in ids):
-        return None
-
-    def opened(row: int) -> ImageSource | None:
-        place = places.get(ids[row])
-        return None if place is None else dataset.images[place]
-
-    return opened
-
-
-def _thresholds(run: RunFolder, dataset: Dataset | None) -> tuple[list[ThresholdRow], str]:
-    """Return what each threshold would mean, or why that is not told."""
-    from harness.data.folds import threshold_table
-
-    told = "`harness data describe` shows what each group threshold would mean"
-    if dataset is None:
-        return [], f"The data set is not at hand; where it is, {told}."
-    if len(dataset) > MOST_TABLED:
-        return [], f"Of more than {MOST_TABLED:,} rows, {told}."
-    try:
-        if dataset.fingerprint != run.document.folds.data_fingerprint or list(dataset.ids) != list(run.rows.ids):
-            return [], "The data set was changed since the run was made, so that no other threshold can be told of."
-        facts = run.document.folds
-        return threshold_table(dataset, run.targets, n_folds=facts.n_folds, seed=facts.seed), ""
-    except InputError as error:
-        return [], f"The data set cannot be read any more: {error}"
 
 
 # -- pictures --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ _TELLING = 0.1
 
 def cost(rows: Sequence[LeaderboardRow], voices: Sequence[str], n: int, folds: int) -> Drawing | None:
     """Draw the score of each member against the seconds that an image costs it; None with fewer than two members."""
-    told = []
+    told: list[dict[str, Any]] = []
     for row in rows:
         seconds = row.fit_seconds * folds + (n / row.images_per_second if row.images_per_second else 0.0)
         if not row.blend and not row.imported and seconds > 0:
@@ -231,7 +231,7 @@ def heat(title: str, says: str, members: Sequence[str], matrix: Sequence[Sequenc
     if len(members) < 2:
         return None
     names = [label(name) for name in members]
-    values = [
+    values: list[dict[str, Any]] = [
         {"a": names[i], "b": names[j], "value": value, "shown": figure(value, 2), "strong": abs(value or 0.0)}
         for i, row in enumerate(matrix)
         for j, value in enumerate(row)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.comparing import PairedComparisons, Side, named_scores, same_rows
+from harness.comparing import PairedComparison, PairedComparisons, Side, named_scores, same_rows
 from harness.report.page.contents import ComparisonContents
 from harness.report.page.gallery import NearestPrompts, make_gallery
 from harness.report.page.telling import bins_of
@@ -96,7 +96,7 @@ def comparison_contents(
     beside
         Whether the pictures lie beside the page.
     """
-    comparisons = sorted(found.comparisons, key=lambda one: one.a != BLEND)[:_MOST_NAMES]
+    comparisons = sorted(found.comparisons, key=_importance)[:_MOST_NAMES]
     sides = _both(found, [(one.a, one.b) for one in comparisons], find_blender)
     a, b = sides.scores[:, 0], sides.scores[:, 1]
     n = len(a)
@@ -126,6 +126,11 @@ def comparison_contents(
         notes=[*found.notes, *found.comparisons[0].groups.notes(), *_same(one, other)],
     )
     return contents, made.pictures
+
+
+def _importance(one: PairedComparison) -> tuple[bool, bool, float]:
+    """Return what comparisons are sorted by: the blend first, then what differs most."""
+    return one.a != BLEND, one.tied == 1.0, -abs(one.difference.mean)
 
 
 def _both(

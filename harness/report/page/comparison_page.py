@@ -25,7 +25,7 @@ def comparison_page(told: ComparisonContents) -> bytes:
     return page(
         "comparison.html.j2",
         told=told,
-        title=f"{told.a} against {told.b}",
+        title=f"{_short(told.a)} against {_short(told.b)}",
         counted=f"{number_of(main.n, 'row')} in {main.groups}",
         verdict=verdict(told),
         main=f"{names}, A − B" if main.a == main.b else f"{main.a} − {main.b}",
@@ -35,6 +35,11 @@ def comparison_page(told: ComparisonContents) -> bytes:
         charts=[fold_charts.scatter(told.scatter, main.a, main.b), fold_charts.differences(told.differences)],
         gallery_json=gallery_json(told.gallery, told.paired, told.threshold),
     )
+
+
+def _short(side: str) -> str:
+    """Return what a side is called, without the folders above it."""
+    return side.rstrip("/").rpartition("/")[2] or side
 
 
 def verdict(told: ComparisonContents) -> str:

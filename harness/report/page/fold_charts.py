@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.report.page.drawing import (
     ACCENT,
@@ -134,8 +134,8 @@ def learning(curves: Sequence[Curve]) -> list[Drawing]:
     for curve in curves:
         groups.setdefault((curve.member, curve.stage, curve.quantity), []).append(curve)
     drawings = []
-    for (member, stage, quantity), some in groups.items():
-        values = [
+    for (member, stage, what), some in groups.items():
+        values: list[dict[str, Any]] = [
             {"fold": f"fold {curve.fold}", "step": point.step, "value": point.value}
             for curve in some
             for point in curve.points
@@ -148,13 +148,13 @@ def learning(curves: Sequence[Curve]) -> list[Drawing]:
             "mark": {"type": "line", "point": len(values) <= 60 * len(names) and {"size": 18}, "strokeWidth": 1.5},
             "encoding": {
                 "x": quantity("step", "step", axis={"grid": False, "tickCount": 5, "format": "~s"}),
-                "y": quantity("value", quantity.replace("_", " "), axis={"tickCount": 4}),
+                "y": quantity("value", what.replace("_", " "), axis={"tickCount": 4}),
                 "color": {"field": "fold", "type": "nominal", "scale": scale, "legend": None},
             },
         }
         drawings.append(
             draw(
-                f"{label(member)}, {readable(stage, 40)}: {readable(quantity, 40).replace('_', ' ')}",
+                f"{label(member)}, {readable(stage, 40)}: {readable(what, 40).replace('_', ' ')}",
                 "As the fit itself measured it, a line a fold.",
                 spec,
                 ["fold", "steps", "first", "last"],

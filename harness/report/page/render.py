@@ -1,4 +1,4 @@
-"""From what a page tells to HTML: Jinja with every text escaped, and a policy under which only the page's own script runs."""
+"""From what a page tells to HTML: Jinja with every text escaped, and a policy under which no other script runs."""
 
 from __future__ import annotations
 

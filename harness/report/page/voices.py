@@ -97,8 +97,7 @@ class Voices:
     @property
     def complete(self) -> list[str]:
         """Those with a prediction for every row."""
-        whole = np.isfinite(self.scores).all(axis=0)
-        return [name for name, all_there in zip(self.names, whole, strict=True) if all_there]
+        return [name for name in self.names if np.isfinite(self.column(name)).all()]
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Return the scores of one voice, shape (n,)."""
