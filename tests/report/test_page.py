@@ -127,11 +127,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     try:
         manager = PluginManager(classes=[Near])
         asked = {
-            "data": "pictures",
-            "folds": 3,
-            "plugins": "mean,near,far=near",
-            "set": {"far": {"neighbours": 12}},
-            "run_dir": "runs/first",
+            **{"data": "pictures", "folds": 3, "plugins": "mean,near,far=near", "run_dir": "runs/first"},
+            **{"set": {"near": {"neighbours": 3}, "far": {"neighbours": 12}}, "executor": "inline"},
         }
         run = carried_out(asked, manager)
         near = {"set": {"near": {"neighbours": 9}}, "run_dir": "runs/second", "plugins": "mean,near"}
@@ -554,7 +551,9 @@ def test_of_two_runs_the_rows_that_moved_most(made: Made, browser: Any) -> None:
         assert changes == sorted(changes, reverse=True)
         assert changes[0] > 0
         page.locator("#cards a").first.click()
-    XX
+        until(page, "document.querySelector('#row').open")
+        names = page.locator("#row-voices .voice h4 span").all_text_contents()
+        assert {"A · near", "B · near", "A · mean", "B · mean"} == set(names)
 
 
 def test_of_two_members(made: Made) -> None:
@@ -566,9 +565,8 @@ def test_of_two_members(made: Made) -> None:
 
 
 def test_the_command_writes_a_page_and_says_so(made: Made, harness: Harness, tmp_path: Path) -> None:
-    told = harness(
-        "report", made.run.path.resolve(), "--out", tmp_path / "new" / "page.html", "--rows", 10, "--json"
-    ).json
+    page = tmp_path / "new" / "page.html"
+    told = harness("report", made.run.path.resolve(), "--out", page, "--rows", 10, "--json").json
     assert told["rows"] == 10
     assert told["of_rows"] == 44
     assert told["bytes"] == page.stat().st_size
