@@ -518,7 +518,14 @@ def test_of_a_run_that_goes_on(made: Made, browser: Any) -> None:
 
 
 def test_with_a_test_set_and_repeats(made: Made, browser: Any) -> None:
-    asked = {"data": "pictures", "test": "pictures", "folds": 2, "plugins": "mean,near", "run_dir": "runs/tested"}
+    asked = {
+        "data": "pictures",
+        "test": "pictures",
+        "folds": 2,
+        "plugins": "mean,near",
+        "run_dir": "runs/tested",
+        "executor": "inline",
+    }
     from harness.running.plan import plan_repeats
 
     plan = plan_run(resolve_config({**asked, "repeats": 2}), made.manager)

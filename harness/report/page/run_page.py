@@ -13,6 +13,7 @@ from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.report.page.contents import BlendTold, RunContents
+    from harness.store.schema import BlendDocument
 
 shown, span = minus(tables.shown), minus(tables.span)
 REFRESH = 10
@@ -41,7 +42,7 @@ def run_page(told: RunContents) -> bytes:
         colour=lambda name: colour_of(voices, name) if name in voices else "--voice-more",
         score_charts=_score_charts(told),
         slices=_slices(told),
-        blend=None if told.blend is None else _blend(told.blend, told),
+        blend=None if told.blend is None else _blend(told.blend),
         pair_scale=pair_scale(told.pairs),
         learning=fold_charts.learning(told.curves),
         data_charts=[fold_charts.nearest(told.law), fold_charts.thresholds(told.data.thresholds, told.law.threshold)],
@@ -154,53 +155,18 @@ def _slices(told: RunContents) -> dict[str, Any]:
     }
 
 
-def _blend(blend: BlendTold, told: RunContents) -> dict[str, Any]:
-    document, brought = blend.document, blend.contributions
-    folds = {name: [weights[name] for weights in document.fold_weights] for name in document.weights}
-    spread = [value for values in folds.values() for value in values] + list(document.weights.values())
+def _blend(blend: BlendTold) -> dict[str, Any]:
+    document = blend.document
+    spread = [value for weights in (document.weights, *document.fold_weights) for value in weights.values()]
     signed = min(spread) < 0
-    facts = [
-        ("Method", document.method),
-        ("Nested score", f"{shown(document.nested_score)}  ({span(*document.nested_ci)})"),
-        ("Fitted score", shown(document.score)),
-    ]
-    if document.best_single is not None:
-        facts.append(("Best member", f"{document.best_single.plugin}, {shown(document.best_single.score)}"))
-    if document.gain is not None:
-        gain = document.gain
-        facts.append(("Gain, paired", f"{shown(gain.mean, True)}  ({span(gain.ci_low, gain.ci_high, True)})"))
-    if document.kkt_residual is not None:
-        starts = f", {document.starts_agreeing} of {document.starts} starts agree" if document.starts else ""
-        facts.append(("Certificate", f"KKT residual {document.kkt_residual:.1e}{starts}"))
-    if document.repeats is not None:
-        mean = sum(document.repeats.scores) / len(document.repeats.scores)
-        facts.append(("Over seeds", f"{shown(mean)} ± {shown(document.repeats.sd)}"))
-        facts.append((f"Average of {document.repeats.models} models, estimated", shown(document.repeats.average.mean)))
-    if document.excluded:
-        facts.append(("Left out by name", ", ".join(document.excluded)))
-    members = []
-    for name in sorted(document.weights, key=lambda name: -document.weights[name]):
-        loss = None if brought is None else brought.leave_one_out.get(name)
-        error = None if brought is None else brought.shapley_error.get(name)
-        members.append(
-            {
-                "name": name,
-                "weight": document.weights[name],
-                "folds": folds[name],
-                "low": min(folds[name]),
-                "high": max(folds[name]),
-                "shapley": ""
-                if brought is None
-                else shown(brought.shapley.get(name)) + (f" ± {shown(error)}" if error is not None else ""),
-                "lost": "–" if loss is None else f"{shown(loss.mean, True)} ({span(loss.ci_low, loss.ci_high, True)})",
-            }
-        )
     return {
         "says": "Each row is blended by weights that were learned without its fold: what a blend is worth on rows that "
         "took no part in it.",
-        "members": members,
-        "brought": brought is not None,
-        "facts": facts,
+        "members": [
+            _weighed(blend, name) for name in sorted(document.weights, key=lambda name: -document.weights[name])
+        ],
+        "brought": blend.contributions is not None,
+        "facts": _blend_facts(document),
         "signed": signed,
         "scale": scale_of(spread, zero=True, floor=None if signed else 0.0),
         "charts": [
@@ -218,3 +184,42 @@ def _blend(blend: BlendTold, told: RunContents) -> dict[str, Any]:
             ),
         ],
     }
+
+
+def _weighed(blend: BlendTold, name: str) -> dict[str, Any]:
+    """Lay out what is told of a member of the blend: its weight, the spread of that over folds, what it brought."""
+    folds = [weights[name] for weights in blend.document.fold_weights]
+    told = {
+        **{"name": name, "weight": blend.document.weights[name], "folds": folds, "low": min(folds), "high": max(folds)},
+        **{"shapley": "", "lost": "–"},
+    }
+    brought = blend.contributions
+    if brought is not None:
+        error, loss = brought.shapley_error.get(name), brought.leave_one_out.get(name)
+        told["shapley"] = shown(brought.shapley.get(name)) + (f" ± {shown(error)}" if error is not None else "")
+        if loss is not None:
+            told["lost"] = f"{shown(loss.mean, True)} ({span(loss.ci_low, loss.ci_high, True)})"
+    return told
+
+
+def _blend_facts(document: BlendDocument) -> list[tuple[str, str]]:
+    facts = [
+        ("Method", document.method),
+        ("Nested score", f"{shown(document.nested_score)}  ({span(*document.nested_ci)})"),
+        ("Fitted score", shown(document.score)),
+    ]
+    if document.best_single is not None:
+        facts.append(("Best member", f"{document.best_single.plugin}, {shown(document.best_single.score)}"))
+    if document.gain is not None:
+        gain = document.gain
+        facts.append(("Gain, paired", f"{shown(gain.mean, True)}  ({span(gain.ci_low, gain.ci_high, True)})"))
+    if document.kkt_residual is not None:
+        starts = f", {document.starts_agreeing} of {document.starts} starts agree" if document.starts else ""
+        facts.append(("Certificate", f"KKT residual {document.kkt_residual:.1e}{starts}"))
+    if document.repeats is not None:
+        told = document.repeats
+        facts.append(("Over seeds", f"{shown(sum(told.scores) / len(told.scores))} ± {shown(told.sd)}"))
+        facts.append((f"Average of {told.models} models, estimated", shown(told.average.mean)))
+    if document.excluded:
+        facts.append(("Left out by name", ", ".join(document.excluded)))
+    return facts
