@@ -82,6 +82,44 @@ def thresholds(table: Sequence[ThresholdRow], used: float) -> Drawing | None:
     )
 
 
+def group_sizes(sizes: Sequence[tuple[int, int]]) -> Drawing | None:
+    """Draw which share of the rows stands in groups of which size; None where every group is one row."""
+    if not sizes or sizes[-1][0] == 1:
+        return None
+    total = sum(size * many for size, many in sizes)
+    classes: list[dict[str, Any]] = []
+    low, high = 1, 1
+    while low <= sizes[-1][0]:
+        some = [(size, many) for size, many in sizes if low <= size <= high]
+        name = f"{low}" if low == high else f"{low}–{high}"
+        rows = sum(size * many for size, many in some)
+        classes.append({"size": name, "share": rows / total, "groups": sum(many for _, many in some), "rows": rows})
+        low, high = high + 1, 2 * high
+    spec = {
+        "height": HEIGHT,
+        "data": {"values": classes},
+        "mark": {"type": "bar", "color": ACCENT},
+        "encoding": {
+            "x": {
+                **{"field": "size", "type": "ordinal", "sort": None, "title": "rows of a group"},
+                "axis": {"labelAngle": 0 if len(classes) < 7 else -40, "grid": False},
+            },
+            "y": {
+                **{"field": "share", "type": "quantitative", "title": "share of the rows"},
+                "axis": {"format": ".0%", "tickCount": 4},
+            },
+        },
+    }
+    return draw(
+        "How large groups are",
+        "Rows that say or show nearly the same stand in one group, which is held out together; one that is too large "
+        "for that is cut, and purging keeps its parts apart.",
+        spec,
+        ["rows of a group", "groups", "rows"],
+        [[one["size"], str(one["groups"]), str(one["rows"])] for one in classes],
+    )
+
+
 def nearest(law: LawTold) -> Drawing | None:
     """Draw how near the nearest training prompt of each held-out row is; nothing lies beyond the threshold."""
     bins = law.nearest
@@ -147,7 +185,7 @@ def learning(curves: Sequence[Curve]) -> list[Drawing]:
             "data": {"values": values},
             "mark": {"type": "line", "point": len(values) <= 60 * len(names) and {"size": 18}, "strokeWidth": 1.5},
             "encoding": {
-                "x": quantity("step", "step", axis={"grid": False, "tickCount": 5, "format": "~s"}),
+                "x": quantity("step", "step", axis={"grid": False, "tickCount": 5, "tickMinStep": 1, "format": "~s"}),
                 "y": quantity("value", what.replace("_", " "), axis={"tickCount": 4}),
                 "color": {"field": "fold", "type": "nominal", "scale": scale, "legend": None},
             },

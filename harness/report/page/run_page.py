@@ -45,7 +45,11 @@ def run_page(told: RunContents) -> bytes:
         blend=None if told.blend is None else _blend(told.blend),
         pair_scale=pair_scale(told.pairs),
         learning=fold_charts.learning(told.curves),
-        data_charts=[fold_charts.nearest(told.law), fold_charts.thresholds(told.data.thresholds, told.law.threshold)],
+        data_charts=[
+            fold_charts.nearest(told.law),
+            fold_charts.thresholds(told.data.thresholds, told.law.threshold),
+            fold_charts.group_sizes(told.data.group_sizes),
+        ],
         gallery_json=gallery_json(told.gallery, told.pairs, told.law.threshold),
     )
 
