@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import compare, data, doctor, ensemble, leaderboard, plugins, predict, render, run, runs, score
+from harness.cli import compare, data, doctor, ensemble, leaderboard, plugins, predict, render, report, run, runs, score
 from harness.cli.commands import Commands
 from harness.version import __version__
 
@@ -46,6 +46,7 @@ app.command("predict")(predict.predict)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.add_typer(runs.app, name="runs")
 app.add_typer(plugins.app, name="plugins")

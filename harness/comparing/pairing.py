@@ -131,12 +131,12 @@ def compare(
         if one.name == two.name:
             thing = f"'{one.name}' of {one.run.path}" if one.name else f"the run {one.run.path}"
             raise InputError(f"{a} and {b} are the same thing, {thing}; name two different ones")
-    order = _order(one.run, two.run)
+    order = same_rows(one.run, two.run)
     rows = one.run.rows
 
     def pair(name_a: str, name_b: str) -> PairedComparison:
-        scores_a = _scores(one.run, name_a, find_blender, notes)
-        scores_b = _scores(two.run, name_b, find_blender, notes)[order]
+        scores_a = named_scores(one.run, name_a, find_blender, notes)
+        scores_b = named_scores(two.run, name_b, find_blender, notes)[order]
         return compare_rows(name_a, name_b, scores_a, scores_b, rows.group, rows.sources)
 
     if one.name is not None and two.name is not None:
@@ -182,7 +182,7 @@ def _pairable(a: FoldFacts, b: FoldFacts) -> bool:
     return (a.data_fingerprint, a.encoder, a.fold_hash) == (b.data_fingerprint, b.encoder, b.fold_hash)
 
 
-def _order(a: RunFolder, b: RunFolder) -> NDArray[np.int64]:
+def same_rows(a: RunFolder, b: RunFolder) -> NDArray[np.int64]:
     """Return the row of b that is each row of a, shape (n,).
 
     Raises
@@ -220,7 +220,9 @@ def _say_difference(a: RunFolder, b: RunFolder) -> str:
 # -- scores --------------------------------------------------------------------------------------
 
 
-def _scores(run: RunFolder, name: str, find_blender: Callable[[str], Blender], notes: list[str]) -> NDArray[np.float64]:
+def named_scores(
+    run: RunFolder, name: str, find_blender: Callable[[str], Blender], notes: list[str]
+) -> NDArray[np.float64]:
     """Return the cosine of each row, shape (n,), in the order of the run; of a blend the nested one.
 
     Raises

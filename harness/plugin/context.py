@@ -66,6 +66,10 @@ class _NoCache:
         return compute(images)
 
 
+MOST_MEASURED = 500
+"""Entries of a history: more than a chart shows."""
+
+
 def _ignore_progress(label: str, done: int, total: int) -> None:
     """Drop progress reports: nobody is watching."""
 
@@ -95,6 +99,9 @@ class Context:
         after a kill (see ``harness.training.Checkpoints``); it may not be there yet. None: nothing is kept.
     checkpoint_seconds
         How often the user wants that to be written.
+    history
+        Filled by ``measured``: stage, step and values. It is recorded with the task, and kept over a kill by
+        ``harness.training.Checkpoints``.
     """
 
     scratch: Path
@@ -106,6 +113,7 @@ class Context:
     weights: dict[str, str] = field(default_factory=dict)
     checkpoints: Path | None = None
     checkpoint_seconds: float = 600.0
+    history: list[tuple[str, int, dict[str, float]]] = field(default_factory=list)
 
     @cached_property
     def device(self) -> str:
@@ -124,6 +132,29 @@ class Context:
     def progress(self, label: str, done: int, total: int) -> None:
         """Report that ``done`` of ``total`` steps of the stage ``label`` are finished."""
         self.on_progress(label, done, total)
+
+    def measured(self, stage: str, step: int, **values: float) -> None:
+        """Remember what a fit measured at a step, for the learning curves of the run's page.
+
+        Of very many calls every second is forgotten, again and again, so that a record stays small.
+
+        Parameters
+        ----------
+        stage
+            Part of the fit, such as ``head``; steps count up in it.
+        step
+            Steps made so far.
+        **values
+            By what they are: ``loss=.31``, ``inner_score=.55``. What is no finite number is left out.
+        """
+        from math import isfinite
+
+        told = {name: float(value) for name, value in values.items() if isfinite(value)}
+        if not told:
+            return
+        if len(self.history) >= MOST_MEASURED:
+            self.history[:] = self.history[1::2]
+        self.history.append((str(stage), int(step), told))
 
     def cached(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return ``compute()``, from the cache if ``key`` was computed before.

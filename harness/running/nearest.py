@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 65_536
 """Rows compared at a time: 96 MiB of embeddings."""
+_ASKED = 256
+"""Predictions compared with them at a time: 64 MiB of cosines."""
 
 
 def nearest_prompts(
@@ -43,11 +45,14 @@ def nearest_prompts(
     m = len(predictions)
     best = np.full((m, 0), -1, dtype=np.int64)
     cosine = np.full((m, 0), -np.inf, dtype=np.float32)
-    for start in range(0, len(rows), _BLOCK):
+    for start in range(0, len(rows) if m else 0, _BLOCK):
         part = rows[start : start + _BLOCK]
-        found = predictions @ np.asarray(run.targets[part]).T
-        cosine = np.concatenate([cosine, found], axis=1)
-        best = np.concatenate([best, np.broadcast_to(part, found.shape)], axis=1)
+        table, found = np.asarray(run.targets[part]).T, []
+        for top in range(0, m, _ASKED):
+            places, values = _highest(predictions[top : top + _ASKED] @ table, count)
+            found.append((part[places], values))
+        best = np.concatenate([best, np.concatenate([places for places, _ in found])], axis=1)
+        cosine = np.concatenate([cosine, np.concatenate([values for _, values in found])], axis=1)
         # Stable: of equal cosines, as of two captions of one image, the earlier row stays in front.
         order = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
         cosine, best = np.take_along_axis(cosine, order, axis=1), np.take_along_axis(best, order, axis=1)
@@ -56,6 +61,24 @@ def nearest_prompts(
         [Explanation("prompt", prompts[i], float(c)) for i, c in zip(indices, values, strict=True)]
         for indices, values in zip(best.tolist(), cosine.tolist(), strict=True)
     ]
+
+
+def _highest(cosines: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return places and values of the ``count`` highest of each row, best first; of equal ones the first.
+
+    Only what reaches the lowest of them is sorted, not the whole row.
+    """
+    m, n = cosines.shape
+    if n <= count:
+        order = np.argsort(-cosines, axis=1, kind="stable")
+        return order, np.take_along_axis(cosines, order, axis=1)
+    least = np.partition(cosines, n - count, axis=1)[:, n - count]
+    row, place = np.nonzero(cosines >= least[:, None])
+    values = cosines[row, place]
+    order = np.lexsort((place, -values, row))
+    first = np.searchsorted(row[order], np.arange(m))
+    chosen = order[first[:, None] + np.arange(count)]
+    return place[chosen], values[chosen]
 
 
 def nearest_by_fold(

@@ -278,6 +278,7 @@ def _do(
     test = None if task.gathered else _predict_test(task, inputs, predictor, refused)
     weights = predictor.context.weights  # which any plugin may write into
     costs["weights"] = {storable(str(name)): storable(str(commit)) for name, commit in dict(weights).items()}
+    costs["history"] = [(storable(stage), *told) for stage, *told in predictor.context.history]
     costs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     return Answer(predictions, test, costs)
 

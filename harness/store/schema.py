@@ -230,6 +230,7 @@ class TaskRecord(Document):
     weights: dict[str, str] = Field(
         default_factory=dict, description="Commit of the weights that came from a hub, by repository."
     )
+    history: list[tuple[str, int, dict[str, float]]] = Field([], description="What fit measured: stage, step, values.")
     files: dict[str, str] = Field(
         default_factory=dict, description="Checksum of each file beside it, by its path; none in older runs."
     )

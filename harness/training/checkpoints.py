@@ -18,7 +18,8 @@ class Checkpoints:
     """The checkpoint of one fit, in the folder that the context gives; without one nothing is kept.
 
     What is saved must be all that the rest of the fit depends on beside its options and rows: weights and buffers that
-    change, optimizer, averages, position in the order of rows. Torch's global generators are kept here.
+    change, optimizer, averages, position in the order of rows. Torch's global generators and the context's history are
+    kept here.
 
     Parameters
     ----------
@@ -31,6 +32,7 @@ class Checkpoints:
     def __init__(self, context: Context, kind: str) -> None:
         self._file = None if context.checkpoints is None else context.checkpoints / "checkpoint.pt"
         self._pause = context.checkpoint_seconds
+        self._history = context.history
         self._device = context.device
         self._kind = kind
         self._next = time.monotonic() + self._pause
@@ -64,7 +66,7 @@ class Checkpoints:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with half.open("wb") as stream:
-                torch.save({"made": self._made, "random": random, "state": state}, stream)
+                torch.save({"made": self._made, "random": random, "state": state, "history": self._history}, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
             half.replace(self._file)
@@ -92,6 +94,7 @@ class Checkpoints:
             torch.set_rng_state(found["random"]["cpu"])
             if self._device.startswith("cuda"):
                 torch.cuda.set_rng_state(found["random"]["cuda"], self._device)
+            self._history[:] = found.get("history", [])
             state: dict[str, Any] = found["state"]
             return state
         except Exception:  # a damaged file may raise anything

@@ -241,6 +241,27 @@ class Run:
         paths = [images] if isinstance(images, str | Path) else images
         return predict(self._folder, self.manager, [Path(path) for path in paths], device=device, top=top)
 
+    def report(self, path: str | Path = "report.html", *, rows: int = 1000, assets: bool = False) -> Path:
+        """Write one HTML file that shows the run: scores, blend, comparisons, rows with images, folds, provenance.
+
+        Parameters
+        ----------
+        path
+            The file.
+        rows
+            Most rows to show with their images.
+        assets
+            Whether the images go to a folder beside it.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        from harness.workbench.reporting import write_report
+
+        return write_report(self._folder, self.manager, Path(path), rows=rows, assets=assets).path
+
     # -- in and out ----------------------------------------------------------------------------
 
     def add_predictions(

@@ -132,12 +132,14 @@ class _Run:
                 when = f"step {self._optimizer.done} of stage {self._stage.label}"
                 mend = "lower clipnet.lr_head and clipnet.lr_tower, or set clipnet.precision=float32"
                 check_loss(loss, "clipnet", when, mend)
+                self._context.measured(self._stage.label, self._optimizer.done, loss=loss)
                 self._report(loss)
             if self._checkpoints.due:
                 self._checkpoints.save(self._state(epoch, done))
         if self._stage.inner is not None:
             with self._average.applied() if self._average else nullcontext():
                 self._score = self._shared_score(self._stage.inner)
+                self._context.measured(self._stage.label, self._optimizer.done, inner_score=self._score)
                 self.best.compare(self._score, trained_state(self._stage.module, self._masters))
             self._report(loss)
 

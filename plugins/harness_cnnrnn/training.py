@@ -133,6 +133,7 @@ class _Loop:
                 loss, made = self._total.item() / done, self._optimizer.done
                 mend = "lower cnnrnn.lr, or set cnnrnn.precision=float32"
                 check_loss(loss, "cnnrnn", f"step {made}", mend)
+                self._context.measured("training", made, loss=loss)
                 self._context.progress(f"training: loss {loss:.3f}", made, self._optimizer.steps)
             if self._checkpoints.due:
                 self._checkpoints.save(
@@ -147,7 +148,9 @@ class _Loop:
                     }
                 )
         if len(self._outside):
-            self.best.compare(-self._inner_loss(), self._network.state_dict())
+            inner = self._inner_loss()
+            self._context.measured("training", self._optimizer.done, inner_loss=inner)
+            self.best.compare(-inner, self._network.state_dict())
 
     @torch.no_grad()
     def _expect_frequent_words(self) -> None:

@@ -152,6 +152,7 @@ class _Loop:
                 loss, made = self._total.item() / done, self._optimizer.done
                 mend = "lower vitgpt2.lr, or set vitgpt2.precision=float32"
                 check_loss(loss, "vitgpt2", f"step {made}", mend)
+                self._context.measured("fine-tuning", made, loss=loss)
                 self._context.progress(f"fine-tuning: loss {loss:.3f}", made, self._optimizer.steps)
             if self._checkpoints.due:
                 self._checkpoints.save(

@@ -96,3 +96,14 @@ def test_they_cost_no_more_than_was_asked(tmp_path: Path, monkeypatch: pytest.Mo
     assert not kept.due, "ten seconds are 5 % of two hundred"
     now += 1
     assert kept.due
+
+
+def test_what_a_fit_measured_outlives_a_kill(tmp_path: Path) -> None:
+    first = Context(tmp_path, requested_device="cpu", checkpoints=tmp_path / "kept", checkpoint_seconds=0.0)
+    kept = Checkpoints(first, "a 1")
+    first.measured("head", 10, loss=0.5)
+    kept.save({"step": 10})
+    first.measured("head", 20, loss=0.4)  # after the checkpoint: it is measured again
+    second = Context(tmp_path, requested_device="cpu", checkpoints=tmp_path / "kept")
+    assert Checkpoints(second, "a 1").load() == {"step": 10}
+    assert second.history == [("head", 10, {"loss": 0.5})]

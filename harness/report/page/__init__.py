@@ -1,0 +1,1 @@
+"""Pages about runs: what they tell, the charts, and the HTML."""

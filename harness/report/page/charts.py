@@ -1,0 +1,262 @@
+"""Charts of scores and of the blend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.report.page.drawing import (
+    ACCENT,
+    CONFIG,
+    HEIGHT,
+    INK,
+    WIDTH,
+    Drawing,
+    by_voice,
+    draw,
+    figure,
+    label,
+    quantity,
+    voice_legend,
+)
+
+if TYPE_CHECKING:
+    from harness.report.page.contents import Bins, Calibration
+    from harness.scoring.leaderboard import LeaderboardRow
+    from harness.store.published import DistanceBin
+
+
+_TELLING = 0.1
+"""Rank correlation from which on something is said to go with something else."""
+
+
+def cost(rows: Sequence[LeaderboardRow], voices: Sequence[str], n: int, folds: int) -> Drawing | None:
+    """Draw the score of each member against the seconds that an image costs it; None with fewer than two members."""
+    told: list[dict[str, Any]] = []
+    for row in rows:
+        seconds = row.fit_seconds * folds + (n / row.images_per_second if row.images_per_second else 0.0)
+        if not row.blend and not row.imported and seconds > 0:
+            told.append({"name": label(row.plugin), "score": row.score, "seconds": max(seconds, 0.001)})
+    if len(told) < 2:
+        return None
+    point = {"mark": {"type": "point", "filled": True, "size": 110, "opacity": 1}}
+    text = {"mark": {"type": "text", "align": "left", "dx": 9, "dy": -7, "limit": 110}}
+    x = {
+        **{"field": "seconds", "type": "quantitative", "title": "seconds for all folds (log)"},
+        "scale": {"type": "log", "padding": 40},
+        "axis": {"format": "~r", "tickCount": 4, "grid": False},
+    }
+    spec = {
+        "height": HEIGHT,
+        "data": {"values": told},
+        "encoding": {"x": x, "y": quantity("score", "score", scale={"padding": 20}, axis={"tickCount": 5})},
+        "layer": [
+            {
+                **point,
+                "encoding": {"color": by_voice(voices)},
+            },
+            {**text, "encoding": {"text": {"field": "name"}}},
+        ],
+    }
+    return draw(
+        "Cost against score",
+        "Up is better, left is cheaper: fitting and predicting all rows once, as it would be with empty caches.",
+        spec,
+        ["member", "seconds", "score"],
+        [[one["name"], f"{one['seconds']:.3g}", f"{one['score']:.4f}"] for one in told],
+    )
+
+
+def by_fold(scores: Mapping[str, Sequence[float | None]], voices: Sequence[str]) -> Drawing | None:
+    """Draw the score of each fold, a line a voice."""
+    told = [
+        {"name": label(name), "fold": f, "score": value}
+        for name, values in scores.items()
+        for f, value in enumerate(values)
+        if value is not None
+    ]
+    if not told:
+        return None
+    folds = max(map(len, scores.values()))
+    x = {"field": "fold", "type": "ordinal", "title": "fold held out", "axis": {"labelAngle": 0, "grid": False}}
+    spec = {
+        "height": HEIGHT,
+        "data": {"values": told},
+        "mark": {"type": "line", "point": {"filled": True, "size": 45}, "strokeWidth": 1.5},
+        "encoding": {
+            "x": x,
+            "y": quantity("score", "mean cosine", axis={"tickCount": 5}, scale={"padding": 8}),
+            "color": by_voice(voices),
+        },
+    }
+    return draw(
+        "Score by fold",
+        "Each fold holds other groups of prompts out. Lines that run side by side say that folds differ in how hard "
+        "they are, more than members do.",
+        spec,
+        ["", *(f"fold {f}" for f in range(folds))],
+        [[label(name), *(figure(value, 4) for value in values)] for name, values in scores.items()],
+        voice_legend(voices, list(scores)),
+    )
+
+
+def spread(bins: Mapping[str, Bins], voices: Sequence[str]) -> Drawing | None:
+    """Draw how the scores of the rows are spread, a line a voice."""
+    if not bins:
+        return None
+    told = []
+    for name, one in bins.items():
+        total = max(sum(one.counts), 1)
+        for low, high, n in zip(one.edges, one.edges[1:], one.counts, strict=False):
+            told.append({"name": label(name), "cosine": (low + high) / 2, "share": n / total})
+    spec = {
+        "height": HEIGHT,
+        "data": {"values": told},
+        "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 1.75},
+        "encoding": {
+            "x": quantity("cosine", "cosine of a row", axis={"grid": False, "tickCount": 6}),
+            "y": {
+                **{"field": "share", "type": "quantitative", "title": "share of the rows"},
+                "axis": {"format": ".0%", "tickCount": 4},
+            },
+            "color": by_voice(voices),
+        },
+    }
+    first = next(iter(bins.values()))
+    return draw(
+        "How the scores of rows are spread",
+        "The score is the mean of these. A curve that lies further right is better on most rows.",
+        spec,
+        ["cosine", *map(label, bins)],
+        [
+            [f"{low:.2f} to {high:.2f}", *(str(one.counts[k]) for one in bins.values())]
+            for k, (low, high) in enumerate(zip(first.edges, first.edges[1:], strict=False))
+        ],
+        voice_legend(voices, list(bins)),
+    )
+
+
+def by_distance(
+    told: Mapping[str, Sequence[DistanceBin]], names: Sequence[str], voices: Sequence[str]
+) -> Drawing | None:
+    """Draw the score by how near the nearest training prompt is, with intervals."""
+    values = [
+        {"name": label(voice), "bin": names[k], "score": b.score, "low": b.ci_low, "high": b.ci_high}
+        for voice, bins in told.items()
+        for k, b in enumerate(bins)
+        if b.score is not None
+    ]
+    if len({value["bin"] for value in values}) < 2:
+        return None
+    x = {"field": "bin", "type": "ordinal", "sort": list(names), "title": "cosine with the nearest training prompt"}
+    colour = by_voice(voices)
+    shared = {"x": {**x, "axis": {"labelAngle": 0, "grid": False}}, "color": colour, "xOffset": {"field": "name"}}
+    spare = {"padding": 8}
+    spec = {
+        "height": HEIGHT,
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeWidth": 1.5},
+                "encoding": {
+                    **shared,
+                    "y": quantity("low", "mean cosine", scale=spare),
+                    "y2": {"field": "high"},
+                },
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
+                "encoding": {**shared, "y": quantity("score", "mean cosine", scale=spare)},
+            },
+        ],
+    }
+    first = next(iter(told.values()))
+    return draw(
+        "Score by the distance to the training prompts",
+        "A test set that lies nearer to the training prompts scores higher than this run, one that lies farther lower.",
+        spec,
+        ["", *(f"{name} ({b.n} rows)" for name, b in zip(names, first, strict=True))],
+        [[label(voice), *(figure(b.score, 4) for b in bins)] for voice, bins in told.items()],
+        voice_legend(voices, list(told)),
+    )
+
+
+def calibration(told: Sequence[Calibration], voices: Sequence[str]) -> Drawing | None:
+    """Draw the score of rows against how much the members agree on them."""
+    if not told:
+        return None
+    values = [
+        {"name": label(one.name), "confidence": point.confidence, "score": point.score}
+        for one in told
+        for point in one.points
+    ]
+    spec = {
+        "height": HEIGHT,
+        "data": {"values": values},
+        "mark": {"type": "line", "point": {"filled": True, "size": 40}, "strokeWidth": 1.5},
+        "encoding": {
+            "x": quantity("confidence", "agreement of the members on a row", axis={"tickCount": 5, "grid": False}),
+            "y": quantity("score", "mean cosine", axis={"tickCount": 5}),
+            "color": by_voice(voices),
+            "order": {"field": "confidence"},
+        },
+    }
+    return draw(
+        "Does agreement foretell the score?",
+        "Tenths of the rows by how alike the members' predictions are, which is known without the truth; no member of "
+        f"this run states a confidence of its own. {_trust(told[0])}",
+        spec,
+        ["", "rank correlation with the score"],
+        [[label(one.name), figure(one.rank_correlation)] for one in told],
+        voice_legend(voices, [one.name for one in told]),
+    )
+
+
+def _trust(one: Calibration) -> str:
+    """Say whether agreement can be trusted, by the rank correlation of a voice."""
+    found = one.rank_correlation
+    if found is None:
+        return f"For {label(one.name)} it says nothing."
+    said = "agreement says little of the score"
+    if abs(found) > _TELLING:
+        said = f"the more they agree, the {'higher' if found > 0 else 'lower'} the score"
+    return f"For {label(one.name)}, {said} (rank correlation {found:+.2f}).".replace("-", "−")
+
+
+# -- blend -----------------------------------------------------------------------------------------
+
+
+def heat(title: str, says: str, members: Sequence[str], matrix: Sequence[Sequence[float | None]]) -> Drawing | None:
+    """Draw a matrix of two members each as coloured squares with their figures; None with one member."""
+    if len(members) < 2:
+        return None
+    names = [label(name) for name in members]
+    values: list[dict[str, Any]] = [
+        {"a": names[i], "b": names[j], "value": value, "shown": figure(value, 2), "strong": abs(value or 0.0)}
+        for i, row in enumerate(matrix)
+        for j, value in enumerate(row)
+    ]
+    axis = {"domain": False, "ticks": False, "title": None}
+    place = {
+        "x": {"field": "a", "type": "nominal", "sort": names, "axis": {**axis, "labelAngle": -40, "orient": "top"}},
+        "y": {"field": "b", "type": "nominal", "sort": names, "axis": axis},
+    }
+    known = [value["strong"] for value in values if value["value"] is not None]
+    scale = {"domain": [min(known, default=0.0), 1.0], "range": [0.05, 0.55]}
+    strong = {"field": "strong", "type": "quantitative", "scale": scale, "legend": None}
+    side = min(58, WIDTH // len(names))
+    layers: list[dict[str, Any]] = [
+        {"mark": {"type": "rect", "color": ACCENT, "cornerRadius": 3}, "encoding": {"fillOpacity": strong}}
+    ]
+    if len(names) <= 8:
+        layers.append({"mark": {"type": "text", "color": INK}, "encoding": {"text": {"field": "shown"}}})
+    spec = {
+        "width": {"step": side},
+        "height": {"step": min(side, 44)},
+        "data": {"values": values},
+        "encoding": place,
+        "layer": layers,
+        "config": {**CONFIG, "scale": {"bandPaddingInner": 0.06, "bandPaddingOuter": 0.0}},
+    }
+    rows = [[name, *(figure(value) for value in row)] for name, row in zip(names, matrix, strict=True)]
+    return draw(title, says, spec, ["", *names], rows)

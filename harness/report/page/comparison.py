@@ -1,0 +1,173 @@
+"""What the page of two runs, or of two members, tells: paired differences, and the rows that moved most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.comparing import PairedComparison, PairedComparisons, Side, named_scores, same_rows
+from harness.report.page.contents import ComparisonContents
+from harness.report.page.gallery import NearestPrompts, make_gallery
+from harness.report.page.telling import bins_of
+from harness.report.page.thumbnails import Opener, Thumbnails
+from harness.report.page.voices import Voices
+from harness.store.run import BLEND
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.plugin import Blender
+    from harness.store.run import RunFolder
+
+MOST_POINTS = 1000
+"""Rows that are drawn as points."""
+_MOST_NAMES = 4
+"""Names of which both sides are shown in the gallery."""
+
+
+@dataclass(frozen=True)
+class BothSides:
+    """The voices of a comparison: what each name is on either side, in the order of the rows of A's run.
+
+    Parameters
+    ----------
+    run
+        That of A.
+    names
+        ``A · NAME`` and ``B · NAME`` in turn, those of the main comparison first.
+    scores
+        Cosine of each row, shape (n, V).
+    meant
+        What each stands for: voices of a run, the name in it, and which of its rows is each row of A, shape (n,).
+    """
+
+    run: RunFolder
+    names: Sequence[str]
+    scores: NDArray[np.float64]
+    meant: Sequence[tuple[Voices, str, NDArray[np.int64]]]
+
+    @property
+    def lead(self) -> str:
+        """A of the main comparison."""
+        return self.names[0]
+
+    @property
+    def against(self) -> str:
+        """B of the main comparison."""
+        return self.names[1]
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return the scores of one voice, shape (n,)."""
+        return self.scores[:, self.names.index(name)]
+
+    def predictions(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return unit predictions of some rows, shape (m, 384); NaN where none are kept, as of a blend learned now."""
+        voices, own, order = self.meant[self.names.index(name)]
+        if own not in voices.names:
+            return np.full((len(rows), self.run.targets.shape[1]), np.nan, dtype=np.float32)
+        return voices.predictions(own, order[rows])
+
+
+def comparison_contents(
+    found: PairedComparisons,
+    find_blender: Callable[[str], Blender],
+    opener: Opener | None,
+    nearest: NearestPrompts,
+    *,
+    rows: int,
+    beside: bool = False,
+) -> tuple[ComparisonContents, Thumbnails]:
+    """Gather all that the page of a comparison tells, and the pictures of its rows.
+
+    Parameters
+    ----------
+    found
+        The comparison.
+    find_blender, nearest
+        Returns a blending method by name; finds training prompts.
+    opener
+        Gives the images of the rows of A's run; None: none is at hand.
+    rows
+        Most rows of the gallery.
+    beside
+        Whether the pictures lie beside the page.
+    """
+    comparisons = sorted(found.comparisons, key=_importance)[:_MOST_NAMES]
+    sides = _both(found, [(one.a, one.b) for one in comparisons], find_blender)
+    a, b = sides.scores[:, 0], sides.scores[:, 1]
+    n = len(a)
+    drawn = np.arange(n) if n <= MOST_POINTS else np.linspace(0, n - 1, MOST_POINTS).round().astype(np.int64)
+    gap = a - b
+    reach = max(float(np.abs(gap).max()), 0.01)
+    width = next(w for w in (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1) if reach / w <= 16 or w == 0.1)
+    made = make_gallery(sides, rows, opener, nearest, None, beside=beside)
+    one, other = found.a.run, found.b.run
+    contents = ComparisonContents(
+        a=found.a.text,
+        b=found.b.text,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        comparisons=found.comparisons,
+        main=found.comparisons.index(comparisons[0]),
+        scatter=[(round(float(a[i]), 4), round(float(b[i]), 4)) for i in drawn],
+        differences=bins_of(gap, -reach, reach, width),
+        facts=_facts(found.a, found.b),
+        gallery=made.gallery,
+        threshold=one.document.folds.threshold,
+        paired=[
+            replace(pair, a=f"A · {pair.a}", b=f"B · {pair.b}")
+            for pair in found.comparisons
+            if f"A · {pair.a}" in sides.names
+        ],
+        left_out=found.left_out,
+        notes=[*found.notes, *found.comparisons[0].groups.notes(), *_same(one, other)],
+    )
+    return contents, made.pictures
+
+
+def _importance(one: PairedComparison) -> tuple[bool, bool, float]:
+    """Return what comparisons are sorted by: the blend first, then what differs most."""
+    return one.a != BLEND, one.tied == 1.0, -abs(one.difference.mean)
+
+
+def _both(
+    found: PairedComparisons, names: Sequence[tuple[str, str]], find_blender: Callable[[str], Blender]
+) -> BothSides:
+    one, other = found.a.run, found.b.run
+    order = same_rows(one, other)
+    voices_a = Voices.of(one)
+    voices_b = voices_a if one is other else Voices.of(other)
+    here = np.arange(len(order))
+    columns, shown, meant = [], [], []
+    for name_a, name_b in names:
+        columns += [named_scores(one, name_a, find_blender, []), named_scores(other, name_b, find_blender, [])[order]]
+        shown += [f"A · {name_a}", f"B · {name_b}"]
+        meant += [(voices_a, name_a, here), (voices_b, name_b, order)]
+    return BothSides(one, shown, np.stack(columns, axis=1), meant)
+
+
+def _same(a: RunFolder, b: RunFolder) -> list[str]:
+    return [] if a is not b else [f"Both are of the run {a.path}."]
+
+
+def _facts(a: Side, b: Side) -> list[tuple[str, str, str]]:
+    """Say what the sides are, and which options of members of one name differ."""
+    one, other = a.run.document, b.run.document
+    facts = [
+        ("Run", str(a.run.path), str(b.run.path)),
+        ("Begun", one.created, other.created),
+        ("Data set", one.dataset.name, other.dataset.name),
+        ("Fold hash", one.folds.fold_hash, other.folds.fold_hash),
+        ("harness", one.versions.get("harness") or "", other.versions.get("harness") or ""),
+        ("Commit", one.git_commit or "", other.git_commit or ""),
+    ]
+    for name in [name for name in one.members if name in other.members and a.run is not b.run]:
+        mine, theirs = one.members[name], other.members[name]
+        facts.append((name, f"{mine.predictor} {mine.version}", f"{theirs.predictor} {theirs.version}"))
+        for key in [*mine.config, *(key for key in theirs.config if key not in mine.config)]:
+            if mine.config.get(key) != theirs.config.get(key):
+                facts.append((f"{name}.{key}", str(mine.config.get(key, "–")), str(theirs.config.get(key, "–"))))
+    return [fact for fact in facts if fact[1] or fact[2]]

@@ -1,0 +1,225 @@
+"""The rows of a page: which of them, their pictures, and what each voice said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.report.page.contents import Gallery, GalleryRow, Statement
+from harness.report.page.texts import readable
+from harness.report.page.thumbnails import Opener, Thumbnails, thumbnails
+from harness.wording import number_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.plugin import Explanation
+    from harness.report.page.voices import Speaking
+    from harness.store.run import RunFolder
+
+NearestPrompts = Callable[["RunFolder", "NDArray[np.float32]", int, "int | None"], "list[list[Explanation]]"]
+"""From a run, unit vectors, how many, and a fold to the nearest prompts that the fold learned from."""
+SAID = 2
+"""Training prompts that stand for what a voice predicted."""
+NEAREST = 3
+"""Training prompts that are shown as the nearest to the truth."""
+MOST_COMPARED = 20_000_000_000
+"""Pairs of a prediction and a training prompt up to which they are looked for: half an hour is not a page's time."""
+_SHARE = 0.15
+
+
+@dataclass
+class _Texts:
+    """Texts by number, each once."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, text: str) -> int:
+        return self.numbers.setdefault(text, len(self.numbers))
+
+    def shown(self) -> list[str]:
+        return [readable(text) for text in self.numbers]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A gallery, and the pictures that its rows name by number."""
+
+    gallery: Gallery
+    pictures: Thumbnails
+
+
+def make_gallery(
+    voices: Speaking,
+    limit: int,
+    opener: Opener | None,
+    nearest: NearestPrompts,
+    disagreement: NDArray[np.float64] | None,
+    *,
+    beside: bool = False,
+) -> Made:
+    """Choose rows of a run, and gather what a page shows of them.
+
+    Parameters
+    ----------
+    voices
+        Members and blend.
+    limit
+        Most rows.
+    opener
+        Gives their images; None: there are none at hand.
+    nearest
+        Finds training prompts.
+    disagreement
+        Of the members on each row, shape (n,); None with fewer than two.
+    beside
+        Whether the pictures lie beside the page.
+    """
+    run = voices.run
+    lead, against = voices.lead, voices.against
+    chosen = chosen_rows(
+        len(run.rows.ids),
+        limit,
+        None if lead is None else voices.column(lead),
+        None if lead is None or against is None else voices.column(lead) - voices.column(against),
+        disagreement,
+    )
+    made = thumbnails(chosen.tolist(), opener, run.rows.pictures, beside=beside)
+    texts = _Texts()
+    said = [_said(run, chosen, voices.predictions(name, chosen), nearest, texts) for name in voices.names]
+    truth, why_not = _nearest_to_truth(run, chosen, nearest, texts, len(voices.names))
+    rows = _rows(voices, chosen, made, said, truth, disagreement, texts)
+    gallery = Gallery(
+        voices=list(voices.names),
+        lead=0 if lead is None else list(voices.names).index(lead),
+        against=None if against is None else list(voices.names).index(against),
+        rows=rows,
+        texts=texts.shown(),
+        sources=sources_of(run),
+        thumbnails=[],
+        total=len(run.rows.ids),
+        notes=[*_notes(run, len(chosen), made, opener), *why_not],
+    )
+    return Made(gallery, made)
+
+
+def chosen_rows(
+    n: int,
+    limit: int,
+    scores: NDArray[np.float64] | None,
+    moved: NDArray[np.float64] | None,
+    disagreement: NDArray[np.float64] | None,
+) -> NDArray[np.int64]:
+    """Return the numbers of the rows to show, in order: all, or an even sample with the most telling ones among them.
+
+    Of a sample, 15 % each are the worst and the best, those that the blend gained and lost most, and those that the
+    members disagree on most, as far as there is such a thing.
+    """
+    if n <= limit:
+        return np.arange(n)
+    part = max(1, int(limit * _SHARE))
+    taken = np.zeros(n, dtype=np.bool_)
+    for values in (scores, moved, None if disagreement is None else -disagreement):
+        if values is None or not np.isfinite(values).any():
+            continue
+        order = np.argsort(np.where(np.isfinite(values), values, np.inf), kind="stable")
+        order = order[: int(np.isfinite(values).sum())]
+        taken[order[:part]] = True
+        if values is not scores and values is not moved:
+            continue
+        taken[order[::-1][:part]] = True
+    left = limit - int(taken.sum())
+    others = np.flatnonzero(~taken)
+    if left > 0:
+        taken[others[np.linspace(0, len(others) - 1, left).round().astype(np.int64)]] = True
+    return np.flatnonzero(taken)[:limit]
+
+
+def sources_of(run: RunFolder) -> list[str]:
+    """Return the distinct sources of a run's rows, sorted."""
+    return [] if run.rows.sources is None else sorted(set(run.rows.sources))
+
+
+def _said(
+    run: RunFolder,
+    rows: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    nearest: NearestPrompts,
+    texts: _Texts,
+    count: int = SAID,
+) -> list[list[Statement]]:
+    """Return the nearest training prompts to some vectors, those of the row's own fold; none where a vector is NaN."""
+    found: list[list[Statement]] = [[] for _ in rows]
+    if not any(run.rows.prompts) or len(rows) * len(run.rows.ids) > MOST_COMPARED:
+        return found
+    for f in np.unique(run.rows.fold[rows]).tolist():
+        here = np.flatnonzero((run.rows.fold[rows] == f) & np.isfinite(vectors[:, 0]))
+        if not len(here) or not len(run.folds.training_rows(f)):
+            continue
+        for i, said in zip(here.tolist(), nearest(run, vectors[here], count, f), strict=True):
+            found[i] = [Statement(texts.number(one.text), round(float(one.score or 0.0), 4)) for one in said]
+    return found
+
+
+def _nearest_to_truth(
+    run: RunFolder, rows: NDArray[np.int64], nearest: NearestPrompts, texts: _Texts, voices: int
+) -> tuple[list[list[Statement]], list[str]]:
+    if not any(run.rows.prompts):
+        return [[] for _ in rows], ["The run was taken in without its prompts, so no text can be shown."]
+    if len(rows) * len(run.rows.ids) > MOST_COMPARED:
+        return [[] for _ in rows], ["There are too many rows to look for the nearest training prompts."]
+    return _said(run, rows, np.asarray(run.targets[rows]), nearest, texts, NEAREST), []
+
+
+def _rows(
+    voices: Speaking,
+    chosen: NDArray[np.int64],
+    made: Thumbnails,
+    said: Sequence[list[list[Statement]]],
+    truth: list[list[Statement]],
+    disagreement: NDArray[np.float64] | None,
+    texts: _Texts,
+) -> list[GalleryRow]:
+    run = voices.run
+    sources = {name: number for number, name in enumerate(sources_of(run))}
+    sizes, near = np.bincount(run.rows.group), run.nearest
+    rows = []
+    for k, i in enumerate(chosen.tolist()):
+        rows.append(
+            GalleryRow(
+                id=readable(run.rows.ids[i]),
+                prompt=texts.number(run.rows.prompts[i]),
+                source=None if run.rows.sources is None else sources[run.rows.sources[i]],
+                fold=int(run.rows.fold[i]),
+                group_size=int(sizes[run.rows.group[i]]),
+                thumbnail=made.number[k],
+                cosines=[_number(value) for value in voices.scores[i]],
+                said=[one[k] for one in said],
+                nearest=truth[k],
+                nearest_cosine=_number(near[i]),
+                disagreement=None if disagreement is None else _number(disagreement[i]),
+            )
+        )
+    return rows
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _notes(run: RunFolder, shown: int, made: Thumbnails, opener: Opener | None) -> list[str]:
+    notes, total = [], len(run.rows.ids)
+    if shown < total:
+        notes.append(
+            f"{shown:,} of {total:,} rows: the worst, the best, those that moved most and those that the members "
+            "disagree on most, and an even sample of the others; --rows takes more."
+        )
+    if opener is None:
+        notes.append("The images are not at hand on this machine, so that rows are shown without them.")
+    elif made.missing:
+        why = f", {made.changed} of them since the image is not the one that the run saw" if made.changed else ""
+        notes.append(f"{number_of(made.missing, 'row')} without an image{why}.")
+    return notes

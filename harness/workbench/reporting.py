@@ -1,0 +1,347 @@
+"""Pages about runs: one file that shows what a run came to, or how two runs or members differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from harness.comparing import compare
+from harness.data.opening import open_dataset, portable_name
+from harness.errors import InputError
+from harness.report.page.comparison import comparison_contents
+from harness.report.page.comparison_page import comparison_page
+from harness.report.page.run_page import REFRESH, run_page
+from harness.report.page.telling import Surroundings, progress_of, run_contents, with_addresses
+from harness.running.nearest import nearest_prompts
+from harness.store.atomic import write_file
+from harness.store.finding import newest_run
+from harness.store.places import require_file
+from harness.store.run import RUNS_FOLDER, RunFolder
+from harness.workbench.leaderboard import judge
+
+if TYPE_CHECKING:
+    from harness.data.dataset import Dataset
+    from harness.data.folds import ThresholdRow
+    from harness.plugin import ImageSource, PluginManager
+    from harness.report.page.thumbnails import Opener, Thumbnails
+
+PAGE = Path("report.html")
+ROWS = 1000
+"""Rows of a gallery, unless asked otherwise."""
+MOST_TABLED = 20_000
+"""Rows up to which a page computes what each threshold would mean: all pairs are compared for it."""
+_POLL = 2.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Parameters
+    ----------
+    path
+        The page.
+    size
+        Its bytes.
+    rows, total
+        Rows in its gallery, and of the run.
+    seconds
+        What it took.
+    assets
+        Folder of the pictures; None where the page holds them.
+    notes
+        What a user should know, in sentences.
+    finished
+        Whether all tasks of the run are done.
+    """
+
+    path: Path
+    size: int
+    rows: int
+    total: int
+    seconds: float
+    assets: Path | None = None
+    notes: list[str] = field(default_factory=list)
+    finished: bool = True
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON document of ``harness report``."""
+        return {
+            "path": str(self.path),
+            "bytes": self.size,
+            "rows": self.rows,
+            "of_rows": self.total,
+            "seconds": round(self.seconds, 3),
+            "assets": None if self.assets is None else str(self.assets),
+            "finished": self.finished,
+            "notes": self.notes,
+        }
+
+
+def find_run(name: str | Path | None) -> RunFolder:
+    """Return the run of a folder, or of a name below ``runs/``; without one, that used last.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name is None:
+        return newest_run()
+    run, below = RunFolder(Path(name)), RunFolder(RUNS_FOLDER / name)
+    chosen = below if not run.exists and below.exists else run
+    _ = chosen.document
+    return chosen
+
+
+def write_report(
+    run: RunFolder,
+    manager: PluginManager,
+    out: Path = PAGE,
+    *,
+    rows: int = ROWS,
+    assets: bool = False,
+    going_on: bool = False,
+    source: Source | None = None,
+) -> Report:
+    """Write the page of a run.
+
+    Parameters
+    ----------
+    run, manager
+        The run and the plugins.
+    out
+        The page's file.
+    rows
+        Most rows of its gallery.
+    assets
+        Whether its pictures lie in a folder beside it.
+    going_on
+        Whether it renews itself in the browser.
+    source
+        The data set, where it is open already.
+
+    Raises
+    ------
+    InputError
+        If there is no run, or the file cannot be written.
+    """
+    began = time.monotonic()
+    _require(out, rows)
+    document = run.document
+    source = source or Source(run, manager)
+    table, why_not = source.thresholds
+    around = Surroundings(
+        board=judge(run),
+        nearest=nearest_prompts,
+        find_blender=manager.blender,
+        predictors=manager.predictors,
+        opener=source.opener,
+        data=_portable(document.config.data or document.dataset.name, document.dataset.location),
+        thresholds=table,
+        thresholds_why_not=why_not,
+    )
+    told, pictures = run_contents(run, around, rows=rows, going_on=going_on, beside=assets)
+    folder, addresses = _placed(pictures, out, assets)
+    text = run_page(with_addresses(told, addresses))
+    write_file(out, lambda stream: stream.write(text))
+    gallery = told.gallery
+    seconds = time.monotonic() - began
+    notes = list(gallery.notes)
+    return Report(out, len(text), len(gallery.rows), gallery.total, seconds, folder, notes, not told.unfinished)
+
+
+def write_comparison(
+    a: str,
+    b: str,
+    manager: PluginManager,
+    out: Path = PAGE,
+    *,
+    run_dir: Path | None = None,
+    rows: int = ROWS,
+    assets: bool = False,
+) -> Report:
+    """Write the page of two runs, members or blends against each other.
+
+    Parameters
+    ----------
+    a, b
+        What ``harness compare`` takes: folders of runs, names in a run, or FOLDER:NAME.
+    run_dir
+        The run that bare names stand in. None: the one used last.
+    manager, out, rows, assets
+        As ``write_report`` has them.
+
+    Raises
+    ------
+    InputError
+        As ``compare`` does, or if the file cannot be written.
+    """
+    began = time.monotonic()
+    _require(out, rows)
+    found = compare(_side(a), _side(b), run_dir, manager.blender)
+    run = found.a.run
+    told, pictures = comparison_contents(
+        found, manager.blender, Source(run, manager).opener, nearest_prompts, rows=rows, beside=assets
+    )
+    folder, addresses = _placed(pictures, out, assets)
+    text = comparison_page(replace(told, gallery=replace(told.gallery, thumbnails=addresses)))
+    write_file(out, lambda stream: stream.write(text))
+    gallery = told.gallery
+    seconds = time.monotonic() - began
+    return Report(out, len(text), len(gallery.rows), gallery.total, seconds, folder, [*told.notes, *gallery.notes])
+
+
+def watch_report(
+    run: RunFolder,
+    manager: PluginManager,
+    out: Path = PAGE,
+    *,
+    rows: int = ROWS,
+    assets: bool = False,
+    say: Callable[[Report], None] = lambda report: None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Report:
+    """Write the page of a run again whenever something was done in it, until all its tasks are.
+
+    The page asks the browser to open it again every few seconds; the last one does not.
+
+    Parameters
+    ----------
+    run, manager, out, rows, assets
+        As ``write_report`` has them.
+    say
+        Told of each page.
+    wait
+        Lets some seconds pass.
+    """
+    seen: object = None
+    source = Source(run, manager)
+    while True:
+        state = _state(run)
+        if all(one.done == one.total for one in progress_of(run)):
+            report = write_report(run, manager, out, rows=rows, assets=assets, source=source)
+            if _state(run) == state:
+                return report
+            continue
+        if state != seen:
+            say(write_report(run, manager, out, rows=rows, assets=assets, going_on=True, source=source))
+            seen = state
+        wait(_POLL)
+
+
+def _state(run: RunFolder) -> tuple[object, ...]:
+    """Return what changes when something was done in a run."""
+    files = [run.path / "run.json", run.path / "blend.json", *sorted((run.path / "members").glob("*/*"))]
+    return tuple((file.name, file.stat().st_mtime_ns) for file in files if file.exists())
+
+
+def _require(out: Path, rows: int) -> None:
+    if rows < 1:
+        raise InputError(f"--rows {rows}: give a number of rows from 1 on")
+    require_file(out, "--out")
+
+
+def _side(text: str) -> str:
+    """Let a run below ``runs/`` be named by its name alone."""
+    below = RUNS_FOLDER / text
+    return str(below) if not Path(text).exists() and RunFolder(below).exists else text
+
+
+def _portable(typed: str, location: str) -> str | None:
+    try:
+        return portable_name(typed, location)
+    except InputError:
+        return None
+
+
+# -- the data set ----------------------------------------------------------------------------------
+
+
+class Source:
+    """The data set of a run, opened once, if it is at hand; its images are compared with what the run saw one by one.
+
+    Parameters
+    ----------
+    run, manager
+        The run and the plugins.
+    """
+
+    def __init__(self, run: RunFolder, manager: PluginManager) -> None:
+        self._run = run
+        self._dataset = _opened(run, manager)
+
+    @cached_property
+    def opener(self) -> Opener | None:
+        """Gives the image of a row; None where none is at hand."""
+        dataset, ids = self._dataset, self._run.rows.ids
+        if dataset is None:
+            return None
+        if list(dataset.ids) == list(ids):
+            return lambda row: dataset.images[row]
+        places = {row_id: place for place, row_id in enumerate(dataset.ids)}
+
+        def opened(row: int) -> ImageSource | None:
+            place = places.get(ids[row])
+            return None if place is None else dataset.images[place]
+
+        return opened if any(row_id in places for row_id in ids) else None
+
+    @cached_property
+    def thresholds(self) -> tuple[list[ThresholdRow], str]:
+        """What each threshold would mean, or why that is not told."""
+        from harness.data.folds import threshold_table
+
+        dataset, run = self._dataset, self._run
+        told = "harness data describe shows what each group threshold would mean"
+        if dataset is None:
+            return [], f"The data set is not at hand; where it is, {told}."
+        if len(dataset) > MOST_TABLED:
+            return [], f"Of more than {MOST_TABLED:,} rows, {told}."
+        try:
+            if dataset.fingerprint != run.document.folds.data_fingerprint or list(dataset.ids) != list(run.rows.ids):
+                return [], "The data set was changed since the run was made, so that no other threshold can be told of."
+            facts = run.document.folds
+            return threshold_table(dataset, run.targets, n_folds=facts.n_folds, seed=facts.seed), ""
+        except InputError as error:
+            return [], f"The data set cannot be read any more: {error}"
+
+
+def _opened(run: RunFolder, manager: PluginManager) -> Dataset | None:
+    document = run.document
+    config = document.config
+    for spec in dict.fromkeys([config.data, document.dataset.location]):
+        if spec is None:
+            continue
+        try:
+            return open_dataset(spec, manager.readers, config.captions, skip_broken=config.skip_broken)
+        except (InputError, OSError):  # the page does without, and says so
+            continue
+    return None
+
+
+# -- pictures --------------------------------------------------------------------------------------
+
+
+def _placed(pictures: Thumbnails, out: Path, assets: bool) -> tuple[Path | None, list[str]]:
+    """Return where each picture is: in the page, or in a folder beside it, which is then written."""
+    if not assets or not pictures.pictures:
+        return None, pictures.addresses()
+    folder = out.with_name(f"{out.stem}-assets")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: it is a file, and the pictures go to a folder of that name; move it away")
+    folder.mkdir(parents=True, exist_ok=True)
+    addresses = []
+    for number, picture in enumerate(pictures.pictures):
+        name = f"{number:06d}.webp"
+        (folder / name).write_bytes(picture)
+        addresses.append(f"{quote(folder.name)}/{name}")
+    return folder, addresses
+
+
+__all__ = ["PAGE", "REFRESH", "ROWS", "Report", "find_run", "watch_report", "write_comparison", "write_report"]

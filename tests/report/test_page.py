@@ -1,0 +1,609 @@
+"""Pages of runs in a real browser: the figures are the leaderboard's, and no stranger's text runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from harness.comparing import compare
+from harness.errors import InputError
+from harness.plugin import Context, PluginManager, Predictor, TrainingData
+from harness.report.page import thumbnails as small
+from harness.report.page.contents import Gallery
+from harness.report.page.gallery import chosen_rows
+from harness.report.page.render import gallery_json, scale_of
+from harness.report.page.run_page import run_page
+from harness.report.page.telling import Surroundings, run_contents
+from harness.report.page.texts import readable
+from harness.report.page.voices import Voices
+from harness.running.config import resolve_config
+from harness.running.nearest import nearest_prompts
+from harness.running.plan import plan_run
+from harness.running.session import carry_out
+from harness.scoring.cosine import row_cosines
+from harness.scoring.tables import shown
+from harness.store.run import RunFolder
+from harness.workbench.blending import blend_run
+from harness.workbench.exchange import export_run, import_run
+from harness.workbench.leaderboard import judge
+from harness.workbench.reporting import find_run, watch_report, write_comparison, write_report
+from tests.conftest import PROMPTS, Harness, save_image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOSTILE = [
+    "<script>window.pwned = 1</script>",
+    "</script><script>window.pwned = 2</script>",
+    "<img src=x onerror='window.pwned = 3'>",
+    "javascript:window.pwned = 4",
+    "\"double\" 'single' `back` \\ {{ 7 * 7 }} {% raw %} ${7 * 7}",
+    "مرحبا بالعالم \u202e desrever si siht",
+    "nul a\x00b and bell \x07",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07",
+    "one word of ten thousand letters " + "x" * 10_000,
+    "line\u2028separator\u2029 and <!-- a comment -->",
+    "&lt;b&gt;&amp;quot; <b>bold</b>",
+    "a" + "\u0301" * 300,
+]
+SOURCES = ['<b>sd</b> "14"', "sd21"]
+
+
+class Near(Predictor):
+    """Predicts the targets of the images with the most similar colours, and says that it learned."""
+
+    name, version, trainable = "near", "1", True
+
+    class Config(BaseModel):
+        """Its option."""
+
+        neighbours: int = Field(3, ge=1, description="Images that are looked at.")
+
+    def fit(self, train: TrainingData) -> None:
+        self._pixels, self._targets = colours(train.images), train.targets
+        for step in range(1, 21):
+            self.context.measured("head", step, loss=1.0 / step, nothing=float("nan"))
+
+    def predict(self, images: Any) -> np.ndarray:
+        near = np.argsort(-(colours(images) @ self._pixels.T), axis=1)[:, : self.config.neighbours]
+        return self._targets[near].mean(axis=1)
+
+    def save(self, folder: Path) -> None:
+        np.savez(folder / "near.npz", pixels=self._pixels, targets=self._targets)
+
+    def load(self, folder: Path) -> None:
+        with np.load(folder / "near.npz") as kept:
+            self._pixels, self._targets = kept["pixels"], kept["targets"]
+
+
+def colours(images: Any) -> np.ndarray:
+    rows = np.stack([np.asarray(image.resize((5, 4)), dtype=np.float32).ravel() for image in images])
+    rows -= rows.mean(axis=1, keepdims=True)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A run with hostile prompts, its page, and that of another run against it."""
+
+    root: Path
+    run: RunFolder
+    manager: PluginManager
+    page: Path
+    comparison: Path
+
+    @property
+    def html(self) -> str:
+        return self.page.read_text(encoding="utf-8")
+
+
+def carried_out(request: dict[str, Any], manager: PluginManager) -> RunFolder:
+    plan = plan_run(resolve_config(request), manager)
+    assert not carry_out(plan, lambda event: None).failed
+    return plan.run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    root = tmp_path_factory.mktemp("page")
+    with (root / "pictures.jsonl").open("w") as stream:
+        for i, prompt in enumerate([*HOSTILE, *PROMPTS, *(f"{prompt}, at dawn" for prompt in PROMPTS)]):
+            save_image(root / "pictures" / f"{i:02d}.png", i)
+            row = {"file_name": f"{i:02d}.png", "prompt": prompt, "source": SOURCES[i % 2]}
+            stream.write(json.dumps(row) + "\n")
+    (root / "pictures.jsonl").rename(root / "pictures" / "metadata.jsonl")
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        manager = PluginManager(classes=[Near])
+        asked = {
+            **{"data": "pictures", "folds": 3, "plugins": "mean,near,far=near", "run_dir": "runs/first"},
+            **{"set": {"near": {"neighbours": 3}, "far": {"neighbours": 12}}, "executor": "inline"},
+        }
+        run = carried_out(asked, manager)
+        near = {"set": {"near": {"neighbours": 9}}, "run_dir": "runs/second", "plugins": "mean,near"}
+        carried_out({**asked, **near}, manager)
+        blend_run(run, manager)
+        page = write_report(run, manager, root / "report.html").path
+        comparison = write_comparison("runs/first", "second", manager, root / "comparison.html").path
+        yield Made(root, run, manager, page, comparison)
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Tab:
+    """A page that is open, and all that it asked for or complained of."""
+
+    def __init__(self, browser: Any, path: Path, *, hash: str = "", width: int = 1200, scheme: str = "light") -> None:
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri() + hash)
+        self.page.wait_for_selector("#cards li")
+
+    def __enter__(self) -> Any:
+        return self.page
+
+    def __exit__(self, *error: object) -> None:
+        overflow = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        pwned = self.page.evaluate("typeof window.pwned")
+        asked = [url for url in self.requests[1:] if not url.startswith("data:")]
+        self.page.close()
+        if error[0] is None:
+            assert (self.complaints, asked, overflow, pwned) == ([], [], 0, "undefined")
+
+
+def until(page: Any, holds: str) -> None:
+    """Wait until an expression holds; the page's policy forbids what ``wait_for_function`` does."""
+    for _ in range(100):
+        if page.evaluate(holds):
+            return
+        page.wait_for_timeout(30)
+    raise AssertionError(f"it never held that {holds}")
+
+
+# -- what it tells -----------------------------------------------------------------------------------
+
+
+def contents(made: Made) -> Any:
+    around = Surroundings(judge(made.run), nearest_prompts, made.manager.blender, made.manager.predictors)
+    return run_contents(made.run, around, rows=1000)[0]
+
+
+def test_figures_are_those_of_leaderboard_blend_and_comparison(made: Made) -> None:
+    told, board = contents(made), judge(made.run)
+    assert [(row.plugin, row.score, row.ci_low) for row in told.board.rows] == [
+        (row.plugin, row.score, row.ci_low) for row in board.rows
+    ]
+    for row in board.rows:
+        assert shown(row.score) in made.html
+        assert shown(row.ci_low) in made.html
+    blend = told.blend
+    for name, weight in blend.document.weights.items():
+        assert f"{weight:.3f}" in made.html, name
+    assert sum(blend.contributions.shapley.values()) == pytest.approx(blend.document.nested_score)
+    for pair in told.pairs:
+        (known,) = compare(pair.a, pair.b, made.run.path, made.manager.blender).comparisons
+        assert (known.difference, known.won) == (pair.difference, pair.won)
+
+
+def test_folds_histograms_and_curves_are_of_the_stored_files(made: Made) -> None:
+    told, run = contents(made), made.run
+    for name, member in run.members.items():
+        assert told.fold_scores[name] == pytest.approx([record.score for record in run.records(member)])
+    assert sum(told.law.nearest.counts) == told.law.compared == len(run.rows.ids)
+    assert told.law.highest < told.law.threshold == run.folds.threshold
+    assert told.law.nearest.edges[-1] >= told.law.threshold
+    assert [one.purged for one in told.law.folds] == run.document.folds.purged
+    for bins in told.spread.values():
+        assert sum(bins.counts) == len(run.rows.ids)
+    curves = [curve for curve in told.curves if curve.member == "far"]
+    assert [curve.fold for curve in curves] == [0, 1, 2]
+    assert {(curve.stage, curve.quantity) for curve in curves} == {("head", "loss")}
+    assert [(point.step, point.value) for point in curves[0].points] == [(k, 1.0 / k) for k in range(1, 21)]
+    assert "far, head: loss" in made.html
+
+
+def test_rows_say_what_members_predicted_in_prompts_of_their_own_fold(made: Made) -> None:
+    gallery, run = contents(made).gallery, made.run
+    assert [row.id for row in gallery.rows] == list(run.rows.ids)
+    near = gallery.voices.index("near")
+    cosines = row_cosines(run.prediction_rows(run.members["near"]), run.targets)
+    shown_prompts = [readable(prompt) for prompt in run.rows.prompts]
+    for i, row in enumerate(gallery.rows):
+        assert row.cosines[near] == pytest.approx(cosines[i], abs=5e-5)
+        allowed = {shown_prompts[j] for j in run.folds.training_rows(row.fold)}
+        for statement in [*row.nearest, *(one for said in row.said for one in said)]:
+            assert gallery.texts[statement.text] in allowed
+        assert row.nearest[0].cosine == pytest.approx(row.nearest_cosine, abs=1e-4)
+    voices = Voices.of(run)
+    rows = np.arange(len(run.rows.ids))
+    blended = voices.predictions("blend", rows)
+    assert np.einsum("ij,ij->i", blended, run.targets) == pytest.approx(voices.column("blend"), abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "limit"), [(10, 10), (1000, 100), (101, 100), (500, 7)])
+def test_a_sample_has_the_worst_the_best_and_what_moved(n: int, limit: int) -> None:
+    rng = np.random.default_rng(n)
+    scores, moved, apart = rng.normal(size=(3, n))
+    rows = chosen_rows(n, limit, scores, moved, apart)
+    assert len(rows) == len(set(rows.tolist())) == min(n, limit)
+    assert {scores.argmin(), scores.argmax(), moved.argmin(), moved.argmax(), apart.argmax()} <= set(rows.tolist())
+
+
+def test_thumbnails_are_made_once_an_image_and_fit(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.data.images import ImageFile
+
+    files = [ImageFile(made.root / "pictures" / f"{i:02d}.png") for i in range(4)]
+    pictures = [file.digest() for file in files]
+    both = small.thumbnails([0, 1, 0, 2], lambda row: files[row], pictures)
+    assert (both.number, len(both.pictures), both.missing) == ([0, 1, 0, 2], 3, 0)
+    other = small.thumbnails([0, 1], lambda row: files[row], [pictures[1], pictures[1]])
+    assert (other.number, other.changed) == ([None, None], 2)  # the first that shows it speaks for all
+    assert small.thumbnails([0], None, pictures).number == [None]
+    big = [ImageFile(made.root / f"big{i}.png") for i in range(6)]
+    for i, file in enumerate(big):
+        noise = np.random.default_rng(i).integers(0, 256, size=(400, 400, 3), dtype=np.uint8)
+        from PIL import Image
+
+        Image.fromarray(noise).save(file.path)
+    monkeypatch.setattr(small, "MOST_BYTES", 40_000)
+    fitted = small.thumbnails(range(6), lambda row: big[row], None)
+    assert 10_000 < sum(map(len, fitted.pictures)) <= 40_000
+
+
+# -- texts from strangers ----------------------------------------------------------------------------
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_becomes_one_that_a_page_can_hold(text: str) -> None:
+    told = readable(text)
+    told.encode()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", told)
+    assert readable(told) == told or len(text) > 1500
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=())), min_size=1))
+def test_no_text_ends_the_script_element_that_holds_it(texts: list[str]) -> None:
+    gallery = Gallery(["a"], 0, None, [], [readable(text) for text in texts], [], [], 0)
+    told = str(gallery_json(gallery, [], 0.7))
+    assert not set(told) & set("<>&\u2028\u2029")
+    assert json.loads(told)["texts"] == [readable(text) for text in texts]
+
+
+def test_half_a_surrogate_pair_anywhere_breaks_no_page(made: Made) -> None:
+    told = contents(made)
+    odd = replace(
+        told, path="/runs/\ud800", gallery=replace(told.gallery, texts=["\udfff" for _ in told.gallery.texts])
+    )
+    assert run_page(odd).decode("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_hostile_prompts_are_text_and_nothing_else(made: Made, browser: Any) -> None:
+    with Tab(browser, made.page, width=400) as page:
+        page.select_option("#sort", "row")
+        found = page.locator("#cards .prompt").all_text_contents()[: len(HOSTILE)]
+        assert found == [readable(prompt) for prompt in HOSTILE]
+        assert page.locator("#cards b").count() == page.locator("#cards .score > b").count()  # none of a prompt's
+        assert SOURCES[0] in page.locator("#source").inner_text()
+        widths = page.evaluate(
+            "[...document.querySelectorAll('#cards li')].map((one) => one.scrollWidth - one.clientWidth)"
+        )
+        assert set(widths) == {0}
+        for i in range(len(HOSTILE)):
+            page.evaluate(f"location.hash = '#row-{made.run.rows.ids[i]}'")
+            until(page, f"document.querySelector('#row').dataset.row === '{i}'")
+            assert page.locator("#row-title").text_content() == readable(HOSTILE[i])
+            assert page.evaluate(
+                "document.querySelector('#row').scrollWidth <= document.querySelector('#row').clientWidth"
+            )
+
+
+def test_nothing_but_the_pages_own_script_may_run(made: Made, browser: Any) -> None:
+    tab = Tab(browser, made.page)
+    tab.page.evaluate("""() => {
+        const one = document.createElement('div');
+        one.innerHTML = '<img src="data:," onerror="window.pwned = 5">';
+        document.body.append(one);
+        const script = document.createElement('script');
+        script.textContent = 'window.pwned = 6';
+        document.body.append(script);
+    }""")
+    tab.page.wait_for_timeout(100)
+    assert tab.page.evaluate("typeof window.pwned") == "undefined"
+    assert any("Content Security Policy" in complaint for complaint in tab.complaints)
+    tab.page.close()
+
+
+# -- in a browser ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["page", "comparison"])
+def test_it_opens_without_a_request_or_a_word_and_fits(
+    made: Made, browser: Any, which: str, width: int, scheme: str
+) -> None:
+    with Tab(browser, getattr(made, which), width=width, scheme=scheme) as page:
+        back, ink = page.evaluate("['backgroundColor', 'color'].map((name) => getComputedStyle(document.body)[name])")
+        assert (sum(map(int, re.findall(r"\d+", back)[:3])) < 200) == (scheme == "dark")
+        assert contrast(back, ink) > 7
+        soft = page.evaluate("getComputedStyle(document.querySelector('.note')).color")
+        assert contrast(back, soft) > 4.5
+        # Every chart is named, and drawn in colours that this scheme has.
+        charts = page.locator("svg.chart")
+        assert charts.count() >= 2
+        for k in range(charts.count()):
+            assert page.evaluate(
+                "(k) => { const one = document.querySelectorAll('svg.chart')[k];"
+                "return one.getAttribute('aria-labelledby').split(' ').every((id) => document.getElementById(id)); }",
+                k,
+            )
+        assert not re.findall(r"#0[ab]00[0-9a-f]{2}", getattr(made, which).read_text())
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+        assert len(ids) == len(set(ids))
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast of two colours, as WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_it_sorts_and_filters(made: Made, browser: Any) -> None:
+    gallery = contents(made).gallery
+    lead, against = gallery.lead, gallery.against
+    with Tab(browser, made.page) as page:
+        hrefs = "[...document.querySelectorAll('#cards a')].map((one) => one.getAttribute('href').slice(5))"
+
+        def expected(key: Any) -> list[str]:
+            return [row.id for row in sorted(gallery.rows, key=key)][:30]
+
+        assert page.evaluate(hrefs) == expected(lambda row: row.cosines[lead])
+        page.select_option("#sort", "gained")
+        assert page.evaluate(hrefs) == expected(lambda row: round(row.cosines[against] - row.cosines[lead], 9))
+        page.select_option("#sort", "disagreement")
+        assert page.evaluate(hrefs) == expected(lambda row: -row.disagreement)
+        page.select_option("#sort", "row")
+        page.click("#more")
+        assert len(page.evaluate(hrefs)) == len(gallery.rows)
+        page.select_option("#source", "1")
+        assert page.locator("#count").inner_text() == f"{len(gallery.rows) // 2} of {len(gallery.rows)} rows"
+        page.select_option("#source", "")
+        page.select_option("#best", str(gallery.voices.index("mean")))
+        best = [row.id for row in gallery.rows if int(np.argmax(row.cosines)) == gallery.voices.index("mean")]
+        assert page.evaluate(hrefs) == best[:30]
+        page.select_option("#best", "")
+        page.fill("#q", "RAMEN chopsticks")
+        until(page, "!document.querySelector('#count').textContent.startsWith('44')")
+        some = page.locator("#cards a").all_text_contents()
+        assert 0 < len(some) < len(gallery.rows)
+        pair = compare("near", "mean", made.run.path, made.manager.blender).comparisons[0]
+        page.select_option("#voice-a", label="near")
+        page.select_option("#voice-b", label="mean")
+        told = page.locator("#pair-note").inner_text().replace("−", "-")
+        assert f"{pair.difference.mean:+.4f}" in told
+        assert f"{pair.difference.low:+.4f} … {pair.difference.high:+.4f}" in told
+
+
+def test_a_row_has_an_address_and_everything_works_by_keyboard(made: Made, browser: Any) -> None:
+    row = contents(made).gallery.rows[14]
+    with Tab(browser, made.page, hash=f"#row-{row.id}") as page:
+        assert page.evaluate("document.querySelector('#row').open")
+        assert page.locator("#row-title").text_content() == PROMPTS[14 - len(HOSTILE)]
+        assert page.locator("#row-voices .voice").count() == 4
+        assert page.locator("#row-picture img").evaluate("(one) => one.complete && one.naturalWidth > 0")
+        place = page.locator("#row-place").inner_text()
+        page.keyboard.press("ArrowRight")
+        until(page, f"document.querySelector('#row-place').textContent !== '{place}'")
+        assert not page.url.endswith(f"#row-{row.id}")
+        page.keyboard.press("Escape")
+        until(page, "!document.querySelector('#row').open")
+        assert page.url.endswith("#rows")
+        # From the search field on, the first card is reached by tabs and opened by the enter key.
+        page.focus("#best")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "card"
+        page.keyboard.press("Enter")
+        until(page, "document.querySelector('#row').open")
+        page.keyboard.press("Escape")
+        until(page, "document.activeElement.className === 'card'")
+        page.evaluate("location.hash = '#row-nobody'")
+        until(page, "document.querySelector('#count').textContent.includes('not among')")
+
+
+# -- runs of every kind ------------------------------------------------------------------------------
+
+
+def copy_of(made: Made, name: str) -> RunFolder:
+    target = made.root / "runs" / name
+    shutil.copytree(made.run.path, target)
+    return RunFolder(target)
+
+
+def test_without_a_blend_and_with_one_member(made: Made, browser: Any) -> None:
+    run = copy_of(made, "alone")
+    (run.path / "blend.json").unlink()
+    write_report(run, made.manager, made.root / "unblended.html")
+    assert "No blend was learned yet" in (made.root / "unblended.html").read_text()
+    document = run.document
+    run.update(document.model_copy(update={"members": {"near": document.members["near"]}}))
+    write_report(RunFolder(run.path), made.manager, made.root / "alone.html")
+    assert "One member alone" in (made.root / "alone.html").read_text()
+    for name in ("unblended.html", "alone.html"):
+        with Tab(browser, made.root / name, width=400) as page:
+            page.locator("#cards a").first.click()
+
+
+def test_of_an_imported_run_without_prompts_and_images(made: Made, browser: Any) -> None:
+    export_run(made.run, made.root / "run.zip")
+    run = import_run(made.root / "run.zip", made.root / "elsewhere" / "run")
+    document = run.document
+    moved = document.dataset.model_copy(update={"location": "/nowhere"})
+    gone = document.config.model_copy(update={"data": "/nowhere"})
+    run.update(document.model_copy(update={"dataset": moved, "config": gone}))
+    report = write_report(RunFolder(run.path), made.manager, made.root / "imported.html")
+    assert any("not at hand" in note for note in report.notes)
+    assert any("without its prompts" in note for note in report.notes)
+    with Tab(browser, report.path, width=400) as page:
+        assert page.locator("#cards .blank").count() == 30
+        assert page.locator("#cards img").count() == 0
+
+
+def test_an_image_that_was_changed_since_is_not_shown(made: Made) -> None:
+    file = made.root / "pictures" / "20.png"
+    before = file.read_bytes()
+    try:
+        save_image(file, 999)
+        report = write_report(made.run, made.manager, made.root / "changed.html")
+    finally:
+        file.write_bytes(before)
+    assert "1 row without an image, 1 of them since the image is not the one that the run saw." in report.notes
+
+
+def test_of_a_run_that_goes_on(made: Made, browser: Any) -> None:
+    run = copy_of(made, "going-on")
+    member = run.members["near"]
+    task = run.task_folder("near", 1, member.keys[1])
+    task.rename(made.root / "aside")
+    pages = []
+
+    def wait(seconds: float) -> None:
+        (made.root / "aside").rename(task)
+
+    watched = watch_report(run, made.manager, made.root / "watched.html", say=lambda one: pages.append(
+        one.path.read_text()), wait=wait)  # fmt: skip
+    assert len(pages) == 1
+    assert '<meta http-equiv="refresh" content="10">' in pages[0]
+    assert "8 of 9 tasks are done" in pages[0]
+    assert "near</b> is not ranked" in pages[0]
+    last = watched.path.read_text()
+    assert 'http-equiv="refresh"' not in last
+    assert watched.finished
+    (made.root / "first.html").write_text(pages[0])
+    with Tab(browser, made.root / "first.html", width=400):
+        pass
+
+
+def test_with_a_test_set_and_repeats(made: Made, browser: Any) -> None:
+    asked = {
+        "data": "pictures",
+        "test": "pictures",
+        "folds": 2,
+        "plugins": "mean,near",
+        "run_dir": "runs/tested",
+        "executor": "inline",
+    }
+    from harness.running.plan import plan_repeats
+
+    plan = plan_run(resolve_config({**asked, "repeats": 2}), made.manager)
+    for one in (plan, *plan_repeats(plan)):
+        assert not carry_out(one, lambda event: None).failed
+    blend_run(plan.run, made.manager)
+    report = write_report(plan.run, made.manager, made.root / "tested.html", rows=20, assets=True)
+    assert report.assets is not None
+    assert len(list(report.assets.glob("*.webp"))) == report.rows == 20
+    text = report.path.read_text()
+    assert "test images are training images, too" in text
+    assert "over seeds" in text
+    assert "20 of 44 rows" in text
+    tab = Tab(browser, report.path, width=400)
+    tab.page.locator("#cards a").first.click()
+    until(tab.page, "document.querySelector('#row-picture img').naturalWidth > 0")
+    assert tab.complaints == []
+    assert all(url.startswith(("data:", report.path.parent.as_uri())) for url in tab.requests)
+    tab.page.close()
+
+
+def test_of_two_runs_the_rows_that_moved_most(made: Made, browser: Any) -> None:
+    found = compare("runs/first", "runs/second", None, made.manager.blender)
+    pair = next(one for one in found.comparisons if one.a == "near")
+    text = made.comparison.read_text()
+    assert shown(pair.difference.mean, True).replace("-", "−") in text
+    assert "near.neighbours" in text
+    with Tab(browser, made.comparison) as page:
+        changes = [abs(float(one.replace("−", "-"))) for one in page.locator("#cards .change").all_text_contents()]
+        assert changes == sorted(changes, reverse=True)
+        assert changes[0] > 0
+        page.locator("#cards a").first.click()
+        until(page, "document.querySelector('#row').open")
+        names = page.locator("#row-voices .voice h4 span").all_text_contents()
+        assert {"A · near", "B · near", "A · mean", "B · mean"} == set(names)
+
+
+def test_of_two_members(made: Made) -> None:
+    report = write_comparison("blend", "blend:uniform", made.manager, made.root / "two.html", run_dir=made.run.path)
+    assert "blend against blend:uniform" in report.path.read_text()
+
+
+# -- the command -------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_page_and_says_so(made: Made, harness: Harness, tmp_path: Path) -> None:
+    page = tmp_path / "new" / "page.html"
+    told = harness("report", made.run.path.resolve(), "--out", page, "--rows", 10, "--json").json
+    assert told["rows"] == 10
+    assert told["of_rows"] == 44
+    assert told["bytes"] == page.stat().st_size
+
+
+def test_what_is_wrong_is_said(made: Made, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run here"):
+        find_run(tmp_path)
+    with pytest.raises(InputError, match="--rows 0"):
+        write_report(made.run, made.manager, tmp_path / "a.html", rows=0)
+    with pytest.raises(InputError, match="--out"):
+        write_report(made.run, made.manager, tmp_path)
+    assert find_run("first").path == Path("runs/first")
+    assert find_run(None).exists
+
+
+def test_measured_values_are_finite_and_bounded(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    context.measured("head", 1, loss=float("inf"))
+    assert context.history == []
+    for step in range(5000):
+        context.measured("head", step, loss=step)
+    assert len(context.history) <= 500
+    assert context.history[-1] == ("head", 4999, {"loss": 4999.0})
+    steps = [step for _, step, _ in context.history]
+    assert steps == sorted(steps)
+
+
+def test_a_scale_has_room_for_all(made: Made) -> None:
+    scale = scale_of([0.1, 0.11, None], zero=True)
+    assert scale.low <= 0 < 0.11 <= scale.high
+    assert scale_of([0.5, 0.5]).low < 0.5 < scale_of([0.5, 0.5]).high
+    assert scale_of([], zero=True).low < scale_of([]).high
