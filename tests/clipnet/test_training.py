@@ -44,6 +44,12 @@ def test_it_learns_and_beats_the_mean(tower: Path, tmp_path: Path) -> None:
     assert score(predictor, held) > score(mean, held) + 0.3
     losses = heard.losses("train")
     assert losses[-1] < 0.6 * losses[0]
+    # The same stands in the history that the task's record keeps, with the inner score after each pass.
+    told = [values for stage, _, values in predictor.context.history if stage == "train"]
+    assert [values["loss"] for values in told if "loss" in values][-1] == pytest.approx(losses[-1], abs=1e-4)
+    assert [
+        step for stage, step, values in predictor.context.history if stage == "train" and "inner_score" in values
+    ] == [8 * epoch for epoch in range(1, 13)]
     assert "inner score 0." in heard.heard[-1][0]
     assert heard.heard[-1][1:] == (12 * 8, 12 * 8)
     predicted = predictor.predict(held.images)

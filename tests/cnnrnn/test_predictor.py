@@ -60,6 +60,7 @@ def test_a_handful_of_rows_is_learned_by_heart_and_said_again(tmp_path: Path, op
     network, vocabulary = train_captioner(predictor.config, predictor.context, train, everything, everything[:0])
     assert losses[0] > 2.0
     assert losses[-1] < 0.05
+    assert predictor.context.history[-1][2]["loss"] == pytest.approx(losses[-1], abs=5e-4)
     with torch.inference_mode():
         pixels = torch.stack([torch.tensor(c).view(3, 1, 1).expand(3, 32, 32) / 255.0 for c in COLOURS.values()])
         features = network.encode(pixels)

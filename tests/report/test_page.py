@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
+from typer.testing import CliRunner
 
+from harness.cli.app import app
 from harness.comparing import compare
 from harness.errors import InputError
 from harness.plugin import Context, PluginManager, Predictor, TrainingData
@@ -39,7 +41,7 @@ from harness.workbench.blending import blend_run
 from harness.workbench.exchange import export_run, import_run
 from harness.workbench.leaderboard import judge
 from harness.workbench.reporting import find_run, watch_report, write_comparison, write_report
-from tests.conftest import PROMPTS, Harness, save_image
+from tests.conftest import PROMPTS, save_image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = [
@@ -571,12 +573,17 @@ def test_of_two_members(made: Made) -> None:
 # -- the command -------------------------------------------------------------------------------------
 
 
-def test_the_command_writes_a_page_and_says_so(made: Made, harness: Harness, tmp_path: Path) -> None:
+def test_the_command_writes_a_page_and_says_so(made: Made, tmp_path: Path) -> None:
     page = tmp_path / "new" / "page.html"
-    told = harness("report", made.run.path.resolve(), "--out", page, "--rows", 10, "--json").json
+    answer = CliRunner().invoke(app, ["report", "first", "--out", str(page), "--rows", "10", "--json"])
+    told = json.loads(answer.stdout)
     assert told["rows"] == 10
     assert told["of_rows"] == 44
     assert told["bytes"] == page.stat().st_size
+    answer = CliRunner().invoke(app, ["report", "first", "second", "near", "--out", str(page)])
+    assert isinstance(answer.exception, InputError)
+    answer = CliRunner().invoke(app, ["report", "first", "second", "--watch", "--out", str(page)])
+    assert isinstance(answer.exception, InputError)
 
 
 def test_what_is_wrong_is_said(made: Made, tmp_path: Path) -> None:
