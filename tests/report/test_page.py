@@ -22,6 +22,7 @@ from harness.cli.app import app
 from harness.comparing import compare
 from harness.errors import InputError
 from harness.plugin import Context, PluginManager, Predictor, TrainingData
+from harness.report.page import charts
 from harness.report.page import thumbnails as small
 from harness.report.page.contents import Gallery
 from harness.report.page.gallery import chosen_rows
@@ -34,7 +35,8 @@ from harness.running.config import resolve_config
 from harness.running.nearest import nearest_prompts
 from harness.running.plan import plan_run
 from harness.running.session import carry_out
-from harness.scoring.cosine import row_cosines
+from harness.scoring.cosine import Interval, row_cosines
+from harness.scoring.rank_correlation import rank_correlation
 from harness.scoring.tables import shown
 from harness.store.run import RunFolder
 from harness.workbench.blending import blend_run
@@ -230,6 +232,25 @@ def test_folds_histograms_and_curves_are_of_the_stored_files(made: Made) -> None
     assert {(curve.stage, curve.quantity) for curve in curves} == {("head", "loss")}
     assert [(point.step, point.value) for point in curves[0].points] == [(k, 1.0 / k) for k in range(1, 21)]
     assert "far, head: loss" in made.html
+
+
+def test_agreement_is_that_of_members_that_do_not_say_the_same_of_every_row(made: Made) -> None:
+    told, run = contents(made), made.run
+    assert told.constant == ["mean"]
+    near, far = (run.predictions(run.members[name]).astype(np.float64) for name in ("near", "far"))
+    cosines = row_cosines(near, far)
+    assert [row.disagreement for row in told.gallery.rows] == pytest.approx(1.0 - cosines, abs=6e-5)
+    assert {one.name for one in told.calibrations} == {"blend", "near", "far"}
+    for one in told.calibrations:
+        expected = rank_correlation(cosines, Voices.of(run).column(one.name), run.rows.group)
+        assert one.rank_correlation.mean == pytest.approx(expected.mean, abs=1e-6)
+        assert one.rank_correlation.ends == pytest.approx(expected.ends, abs=1e-6)
+    assert "Left out, as predicting (nearly) the same for all rows of a fold: mean." in made.html
+    open_to_both = replace(told.calibrations[0], rank_correlation=Interval(-0.4, -0.9, 0.1))
+    drawn = charts.calibration([open_to_both], told.gallery.voices, [])
+    assert "not shown by these rows (rank correlation −0.40, 95 % interval over groups −0.90 … +0.10)" in drawn.says
+    clear = replace(told.calibrations[0], rank_correlation=Interval(0.05, 0.01, 0.09))
+    assert "agree more, the score is higher" in charts.calibration([clear], told.gallery.voices, []).says
 
 
 def test_rows_say_what_members_predicted_in_prompts_of_their_own_fold(made: Made) -> None:

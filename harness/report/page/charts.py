@@ -22,12 +22,9 @@ from harness.report.page.drawing import (
 
 if TYPE_CHECKING:
     from harness.report.page.contents import Bins, Calibration
+    from harness.scoring.cosine import Interval
     from harness.scoring.leaderboard import LeaderboardRow
     from harness.store.published import DistanceBin
-
-
-_TELLING = 0.1
-"""Rank correlation from which on something is said to go with something else."""
 
 
 def cost(rows: Sequence[LeaderboardRow], voices: Sequence[str], n: int, folds: int) -> Drawing | None:
@@ -181,7 +178,7 @@ def by_distance(
     )
 
 
-def calibration(told: Sequence[Calibration], voices: Sequence[str]) -> Drawing | None:
+def calibration(told: Sequence[Calibration], voices: Sequence[str], constant: Sequence[str]) -> Drawing | None:
     """Draw the score of rows against how much the members agree on them."""
     if not told:
         return None
@@ -201,26 +198,38 @@ def calibration(told: Sequence[Calibration], voices: Sequence[str]) -> Drawing |
             "order": {"field": "confidence"},
         },
     }
+    left_out = ""
+    if constant:
+        names = ", ".join(map(label, constant))
+        left_out = f"Left out, as predicting (nearly) the same for all rows of a fold: {names}. "
     return draw(
         "Does agreement foretell the score?",
         "Tenths of the rows by how alike the members' predictions are, which is known without the truth; no member of "
-        f"this run states a confidence of its own. {_trust(told[0])}",
+        f"this run states a confidence of its own. {left_out}{_trust(told[0])}",
         spec,
-        ["", "rank correlation with the score"],
-        [[label(one.name), figure(one.rank_correlation)] for one in told],
+        ["", "rank correlation with the score", "95 % interval", "these rows say"],
+        [[label(one.name), *_correlated(one.rank_correlation)] for one in told],
         voice_legend(voices, [one.name for one in told]),
     )
 
 
+def _correlated(found: Interval | None) -> list[str]:
+    """Write a rank correlation, its interval, and whether the rows show one."""
+    if found is None:
+        return ["–", "–", "nothing: one of the two does not vary"]
+    ends = "–" if found.ends is None else " … ".join(f"{end:+.2f}" for end in found.ends)
+    said = "not shown by these rows"
+    if found.excludes_zero:
+        said = f"where members agree more, the score is {'higher' if found.mean > 0 else 'lower'}"
+    return [f"{found.mean:+.2f}".replace("-", "−"), ends.replace("-", "−"), said]
+
+
 def _trust(one: Calibration) -> str:
     """Say whether agreement can be trusted, by the rank correlation of a voice."""
-    found = one.rank_correlation
-    if found is None:
+    correlation, ends, said = _correlated(one.rank_correlation)
+    if one.rank_correlation is None:
         return f"For {label(one.name)} it says nothing."
-    said = "agreement says little of the score"
-    if abs(found) > _TELLING:
-        said = f"the more they agree, the {'higher' if found > 0 else 'lower'} the score"
-    return f"For {label(one.name)}, {said} (rank correlation {found:+.2f}).".replace("-", "−")
+    return f"For {label(one.name)}: {said} (rank correlation {correlation}, 95 % interval over groups {ends})."
 
 
 # -- blend -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.comparing import PairedComparison
 from harness.data.folds import ThresholdRow
+from harness.scoring.cosine import Interval
 from harness.scoring.leaderboard import Leaderboard
 from harness.store.schema import BlendDocument, ContributionFacts, RunDocument
 
@@ -170,7 +171,7 @@ class Calibration:
 
     name: str
     points: Sequence[CalibrationPoint]
-    rank_correlation: float | None
+    rank_correlation: Interval | None
 
 
 @dataclass(frozen=True)
@@ -298,6 +299,8 @@ class RunContents:
         Every two voices against each other.
     curves, calibrations
         Of members that leave such.
+    constant
+        Members that predict the same for all rows of a fold, and say nothing by what they agree with.
     """
 
     document: RunDocument
@@ -314,6 +317,7 @@ class RunContents:
     pairs: Sequence[PairedComparison]
     curves: Sequence[Curve]
     calibrations: Sequence[Calibration]
+    constant: Sequence[str]
     data: DataTold
     law: LawTold
     gallery: Gallery

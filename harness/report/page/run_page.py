@@ -129,7 +129,7 @@ def _score_charts(told: RunContents) -> list[Drawing | None]:
         charts.by_fold(told.fold_scores, voices),
         charts.cost(board.rows, voices, told.document.dataset.rows, len(told.law.folds)),
         charts.by_distance(distances, NAMES, voices) if distances else None,
-        charts.calibration(told.calibrations, voices),
+        charts.calibration(told.calibrations, voices, told.constant),
     ]
 
 

@@ -13,15 +13,8 @@ import numpy as np
 
 from harness.data.pictures import picture_notes
 from harness.errors import InputError
-from harness.report.page.blends import (
-    FindBlender,
-    all_pairs,
-    blend_told,
-    calibrations,
-    disagreement,
-    fold_scores,
-    members_problem,
-)
+from harness.report.page.agreement import calibrations, constant_members, disagreement, members_problem
+from harness.report.page.blends import FindBlender, all_pairs, blend_told, fold_scores
 from harness.report.page.contents import (
     Bins,
     Curve,
@@ -103,7 +96,8 @@ def run_contents(
         Whether the pictures lie beside the page.
     """
     document, voices = run.document, Voices.of(run)
-    problem = members_problem(voices)
+    constant = constant_members(voices)
+    problem = members_problem(voices, constant)
     made = make_gallery(voices, rows, around.opener, around.nearest, disagreement(problem), beside=beside)
     blend = blend_told(run, voices, around.find_blender)
     contents = RunContents(
@@ -121,6 +115,7 @@ def run_contents(
         pairs=all_pairs(voices),
         curves=_curves(run),
         calibrations=calibrations(voices, problem),
+        constant=constant,
         data=_data(run, document, around),
         law=_law(run),
         gallery=made.gallery,
