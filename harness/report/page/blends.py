@@ -15,6 +15,7 @@ from harness.ensemble.contributions import contributions, error_correlation
 from harness.ensemble.learned import blend_notes
 from harness.errors import InputError
 from harness.report.page.contents import BlendTold
+from harness.scoring.cosine import Interval, group_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,12 +75,18 @@ def all_pairs(voices: Voices) -> list[PairedComparison]:
     ]
 
 
-def fold_scores(voices: Voices) -> dict[str, Sequence[float | None]]:
-    """Return the mean cosine of each fold's rows, by voice; None where rows of it have no prediction."""
-    fold, n_folds = voices.run.rows.fold, voices.run.folds.n_folds
-    told: dict[str, Sequence[float | None]] = {}
+def fold_scores(voices: Voices) -> dict[str, Sequence[Interval | None]]:
+    """Return the mean cosine of each fold's rows with its interval over groups, by voice.
+
+    None where rows of the fold have no prediction.
+    """
+    rows, n_folds = voices.run.rows, voices.run.folds.n_folds
+    held = [rows.fold == f for f in range(n_folds)]
+    told: dict[str, Sequence[Interval | None]] = {}
     for name in voices.names:
         values = voices.column(name)
-        means = (float(values[fold == f].mean()) if (fold == f).any() else float("nan") for f in range(n_folds))
-        told[name] = [None if isnan(value) else value for value in means]
+        told[name] = [
+            group_interval(values[here], rows.group[here]) if here.any() and np.isfinite(values[here]).all() else None
+            for here in held
+        ]
     return told

@@ -29,6 +29,26 @@ class Bins:
 
 
 @dataclass(frozen=True)
+class Cumulative:
+    """How values are spread: the share of them at or below some of them.
+
+    Parameters
+    ----------
+    cosines
+        Rising, from the lowest value to the highest.
+    shares
+        Share of the values at or below each.
+    """
+
+    cosines: Sequence[float]
+    shares: Sequence[float]
+
+    def at(self, share: float) -> float:
+        """Return the lowest cosine that at least this share of the values do not exceed."""
+        return next(c for c, one in zip(self.cosines, self.shares, strict=True) if one >= share - 1e-12)
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a member is: tasks done of those it has, and why some failed."""
 
@@ -288,9 +308,9 @@ class RunContents:
     board
         The leaderboard, with the blend last learned.
     spread
-        Rows by their score, of each voice.
+        How the scores of rows are spread, of each voice.
     fold_scores
-        Mean cosine of each fold, by voice; None where the fold is not done.
+        Mean cosine of each fold with its interval, by voice; None where the fold is not done.
     blend
         The blend last learned; None without one.
     blend_why_not
@@ -309,8 +329,8 @@ class RunContents:
     progress: Sequence[Progress]
     going_on: bool
     board: Leaderboard
-    spread: Mapping[str, Bins]
-    fold_scores: Mapping[str, Sequence[float | None]]
+    spread: Mapping[str, Cumulative]
+    fold_scores: Mapping[str, Sequence[Interval | None]]
     slice_rows: Mapping[str, int]
     blend: BlendTold | None
     blend_why_not: str
@@ -339,13 +359,13 @@ class ComparisonContents:
     a, b
         What the sides are called.
     comparisons
-        Paired differences, one a name that both have.
-    main
-        Number of the one that the rows are shown for.
+        Paired differences, the main one first: that which the rows are shown for.
     scatter
         Score of A and of B on some rows, drawn evenly.
     differences
-        Rows by A minus B, of the main one.
+        Rows by A minus B, of the main one; without those on which the two are tied.
+    ties
+        How many these are.
     facts
         What the sides are: a name, the value of A and that of B.
     gallery
@@ -362,9 +382,9 @@ class ComparisonContents:
     b: str
     made: str
     comparisons: Sequence[PairedComparison]
-    main: int
     scatter: Sequence[tuple[float, float]]
     differences: Bins
+    ties: int
     facts: Sequence[tuple[str, str, str]]
     gallery: Gallery
     threshold: float

@@ -17,6 +17,7 @@ from harness.report.page.agreement import calibrations, constant_members, disagr
 from harness.report.page.blends import FindBlender, all_pairs, blend_told, fold_scores
 from harness.report.page.contents import (
     Bins,
+    Cumulative,
     Curve,
     CurvePoint,
     DataTold,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 WIDTH = 0.05
 """Of the bins of histograms."""
+MOST_STEPS = 400
+"""Steps of a curve that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -154,13 +157,20 @@ def bins_of(values: NDArray[np.floating[Any]], low: float, high: float, width: f
     return Bins([round(float(edge), 6) for edge in edges], counts.tolist())
 
 
-def _spread(voices: Voices) -> dict[str, Bins]:
-    finite = voices.scores[np.isfinite(voices.scores)]
-    if not len(finite):
-        return {}
+def _spread(voices: Voices) -> dict[str, Cumulative]:
     columns = {name: voices.column(name) for name in voices.names}
-    low, high = float(finite.min()), float(finite.max())
-    return {name: bins_of(values[np.isfinite(values)], low, high) for name, values in columns.items()}
+    return {name: cumulative(values[np.isfinite(values)]) for name, values in columns.items()}
+
+
+def cumulative(values: NDArray[np.float64]) -> Cumulative:
+    """Return the share of values at or below each of them, or, of many, below those at even shares."""
+    known, counts = np.unique(values, return_counts=True)
+    shares = np.cumsum(counts) / len(values)
+    if len(known) > MOST_STEPS:
+        # Any step kept is one of the true curve: none is drawn between two values.
+        kept = np.unique(np.searchsorted(shares, np.linspace(shares[0], 1.0, MOST_STEPS) - 1e-12))
+        known, shares = known[kept], shares[kept]
+    return Cumulative([round(float(value), 5) for value in known], [float(share) for share in shares])
 
 
 def _why_no_blend(run: RunFolder, board: Leaderboard) -> str:
