@@ -22,13 +22,13 @@ from harness.cli.app import app
 from harness.comparing import compare
 from harness.errors import InputError
 from harness.plugin import Context, PluginManager, Predictor, TrainingData
-from harness.report.page import charts, fold_charts
+from harness.report.page import charts, fold_charts, one_fit
 from harness.report.page import thumbnails as small
 from harness.report.page.comparison import comparison_contents
 from harness.report.page.contents import Gallery
 from harness.report.page.gallery import chosen_rows
 from harness.report.page.render import gallery_json, scale_of
-from harness.report.page.run_page import run_page
+from harness.report.page.run_page import run_page, slices_of
 from harness.report.page.telling import Surroundings, bins_of, cumulative, run_contents
 from harness.report.page.texts import readable
 from harness.report.page.voices import Voices
@@ -38,8 +38,9 @@ from harness.running.plan import plan_run
 from harness.running.session import carry_out
 from harness.scoring.cosine import Interval, group_interval, row_cosines
 from harness.scoring.rank_correlation import rank_correlation
-from harness.scoring.tables import shown
+from harness.scoring.tables import shown, span
 from harness.store.run import RunFolder
+from harness.store.schema import RepeatFacts
 from harness.workbench.blending import blend_run
 from harness.workbench.exchange import export_run, import_run
 from harness.workbench.leaderboard import judge
@@ -239,6 +240,46 @@ def test_folds_histograms_and_curves_are_of_the_stored_files(made: Made) -> None
     assert {(curve.stage, curve.quantity) for curve in curves} == {("head", "loss")}
     assert [(point.step, point.value) for point in curves[0].points] == [(k, 1.0 / k) for k in range(1, 21)]
     assert "far, head: loss" in made.html
+
+
+def test_what_a_sceptic_needs_stands_beside_the_figures(made: Made) -> None:
+    told, html = contents(made), made.html
+    for row in told.board.rows[1:]:
+        gap = row.behind_leader
+        assert f"{shown(gap.mean)} ({span(gap.ci_low, gap.ci_high)})" in html.replace("−", "-")
+    # What is lost without a member stands before its Shapley value, and that is said to be counted from 0.
+    assert 0 < html.index("lost without it (95 % interval)") < html.index(">Shapley value<")
+    assert "what mean says, the same of every row, has a share" in html
+    # Weights of folds are points, and no line that could be taken for an interval.
+    blend = html[html.index('id="blend"') : html.index('id="pairs"')]
+    assert 'class="small"' in blend
+    assert "whisker" not in blend
+    assert "Correlation of row scores" in html
+    assert "Correlation of errors" not in html
+    assert "law of the folds" not in html
+    assert "features of the same backbone are computed once and shared" in html
+
+
+def test_intervals_are_said_to_be_of_one_fit(made: Made) -> None:
+    facts = RepeatFacts(seeds=[0, 1], scores=[0.4, 0.5], sd=0.0707, models=6, average=Interval(0.5).facts())
+    assert "harness run --repeats" in one_fit.of_run({"near": None}, trained=True)
+    assert "of 2 seeds the scores moved by (standard deviation) near ± 0.0707." in one_fit.of_run(
+        {"mean": None, "near": facts}, trained=True
+    )
+    assert one_fit.of_run({"near": None}, trained=False) == ""
+    assert one_fit.of_run({"mean": None}, trained=True) in made.html
+    assert one_fit.of_runs(made.run)[0] in made.comparison.read_text()
+
+
+def test_shades_are_of_one_members_scores(made: Made) -> None:
+    told = contents(made)
+    low, high = told.board.rows[-1].slices, told.board.rows[0].slices
+    weak = told.board.rows[-1].model_copy(update={"slices": {name: value - 0.5 for name, value in low.items()}})
+    slices = slices_of(replace(told, board=replace(told.board, rows=[*told.board.rows[:-1], weak])))
+    shades = {source["name"]: [cell["shade"] for cell in source["cells"]] for source in slices["sources"]}
+    assert len(shades) == 2
+    assert shades[max(high, key=high.get)][0] == shades[max(low, key=low.get)][-1] == 1.0
+    assert shades[min(high, key=high.get)][0] == shades[min(low, key=low.get)][-1] == 0.0
 
 
 def test_agreement_is_that_of_members_that_do_not_say_the_same_of_every_row(made: Made) -> None:
@@ -588,6 +629,8 @@ def test_with_a_test_set_and_repeats(made: Made, browser: Any) -> None:
     text = report.path.read_text()
     assert "test images are training images, too" in text
     assert "over seeds" in text
+    near = next(row for row in judge(plan.run).rows if row.plugin == "near")
+    assert f"near ± {near.repeats.sd:.4f}" in text
     assert "20 of 44 rows" in text
     tab = Tab(browser, report.path, width=400)
     tab.page.locator("#cards a").first.click()

@@ -20,6 +20,7 @@ from harness.comparing import (
     same_rows,
 )
 from harness.comparing.paired import TIE
+from harness.report.page import one_fit
 from harness.report.page.contents import ComparisonContents
 from harness.report.page.gallery import NearestPrompts, make_gallery
 from harness.report.page.telling import bins_of
@@ -135,7 +136,7 @@ def comparison_contents(
             if f"A · {pair.a}" in sides.names and f"B · {pair.b}" in sides.names
         ],
         left_out=found.left_out,
-        notes=[*found.notes, *found.comparisons[0].groups.notes(), *_same(one, other)],
+        notes=[*found.notes, *found.comparisons[0].groups.notes(), *_same(one, other), *one_fit.of_runs(one, other)],
     )
     return contents, made.pictures
 

@@ -26,7 +26,7 @@ def comparison_page(told: ComparisonContents) -> bytes:
         "comparison.html.j2",
         told=told,
         title=f"{_short(told.a)} against {_short(told.b)}",
-        counted=f"{number_of(main.n, 'row')} in {main.groups}",
+        counted=f"{number_of(main.n, 'row')} in {number_of(main.groups.groups, 'group')}",
         verdict=verdict(told),
         main=f"{names}, A − B" if main.a == main.b else f"{main.a} − {main.b}",
         pair_scale=pair_scale(told.comparisons),

@@ -31,7 +31,7 @@ def thresholds(table: Sequence[ThresholdRow], used: float) -> Drawing | None:
     if not table:
         return None
     most = max(row.groups for row in table)
-    quantities = ("groups, of the most", "rows left to train on", "purged share")
+    quantities = ("groups, as a share of the most that any threshold leaves", "rows left to train on", "purged share")
     values = []
     for row in table:
         told = (row.groups / most, row.smallest_training_share, row.purged_share)
@@ -159,8 +159,8 @@ def nearest(law: LawTold) -> Drawing | None:
     }
     return draw(
         "How near the nearest training prompt is",
-        "Each held-out row with the training prompt of its own fold that says most nearly the same. The law of the "
-        "folds ends this histogram at the threshold.",
+        "Each held-out row with the training prompt of its own fold that says most nearly the same. Prompts at the "
+        "threshold or beyond are kept from training, so that the histogram ends there.",
         spec,
         ["cosine", "rows"],
         [[f"{v['low']:.3f} to {v['high']:.3f}", str(v["n"])] for v in values],

@@ -210,7 +210,7 @@ def _data(run: RunFolder, document: RunDocument, around: Surroundings) -> DataTo
         ("Location", data.location),
         ("Rows", f"{data.rows:,}"),
         ("Distinct prompts", f"{len(set(rows.prompts)):,}" if any(rows.prompts) else "not in this run"),
-        ("Groups", f"{group.groups:,}, {group.effective:.3g} effective"),
+        ("Groups", f"{group.groups:,}{_worth(group)}"),
         ("Largest group", f"{number_of(int(sizes.max()), 'row')} ({group.largest:.1%})"),
         ("Rows linked to another", f"{len(rows.ids) - alone:,} ({1 - alone / max(len(rows.ids), 1):.0%})"),
         ("Images shown by several rows", f"{pictures.shared:,} ({number_of(pictures.rows, 'row')})"),
@@ -229,6 +229,14 @@ def _data(run: RunFolder, document: RunDocument, around: Surroundings) -> DataTo
         group_sizes=how_many,
         notes=notes,
     )
+
+
+def _worth(group: GroupSizes) -> str:
+    """Say what groups of different sizes are worth to an interval."""
+    if round(group.effective) == group.groups:
+        return ""
+    equal = f"{group.effective:.3g} equal ones"
+    return f", of different sizes: where the rows of a group are alike, means are as sure as over {equal}"
 
 
 def _law(run: RunFolder) -> LawTold:
