@@ -271,6 +271,19 @@ def test_intervals_are_said_to_be_of_one_fit(made: Made) -> None:
     assert one_fit.of_runs(made.run)[0] in made.comparison.read_text()
 
 
+def test_the_rank_of_the_truth_stands_in_a_table_and_with_each_row(made: Made) -> None:
+    told = contents(made)
+    data = json.loads(made.html.split('id="gallery-data">')[1].split("</script>")[0])
+    run, voices = made.run, Voices.of(made.run)
+    k = told.gallery.voices.index("blend")
+    cosines = voices.predictions("blend", np.arange(44)) @ np.unique(run.targets, axis=0).T
+    expected = 1 + (cosines > voices.column("blend")[:, None] + 1e-5).sum(axis=1)
+    assert [row["rank"][k] for row in data["rows"]] == expected.tolist()
+    table = made.html[made.html.index("If the prompt had to be found") :]
+    assert f"{np.median(expected):g}</b>" in table[: table.index("</table>")]
+    assert len(told.finding.voices) == 4
+
+
 def test_shades_are_of_one_members_scores(made: Made) -> None:
     told = contents(made)
     low, high = told.board.rows[-1].slices, told.board.rows[0].slices

@@ -184,7 +184,7 @@ def by_distance(
         return None
     first = next(iter(told.values()))
     counted = {name: f"{name}|{b.n:,} row{'' if b.n == 1 else 's'}" for name, b in zip(names, first, strict=True)}
-    values = [{**value, "bin": counted[value["bin"]]} for value in values]
+    values = [{**value, "bin": counted[str(value["bin"])]} for value in values]
     x = {
         **{"field": "bin", "type": "ordinal", "sort": list(counted.values())},
         "title": "cosine with the nearest training prompt",

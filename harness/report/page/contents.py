@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.comparing import PairedComparison
 from harness.data.folds import ThresholdRow
+from harness.report.page.finding import Finding
 from harness.scoring.cosine import Interval
 from harness.scoring.leaderboard import Leaderboard
 from harness.store.schema import BlendDocument, ContributionFacts, RunDocument
@@ -222,6 +223,8 @@ class GalleryRow:
         The highest cosine of a training prompt; None where it was not compared.
     disagreement
         One minus the mean cosine between the members' predictions; None with fewer than two.
+    ranks
+        Of each voice: the rank of the true prompt among those of the run; empty where that was not looked for.
     """
 
     id: str
@@ -235,6 +238,7 @@ class GalleryRow:
     nearest: Sequence[Statement]
     nearest_cosine: float | None
     disagreement: float | None
+    ranks: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)
@@ -319,6 +323,8 @@ class RunContents:
         Every two voices against each other.
     curves, calibrations
         Of members that leave such.
+    finding
+        How well the true prompt would be found; None where nothing can be found.
     constant
         Members that predict the same for all rows of a fold, and say nothing by what they agree with.
     """
@@ -338,6 +344,7 @@ class RunContents:
     curves: Sequence[Curve]
     calibrations: Sequence[Calibration]
     constant: Sequence[str]
+    finding: Finding | None
     data: DataTold
     law: LawTold
     gallery: Gallery

@@ -29,7 +29,8 @@ from harness.report.page.contents import (
     RunContents,
     SourceShare,
 )
-from harness.report.page.gallery import NearestPrompts, make_gallery
+from harness.report.page.finding import finding
+from harness.report.page.gallery import NearestPrompts, make_gallery, with_ranks
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
 from harness.report.recipe import portable_settings, run_command
@@ -103,6 +104,7 @@ def run_contents(
     problem = members_problem(voices, constant)
     made = make_gallery(voices, rows, around.opener, around.nearest, disagreement(problem), beside=beside)
     blend = blend_told(run, voices, around.find_blender)
+    found, ranks = finding(voices, made.rows)
     contents = RunContents(
         document=document,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -119,9 +121,10 @@ def run_contents(
         curves=_curves(run),
         calibrations=calibrations(voices, problem),
         constant=constant,
+        finding=found,
         data=_data(run, document, around),
         law=_law(run),
-        gallery=made.gallery,
+        gallery=with_ranks(made.gallery, ranks) if found is not None else made.gallery,
         provenance=_provenance(run, document, around),
         notes=[*around.board.test_notes, *around.board.doubts, *around.board.repeat_notes],
     )
