@@ -306,6 +306,11 @@ def test_agreement_is_that_of_members_that_do_not_say_the_same_of_every_row(made
         expected = rank_correlation(cosines, Voices.of(run).column(one.name), run.rows.group)
         assert one.rank_correlation.mean == pytest.approx(expected.mean, abs=1e-6)
         assert one.rank_correlation.ends == pytest.approx(expected.ends, abs=1e-6)
+    blend = told.calibrations[[one.name for one in told.calibrations].index("blend")]
+    first = np.argsort(cosines, kind="stable")[:5]
+    lowest = group_interval(Voices.of(run).column("blend")[first], run.rows.group[first])
+    assert (blend.points[0].n, blend.points[0].score.mean) == (5, pytest.approx(lowest.mean))
+    assert blend.points[0].score.ends == pytest.approx(lowest.ends)
     assert "Left out, as predicting (nearly) the same for all rows of a fold: mean." in made.html
     open_to_both = replace(told.calibrations[0], rank_correlation=Interval(-0.4, -0.9, 0.1))
     drawn = charts.calibration([open_to_both], told.gallery.voices, [])

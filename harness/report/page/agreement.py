@@ -9,6 +9,7 @@ import numpy as np
 from harness.data.arrays import row_blocks
 from harness.ensemble.blend import run_problem
 from harness.report.page.contents import Calibration, CalibrationPoint
+from harness.scoring.cosine import group_interval
 from harness.scoring.rank_correlation import rank_correlation
 from harness.scoring.repeats import unit
 from harness.store.run import BLEND
@@ -92,5 +93,7 @@ def _calibration(
 ) -> Calibration:
     order = np.argsort(confidence, kind="stable")
     parts = np.array_split(order, _POINTS)
-    points = [CalibrationPoint(float(confidence[p].mean()), float(scores[p].mean()), len(p)) for p in parts]
+    points = [
+        CalibrationPoint(float(confidence[p].mean()), group_interval(scores[p], groups[p]), len(p)) for p in parts
+    ]
     return Calibration(name, points, rank_correlation(confidence, scores, groups))

@@ -214,21 +214,19 @@ def calibration(told: Sequence[Calibration], voices: Sequence[str], constant: Se
     """Draw the score of rows against how much the members agree on them."""
     if not told:
         return None
+    drawn = told[: _MOST_SIDE_BY_SIDE // len(told[0].points)]
     values = [
-        {"name": label(one.name), "confidence": point.confidence, "score": point.score}
-        for one in told
-        for point in one.points
+        {"name": label(one.name), "tenth": k, "score": p.score.mean, "low": p.score.low, "high": p.score.high}
+        for one in drawn
+        for k, p in enumerate(one.points, start=1)
     ]
+    x = {"field": "tenth", "type": "ordinal", "title": "tenth of the rows, from least to most agreement"}
     spec = {
         "height": HEIGHT,
         "data": {"values": values},
-        "mark": {"type": "line", "point": {"filled": True, "size": 40}, "strokeWidth": 1.5},
-        "encoding": {
-            "x": quantity("confidence", "agreement of the members on a row", axis={"tickCount": 5, "grid": False}),
-            "y": quantity("score", "mean cosine", axis={"tickCount": 5}),
-            "color": by_voice(voices),
-            "order": {"field": "confidence"},
-        },
+        "layer": _with_intervals(
+            {**x, "axis": {"labelAngle": 0, "grid": False}}, [label(one.name) for one in drawn], voices
+        ),
     }
     left_out = ""
     if constant:
@@ -236,12 +234,15 @@ def calibration(told: Sequence[Calibration], voices: Sequence[str], constant: Se
         left_out = f"Left out, as predicting (nearly) the same for all rows of a fold: {names}. "
     return draw(
         "Does agreement foretell the score?",
-        "Tenths of the rows by how alike the members' predictions are, which is known without the truth; no member of "
-        f"this run states a confidence of its own. {left_out}{_trust(told[0])}",
+        "Tenths of the rows by how alike the members' predictions are, which is known without the truth, with 95 % "
+        f"intervals; no member of this run states a confidence of its own. {left_out}{_trust(told[0])}",
         spec,
-        ["", "rank correlation with the score", "95 % interval", "these rows say"],
-        [[label(one.name), *_correlated(one.rank_correlation)] for one in told],
-        voice_legend(voices, [one.name for one in told]),
+        ["", "rank correlation with the score", "95 % interval", "these rows say", "mean agreement of the tenths"],
+        [
+            [label(one.name), *_correlated(one.rank_correlation), " ".join(f"{p.confidence:.3f}" for p in one.points)]
+            for one in told
+        ],
+        voice_legend(voices, [one.name for one in drawn]),
     )
 
 

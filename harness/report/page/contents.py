@@ -182,7 +182,7 @@ class CalibrationPoint:
     """Rows whose stand-in for a confidence is alike: its mean, their mean score, and how many there are."""
 
     confidence: float
-    score: float
+    score: Interval
     n: int
 
 
