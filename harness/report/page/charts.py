@@ -94,9 +94,9 @@ def by_fold(scores: Mapping[str, Sequence[Interval | None]], voices: Sequence[st
     few = "" if len(drawn) == len(scores) else f" The {len(drawn)} best are drawn; the table has all."
     return draw(
         "Score by fold",
-        "Each fold holds other groups of prompts out; 95 % intervals by bootstrap over its groups. Voices that move "
-        "together from fold to fold say that some folds are harder for all. Intervals of one fold are not paired: "
-        f"whether two voices differ is under Comparisons.{few}",
+        "Each fold holds other groups of prompts out; 95 % intervals by bootstrap over its groups. Where all move "
+        "together from fold to fold, some folds are harder for all. Intervals of one fold are not paired: "
+        f"whether two members differ is under Comparisons.{few}",
         spec,
         ["", *(f"fold {f}" for f in range(folds))],
         [
@@ -155,7 +155,7 @@ def spread(told: Mapping[str, Cumulative], voices: Sequence[str]) -> Drawing | N
     return draw(
         "How the scores of rows are spread",
         "The share of the rows whose cosine is a value or less; the score is the mean of the rows. Where one curve "
-        "lies below another, fewer rows of it score so little. Each curve sorts its own rows, so which voice is better "
+        "lies below another, fewer rows of it score so little. Each curve sorts its own rows, so which member is better "
         "on how many of the same rows is not seen here: Comparisons says it.",
         spec,
         ["rows", *map(label, told)],

@@ -239,7 +239,7 @@ def _worth(group: GroupSizes) -> str:
     if round(group.effective) == group.groups:
         return ""
     equal = f"{group.effective:.3g} equal ones"
-    return f", of different sizes: where the rows of a group are alike, means are as sure as over {equal}"
+    return f", of different sizes: where the rows of a group are alike, means are as sure as over {equal} (effective groups)"
 
 
 def _law(run: RunFolder) -> LawTold:
