@@ -155,8 +155,8 @@ def spread(told: Mapping[str, Cumulative], voices: Sequence[str]) -> Drawing | N
     return draw(
         "How the scores of rows are spread",
         "The share of the rows whose cosine is a value or less; the score is the mean of the rows. Where one curve "
-        "lies below another, fewer rows of it score so little. Each curve sorts its own rows, so which member is better "
-        "on how many of the same rows is not seen here: Comparisons says it.",
+        "lies below another, fewer rows of it score so little. Each curve sorts its own rows, so which member is "
+        "better on how many of the same rows is not seen here: Comparisons says it.",
         spec,
         ["rows", *map(label, told)],
         [

@@ -238,8 +238,8 @@ def _worth(group: GroupSizes) -> str:
     """Say what groups of different sizes are worth to an interval."""
     if round(group.effective) == group.groups:
         return ""
-    equal = f"{group.effective:.3g} equal ones"
-    return f", of different sizes: where the rows of a group are alike, means are as sure as over {equal} (effective groups)"
+    equal = f"{group.effective:.3g} equal ones (effective groups)"
+    return f", of different sizes: where the rows of a group are alike, means are as sure as over {equal}"
 
 
 def _law(run: RunFolder) -> LawTold:
