@@ -255,9 +255,7 @@ def _large(size: int) -> list[str]:
     """Say so where a page has become large to send."""
     if size <= LARGE:
         return []
-    return [
-        f"the page is large ({size_of(size)}): fewer --rows make it smaller, or --assets, which keeps its images beside it"
-    ]
+    return [f"the page is large ({size_of(size)}): fewer --rows make it smaller, or --assets, its images beside it"]
 
 
 def _side(text: str) -> str:
