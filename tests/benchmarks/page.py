@@ -1,7 +1,7 @@
 """The page of ``harness report``: seconds, bytes and memory at 600, 5 000 and 50 000 rows, beside its smallest size.
 
-Rows are those of ``scenes``; beside ``mean``, three members are noisy views of the truth, and all are blended. Each page
-is written by a process of its own, since a process's highest memory begins with that of what it did before.
+Rows are those of ``scenes``; beside ``mean``, three members are noisy views of the truth, and all are blended. Each
+page is written by a process of its own, since a process's highest memory begins with that of what it did before.
 """
 
 from __future__ import annotations
