@@ -22,21 +22,25 @@ from harness.cli.app import app
 from harness.comparing import compare
 from harness.errors import InputError
 from harness.plugin import Context, PluginManager, Predictor, TrainingData
+from harness.report.page import charts, fold_charts, one_fit
 from harness.report.page import thumbnails as small
+from harness.report.page.comparison import comparison_contents
 from harness.report.page.contents import Gallery
 from harness.report.page.gallery import chosen_rows
 from harness.report.page.render import gallery_json, scale_of
-from harness.report.page.run_page import run_page
-from harness.report.page.telling import Surroundings, run_contents
+from harness.report.page.run_page import run_page, slices_of
+from harness.report.page.telling import Surroundings, bins_of, cumulative, run_contents
 from harness.report.page.texts import readable
 from harness.report.page.voices import Voices
 from harness.running.config import resolve_config
 from harness.running.nearest import nearest_prompts
 from harness.running.plan import plan_run
 from harness.running.session import carry_out
-from harness.scoring.cosine import row_cosines
-from harness.scoring.tables import shown
+from harness.scoring.cosine import Interval, group_interval, row_cosines
+from harness.scoring.rank_correlation import rank_correlation
+from harness.scoring.tables import shown, span
 from harness.store.run import RunFolder
+from harness.store.schema import RepeatFacts
 from harness.workbench.blending import blend_run
 from harness.workbench.exchange import export_run, import_run
 from harness.workbench.leaderboard import judge
@@ -218,18 +222,101 @@ def test_figures_are_those_of_leaderboard_blend_and_comparison(made: Made) -> No
 def test_folds_histograms_and_curves_are_of_the_stored_files(made: Made) -> None:
     told, run = contents(made), made.run
     for name, member in run.members.items():
-        assert told.fold_scores[name] == pytest.approx([record.score for record in run.records(member)])
+        found = told.fold_scores[name]
+        assert [one.mean for one in found] == pytest.approx([record.score for record in run.records(member)])
+        here = run.rows.fold == 1
+        assert found[1] == group_interval(Voices.of(run).column(name)[here], run.rows.group[here])
     assert sum(told.law.nearest.counts) == told.law.compared == len(run.rows.ids)
     assert told.law.highest < told.law.threshold == run.folds.threshold
     assert told.law.nearest.edges[-1] >= told.law.threshold
     assert [one.purged for one in told.law.folds] == run.document.folds.purged
-    for bins in told.spread.values():
-        assert sum(bins.counts) == len(run.rows.ids)
+    for name, one in told.spread.items():
+        column = Voices.of(run).column(name)
+        assert one.cosines == pytest.approx(np.unique(column), abs=1e-5)
+        assert one.shares == pytest.approx([(column <= value).mean() for value in np.unique(column)])
+        assert one.at(0.5) == pytest.approx(np.quantile(column, 0.5, method="inverted_cdf"), abs=1e-5)
     curves = [curve for curve in told.curves if curve.member == "far"]
     assert [curve.fold for curve in curves] == [0, 1, 2]
     assert {(curve.stage, curve.quantity) for curve in curves} == {("head", "loss")}
     assert [(point.step, point.value) for point in curves[0].points] == [(k, 1.0 / k) for k in range(1, 21)]
     assert "far, head: loss" in made.html
+
+
+def test_what_a_sceptic_needs_stands_beside_the_figures(made: Made) -> None:
+    told, html = contents(made), made.html
+    for row in told.board.rows[1:]:
+        gap = row.behind_leader
+        assert f"{shown(gap.mean)} ({span(gap.ci_low, gap.ci_high)})" in html.replace("−", "-")
+    # What is lost without a member stands before its Shapley value, and that is said to be counted from 0.
+    assert 0 < html.index("lost without it (95 % interval)") < html.index(">Shapley value<")
+    assert "what mean says, the same of every row, has a share" in html
+    # Weights of folds are points, and no line that could be taken for an interval.
+    blend = html[html.index('id="blend"') : html.index('id="pairs"')]
+    assert 'class="small"' in blend
+    assert "whisker" not in blend
+    assert "Correlation of row scores" in html
+    assert "Correlation of errors" not in html
+    assert "law of the folds" not in html
+    assert "features of the same backbone are computed once and shared" in html
+
+
+def test_intervals_are_said_to_be_of_one_fit(made: Made) -> None:
+    facts = RepeatFacts(seeds=[0, 1], scores=[0.4, 0.5], sd=0.0707, models=6, average=Interval(0.5).facts())
+    assert "harness run --repeats" in one_fit.of_run({"near": None}, trained=True)
+    assert "of 2 seeds the scores moved by (standard deviation) near ± 0.0707." in one_fit.of_run(
+        {"mean": None, "near": facts}, trained=True
+    )
+    assert one_fit.of_run({"near": None}, trained=False) == ""
+    assert one_fit.of_run({"mean": None}, trained=True) in made.html
+    assert one_fit.of_runs(made.run)[0] in made.comparison.read_text()
+
+
+def test_the_rank_of_the_truth_stands_in_a_table_and_with_each_row(made: Made) -> None:
+    told = contents(made)
+    data = json.loads(made.html.split('id="gallery-data">')[1].split("</script>")[0])
+    run, voices = made.run, Voices.of(made.run)
+    k = told.gallery.voices.index("blend")
+    cosines = voices.predictions("blend", np.arange(44)) @ np.unique(run.targets, axis=0).T
+    expected = 1 + (cosines > voices.column("blend")[:, None] + 1e-5).sum(axis=1)
+    assert [row["rank"][k] for row in data["rows"]] == expected.tolist()
+    table = made.html[made.html.index("If the prompt had to be found") :]
+    assert f"{np.median(expected):g}</b>" in table[: table.index("</table>")]
+    assert len(told.finding.voices) == 4
+
+
+def test_shades_are_of_one_members_scores(made: Made) -> None:
+    told = contents(made)
+    low, high = told.board.rows[-1].slices, told.board.rows[0].slices
+    weak = told.board.rows[-1].model_copy(update={"slices": {name: value - 0.5 for name, value in low.items()}})
+    slices = slices_of(replace(told, board=replace(told.board, rows=[*told.board.rows[:-1], weak])))
+    shades = {source["name"]: [cell["shade"] for cell in source["cells"]] for source in slices["sources"]}
+    assert len(shades) == 2
+    assert shades[max(high, key=high.get)][0] == shades[max(low, key=low.get)][-1] == 1.0
+    assert shades[min(high, key=high.get)][0] == shades[min(low, key=low.get)][-1] == 0.0
+
+
+def test_agreement_is_that_of_members_that_do_not_say_the_same_of_every_row(made: Made) -> None:
+    told, run = contents(made), made.run
+    assert told.constant == ["mean"]
+    near, far = (run.predictions(run.members[name]).astype(np.float64) for name in ("near", "far"))
+    cosines = row_cosines(near, far)
+    assert [row.disagreement for row in told.gallery.rows] == pytest.approx(1.0 - cosines, abs=6e-5)
+    assert {one.name for one in told.calibrations} == {"blend", "near", "far"}
+    for one in told.calibrations:
+        expected = rank_correlation(cosines, Voices.of(run).column(one.name), run.rows.group)
+        assert one.rank_correlation.mean == pytest.approx(expected.mean, abs=1e-6)
+        assert one.rank_correlation.ends == pytest.approx(expected.ends, abs=1e-6)
+    blend = told.calibrations[[one.name for one in told.calibrations].index("blend")]
+    first = np.argsort(cosines, kind="stable")[:5]
+    lowest = group_interval(Voices.of(run).column("blend")[first], run.rows.group[first])
+    assert (blend.points[0].n, blend.points[0].score.mean) == (5, pytest.approx(lowest.mean))
+    assert blend.points[0].score.ends == pytest.approx(lowest.ends)
+    assert "Left out, as predicting (nearly) the same for all rows of a fold: mean." in made.html
+    open_to_both = replace(told.calibrations[0], rank_correlation=Interval(-0.4, -0.9, 0.1))
+    drawn = charts.calibration([open_to_both], told.gallery.voices, [])
+    assert "not shown by these rows (rank correlation −0.40, 95 % interval over groups −0.90 … +0.10)" in drawn.says
+    clear = replace(told.calibrations[0], rank_correlation=Interval(0.05, 0.01, 0.09))
+    assert "agree more, the score is higher" in charts.calibration([clear], told.gallery.voices, []).says
 
 
 def test_rows_say_what_members_predicted_in_prompts_of_their_own_fold(made: Made) -> None:
@@ -248,6 +335,26 @@ def test_rows_say_what_members_predicted_in_prompts_of_their_own_fold(made: Made
     rows = np.arange(len(run.rows.ids))
     blended = voices.predictions("blend", rows)
     assert np.einsum("ij,ij->i", blended, run.targets) == pytest.approx(voices.column("blend"), abs=1e-5)
+
+
+def test_steps_of_many_values_are_steps_of_all() -> None:
+    values = np.random.default_rng(0).normal(size=30_000)
+    found = cumulative(values)
+    assert 300 < len(found.cosines) <= 400
+    assert found.shares == pytest.approx([(values <= one).mean() for one in found.cosines], abs=2e-4)
+    assert (found.cosines[0], found.cosines[-1]) == pytest.approx((values.min(), values.max()), abs=1e-5)
+    assert np.diff(found.shares).max() < 0.004
+
+
+def test_folds_are_points_with_intervals_and_bins_say_their_rows(made: Made) -> None:
+    told = contents(made)
+    drawn = charts.by_fold(told.fold_scores, told.gallery.voices)
+    one = told.fold_scores["near"][0]
+    near = next(row for row in drawn.rows if row[0] == "near")
+    assert near[1] == f"{one.mean:.4f} ({one.low:.4f} … {one.high:.4f})"
+    many = {f"v{k}": told.fold_scores["near"] for k in range(30)}
+    assert len(charts.by_fold(many, list(many)).legend) == 20
+    assert re.search(r">(\d+) rows?<", made.html[made.html.index("nearest training prompt<") - 9000 :])
 
 
 @pytest.mark.parametrize(("n", "limit"), [(10, 10), (1000, 100), (101, 100), (500, 7)])
@@ -540,6 +647,8 @@ def test_with_a_test_set_and_repeats(made: Made, browser: Any) -> None:
     text = report.path.read_text()
     assert "test images are training images, too" in text
     assert "over seeds" in text
+    near = next(row for row in judge(plan.run).rows if row.plugin == "near")
+    assert f"near ± {near.repeats.sd:.4f}" in text
     assert "20 of 44 rows" in text
     tab = Tab(browser, report.path, width=400)
     tab.page.locator("#cards a").first.click()
@@ -553,6 +662,7 @@ def test_of_two_runs_the_rows_that_moved_most(made: Made, browser: Any) -> None:
     found = compare("runs/first", "runs/second", None, made.manager.blender)
     pair = next(one for one in found.comparisons if one.a == "near")
     text = made.comparison.read_text()
+    main = comparison_told(made, "runs/first", "runs/second").comparisons[0]
     assert shown(pair.difference.mean, True).replace("-", "−") in text
     assert "near.neighbours" in text
     with Tab(browser, made.comparison) as page:
@@ -562,7 +672,41 @@ def test_of_two_runs_the_rows_that_moved_most(made: Made, browser: Any) -> None:
         page.locator("#cards a").first.click()
         until(page, "document.querySelector('#row').open")
         names = page.locator("#row-voices .voice h4 span").all_text_contents()
-        assert {"A · near", "B · near", "A · mean", "B · mean"} == set(names)
+        assert sorted(names) == sorted(
+            {f"A · {main.a}", f"B · {main.b}", "A · near", "B · near", "A · mean", "B · mean"}
+        )
+
+
+def comparison_told(made: Made, a: str, b: str) -> Any:
+    found = compare(a, b, None, made.manager.blender)
+    return comparison_contents(found, made.manager.blender, None, nearest_prompts, rows=100)[0]
+
+
+def test_the_best_of_each_side_lead_however_little_they_differ(made: Made) -> None:
+    asked = {"data": "pictures", "folds": 3, "executor": "inline"}
+    first = {"set": {"near": {"neighbours": 24}, "far": {"neighbours": 1}}, "plugins": "near,far=near"}
+    second = {"set": {"near": {"neighbours": 25}, "far": {"neighbours": 9}}, "plugins": "near,far=near"}
+    third = {"set": {"other": {"neighbours": 25}, "far": {"neighbours": 9}}, "plugins": "other=near,far=near"}
+    for k, own in enumerate((first, second, third)):
+        carried_out({**asked, **own, "run_dir": f"runs/side{k}"}, made.manager)
+    told = comparison_told(made, "runs/side0", "runs/side1")
+    main, far = told.comparisons
+    assert (main.a, main.b, far.a, far.b) == ("near", "near", "far", "far")
+    assert abs(main.difference.mean) < abs(far.difference.mean)
+    # The best of each side have no name in common: they are compared all the same.
+    told = comparison_told(made, "runs/side0", "runs/side2")
+    assert [(one.a, one.b) for one in told.comparisons] == [("near", "other"), ("far", "far")]
+    assert told.comparisons[0].difference == main.difference
+    assert told.gallery.voices == ["A · near", "B · other", "A · far", "B · far"]
+    # `mean` leads in both of these and is the same on every row, which leaves nothing to see.
+    assert judge(RunFolder(Path("runs/second"))).rows[0].plugin == "mean"
+    assert comparison_told(made, "runs/first", "runs/second").comparisons[0].tied < 1.0
+
+
+def test_tied_rows_are_on_neither_side(made: Made) -> None:
+    drawn = fold_charts.differences(bins_of(np.array([-0.02, 0.01]), -0.02, 0.02, 0.01), 3)
+    assert "3 rows with the same score on both sides are not drawn" in drawn.says
+    assert drawn.rows[-1] == ["the same", "3"]
 
 
 def test_of_two_members(made: Made) -> None:

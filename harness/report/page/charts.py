@@ -19,15 +19,16 @@ from harness.report.page.drawing import (
     quantity,
     voice_legend,
 )
+from harness.scoring.tables import span
 
 if TYPE_CHECKING:
-    from harness.report.page.contents import Bins, Calibration
+    from harness.report.page.contents import Calibration, Cumulative
+    from harness.scoring.cosine import Interval
     from harness.scoring.leaderboard import LeaderboardRow
     from harness.store.published import DistanceBin
 
-
-_TELLING = 0.1
-"""Rank correlation from which on something is said to go with something else."""
+_MOST_SIDE_BY_SIDE = 60
+"""Points with whiskers that a chart as wide as a phone has room for."""
 
 
 def cost(rows: Sequence[LeaderboardRow], voices: Sequence[str], n: int, folds: int) -> Drawing | None:
@@ -42,7 +43,11 @@ def cost(rows: Sequence[LeaderboardRow], voices: Sequence[str], n: int, folds: i
     point = {"mark": {"type": "point", "filled": True, "size": 110, "opacity": 1}}
     text = {"mark": {"type": "text", "align": "left", "dx": 9, "dy": -7, "limit": 110}}
     x = {
-        **{"field": "seconds", "type": "quantitative", "title": "seconds for all folds (log)"},
+        **{
+            "field": "seconds",
+            "type": "quantitative",
+            "title": "seconds for all folds, alone and from cold caches (log)",
+        },
         "scale": {"type": "log", "padding": 40},
         "axis": {"format": "~r", "tickCount": 4, "grid": False},
     }
@@ -60,79 +65,108 @@ def cost(rows: Sequence[LeaderboardRow], voices: Sequence[str], n: int, folds: i
     }
     return draw(
         "Cost against score",
-        "Up is better, left is cheaper: fitting and predicting all rows once, as it would be with empty caches.",
+        "Up is better, left is cheaper: fitting and predicting all rows once, each member alone, from cold caches. A "
+        "run is cheaper than their sum: features of the same backbone are computed once and shared.",
         spec,
         ["member", "seconds", "score"],
         [[one["name"], f"{one['seconds']:.3g}", f"{one['score']:.4f}"] for one in told],
     )
 
 
-def by_fold(scores: Mapping[str, Sequence[float | None]], voices: Sequence[str]) -> Drawing | None:
-    """Draw the score of each fold, a line a voice."""
+def by_fold(scores: Mapping[str, Sequence[Interval | None]], voices: Sequence[str]) -> Drawing | None:
+    """Draw the score of each fold with its interval, the voices side by side."""
+    folds = max(map(len, scores.values()), default=0)
+    drawn = list(scores)[: max(1, _MOST_SIDE_BY_SIDE // max(folds, 1))]
     told = [
-        {"name": label(name), "fold": f, "score": value}
-        for name, values in scores.items()
-        for f, value in enumerate(values)
-        if value is not None
+        {"name": label(name), "fold": f, "score": one.mean, "low": one.low, "high": one.high}
+        for name in drawn
+        for f, one in enumerate(scores[name])
+        if one is not None
     ]
     if not told:
         return None
-    folds = max(map(len, scores.values()))
     x = {"field": "fold", "type": "ordinal", "title": "fold held out", "axis": {"labelAngle": 0, "grid": False}}
     spec = {
         "height": HEIGHT,
         "data": {"values": told},
-        "mark": {"type": "line", "point": {"filled": True, "size": 45}, "strokeWidth": 1.5},
-        "encoding": {
-            "x": x,
-            "y": quantity("score", "mean cosine", axis={"tickCount": 5}, scale={"padding": 8}),
-            "color": by_voice(voices),
-        },
+        "layer": _with_intervals({**x}, [label(name) for name in drawn], voices),
     }
+    few = "" if len(drawn) == len(scores) else f" The {len(drawn)} best are drawn; the table has all."
     return draw(
         "Score by fold",
-        "Each fold holds other groups of prompts out. Lines that run side by side say that folds differ in how hard "
-        "they are, more than members do.",
+        "Each fold holds other groups of prompts out; 95 % intervals by bootstrap over its groups. Where all move "
+        "together from fold to fold, some folds are harder for all. Intervals of one fold are not paired: "
+        f"whether two members differ is under Comparisons.{few}",
         spec,
         ["", *(f"fold {f}" for f in range(folds))],
-        [[label(name), *(figure(value, 4) for value in values)] for name, values in scores.items()],
-        voice_legend(voices, list(scores)),
+        [
+            [label(name), *("–" if one is None else f"{one.mean:.4f} ({span(one.low, one.high)})" for one in values)]
+            for name, values in scores.items()
+        ],
+        voice_legend(voices, drawn),
     )
 
 
-def spread(bins: Mapping[str, Bins], voices: Sequence[str]) -> Drawing | None:
-    """Draw how the scores of the rows are spread, a line a voice."""
-    if not bins:
+def _with_intervals(x: dict[str, Any], names: Sequence[str], voices: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the layers of ``score``, with whiskers from ``low`` to ``high``, of voices side by side at each place."""
+    beside = {"field": "name", "type": "nominal", "scale": {"domain": list(names), "padding": 0.35}}
+    shared = {"x": x, "color": by_voice(voices), "xOffset": beside}
+    spare = {"padding": 8}
+    return [
+        {
+            "mark": {"type": "rule", "strokeWidth": 1.5},
+            "encoding": {
+                **shared,
+                "y": quantity("low", "mean cosine", scale=spare, axis={"tickCount": 5}),
+                "y2": {"field": "high"},
+            },
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 45, "opacity": 1},
+            "encoding": {**shared, "y": quantity("score", "mean cosine", scale=spare, axis={"tickCount": 5})},
+        },
+    ]
+
+
+def spread(told: Mapping[str, Cumulative], voices: Sequence[str]) -> Drawing | None:
+    """Draw the share of the rows at or below each cosine, a step line a voice."""
+    if not told:
         return None
-    told = []
-    for name, one in bins.items():
-        total = max(sum(one.counts), 1)
-        for low, high, n in zip(one.edges, one.edges[1:], one.counts, strict=False):
-            told.append({"name": label(name), "cosine": (low + high) / 2, "share": n / total})
+    values = [
+        {"name": label(name), "cosine": cosine, "share": share}
+        for name, one in told.items()
+        for cosine, share in zip(one.cosines, one.shares, strict=True)
+    ]
     spec = {
         "height": HEIGHT,
-        "data": {"values": told},
-        "mark": {"type": "line", "interpolate": "monotone", "strokeWidth": 1.75},
+        "data": {"values": values},
+        "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5},
         "encoding": {
             "x": quantity("cosine", "cosine of a row", axis={"grid": False, "tickCount": 6}),
             "y": {
-                **{"field": "share", "type": "quantitative", "title": "share of the rows"},
+                **{"field": "share", "type": "quantitative", "title": "share of rows at or below"},
                 "axis": {"format": ".0%", "tickCount": 4},
+                "scale": {"domain": [0, 1]},
             },
             "color": by_voice(voices),
+            "order": {"field": "share"},
         },
     }
-    first = next(iter(bins.values()))
     return draw(
         "How the scores of rows are spread",
-        "The score is the mean of these. A curve that lies further right is better on most rows.",
+        "The share of the rows whose cosine is a value or less; the score is the mean of the rows. Where one curve "
+        "lies below another, fewer rows of it score so little. Each curve sorts its own rows, so which member is "
+        "better on how many of the same rows is not seen here: Comparisons says it.",
         spec,
-        ["cosine", *map(label, bins)],
+        ["rows", *map(label, told)],
         [
-            [f"{low:.2f} to {high:.2f}", *(str(one.counts[k]) for one in bins.values())]
-            for k, (low, high) in enumerate(zip(first.edges, first.edges[1:], strict=False))
+            [
+                f"lowest {share:.0%} are at most" if share < 1.0 else "highest",
+                *(f"{one.at(share):.3f}" for one in told.values()),
+            ]
+            for share in (0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
         ],
-        voice_legend(voices, list(bins)),
+        voice_legend(voices, list(told)),
     )
 
 
@@ -148,79 +182,87 @@ def by_distance(
     ]
     if len({value["bin"] for value in values}) < 2:
         return None
-    x = {"field": "bin", "type": "ordinal", "sort": list(names), "title": "cosine with the nearest training prompt"}
-    colour = by_voice(voices)
-    shared = {"x": {**x, "axis": {"labelAngle": 0, "grid": False}}, "color": colour, "xOffset": {"field": "name"}}
-    spare = {"padding": 8}
+    first = next(iter(told.values()))
+    counted = {name: f"{name}|{b.n:,} row{'' if b.n == 1 else 's'}" for name, b in zip(names, first, strict=True)}
+    values = [{**value, "bin": counted[str(value["bin"])]} for value in values]
+    x = {
+        **{"field": "bin", "type": "ordinal", "sort": list(counted.values())},
+        "title": "cosine with the nearest training prompt",
+        "axis": {"labelAngle": 0, "grid": False, "labelExpr": "split(datum.label, '|')", "labelFontSize": 10},
+    }
     spec = {
         "height": HEIGHT,
         "data": {"values": values},
-        "layer": [
-            {
-                "mark": {"type": "rule", "strokeWidth": 1.5},
-                "encoding": {
-                    **shared,
-                    "y": quantity("low", "mean cosine", scale=spare),
-                    "y2": {"field": "high"},
-                },
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
-                "encoding": {**shared, "y": quantity("score", "mean cosine", scale=spare)},
-            },
-        ],
+        "layer": _with_intervals(x, [label(name) for name in told], voices),
     }
-    first = next(iter(told.values()))
     return draw(
         "Score by the distance to the training prompts",
-        "A test set that lies nearer to the training prompts scores higher than this run, one that lies farther lower.",
+        "Rows by how near the nearest training prompt of their fold comes, with 95 % intervals. It is what goes "
+        "together in these rows, and no forecast: prompts with near neighbours may be easier for other reasons, too. A "
+        "test set with other shares of near and far prompts need not score what this run does.",
         spec,
         ["", *(f"{name} ({b.n} rows)" for name, b in zip(names, first, strict=True))],
-        [[label(voice), *(figure(b.score, 4) for b in bins)] for voice, bins in told.items()],
+        [
+            [label(voice), *("–" if b.score is None else f"{b.score:.4f} ({span(b.ci_low, b.ci_high)})" for b in bins)]
+            for voice, bins in told.items()
+        ],
         voice_legend(voices, list(told)),
     )
 
 
-def calibration(told: Sequence[Calibration], voices: Sequence[str]) -> Drawing | None:
+def calibration(told: Sequence[Calibration], voices: Sequence[str], constant: Sequence[str]) -> Drawing | None:
     """Draw the score of rows against how much the members agree on them."""
     if not told:
         return None
+    drawn = told[: _MOST_SIDE_BY_SIDE // len(told[0].points)]
     values = [
-        {"name": label(one.name), "confidence": point.confidence, "score": point.score}
-        for one in told
-        for point in one.points
+        {"name": label(one.name), "tenth": k, "score": p.score.mean, "low": p.score.low, "high": p.score.high}
+        for one in drawn
+        for k, p in enumerate(one.points, start=1)
     ]
+    x = {"field": "tenth", "type": "ordinal", "title": "tenth of the rows, from least to most agreement"}
     spec = {
         "height": HEIGHT,
         "data": {"values": values},
-        "mark": {"type": "line", "point": {"filled": True, "size": 40}, "strokeWidth": 1.5},
-        "encoding": {
-            "x": quantity("confidence", "agreement of the members on a row", axis={"tickCount": 5, "grid": False}),
-            "y": quantity("score", "mean cosine", axis={"tickCount": 5}),
-            "color": by_voice(voices),
-            "order": {"field": "confidence"},
-        },
+        "layer": _with_intervals(
+            {**x, "axis": {"labelAngle": 0, "grid": False}}, [label(one.name) for one in drawn], voices
+        ),
     }
+    left_out = ""
+    if constant:
+        names = ", ".join(map(label, constant))
+        left_out = f"Left out, as predicting (nearly) the same for all rows of a fold: {names}. "
     return draw(
         "Does agreement foretell the score?",
-        "Tenths of the rows by how alike the members' predictions are, which is known without the truth; no member of "
-        f"this run states a confidence of its own. {_trust(told[0])}",
+        "Tenths of the rows by how alike the members' predictions are, which is known without the truth, with 95 % "
+        f"intervals; no member of this run states a confidence of its own. {left_out}{_trust(told[0])}",
         spec,
-        ["", "rank correlation with the score"],
-        [[label(one.name), figure(one.rank_correlation)] for one in told],
-        voice_legend(voices, [one.name for one in told]),
+        ["", "rank correlation with the score", "95 % interval", "these rows say", "mean agreement of the tenths"],
+        [
+            [label(one.name), *_correlated(one.rank_correlation), " ".join(f"{p.confidence:.3f}" for p in one.points)]
+            for one in told
+        ],
+        voice_legend(voices, [one.name for one in drawn]),
     )
+
+
+def _correlated(found: Interval | None) -> list[str]:
+    """Write a rank correlation, its interval, and whether the rows show one."""
+    if found is None:
+        return ["–", "–", "nothing: one of the two does not vary"]
+    ends = "–" if found.ends is None else " … ".join(f"{end:+.2f}" for end in found.ends)
+    said = "not shown by these rows"
+    if found.excludes_zero:
+        said = f"where members agree more, the score is {'higher' if found.mean > 0 else 'lower'}"
+    return [f"{found.mean:+.2f}".replace("-", "−"), ends.replace("-", "−"), said]
 
 
 def _trust(one: Calibration) -> str:
     """Say whether agreement can be trusted, by the rank correlation of a voice."""
-    found = one.rank_correlation
-    if found is None:
+    correlation, ends, said = _correlated(one.rank_correlation)
+    if one.rank_correlation is None:
         return f"For {label(one.name)} it says nothing."
-    said = "agreement says little of the score"
-    if abs(found) > _TELLING:
-        said = f"the more they agree, the {'higher' if found > 0 else 'lower'} the score"
-    return f"For {label(one.name)}, {said} (rank correlation {found:+.2f}).".replace("-", "−")
+    return f"For {label(one.name)}: {said} (rank correlation {correlation}, 95 % interval over groups {ends})."
 
 
 # -- blend -----------------------------------------------------------------------------------------

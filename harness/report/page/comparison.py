@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.comparing import PairedComparison, PairedComparisons, Side, named_scores, same_rows
+from harness.comparing import (
+    IncompleteError,
+    PairedComparison,
+    PairedComparisons,
+    Side,
+    compare_rows,
+    named_scores,
+    same_rows,
+)
+from harness.comparing.paired import TIE
+from harness.report.page import one_fit
 from harness.report.page.contents import ComparisonContents
 from harness.report.page.gallery import NearestPrompts, make_gallery
 from harness.report.page.telling import bins_of
@@ -96,12 +107,14 @@ def comparison_contents(
     beside
         Whether the pictures lie beside the page.
     """
-    comparisons = sorted(found.comparisons, key=_importance)[:_MOST_NAMES]
+    told = _with_best(found, find_blender)
+    comparisons = told[:_MOST_NAMES]
     sides = _both(found, [(one.a, one.b) for one in comparisons], find_blender)
-    a, b = sides.scores[:, 0], sides.scores[:, 1]
+    a, b = sides.column(sides.lead), sides.column(sides.against)
     n = len(a)
     drawn = np.arange(n) if n <= MOST_POINTS else np.linspace(0, n - 1, MOST_POINTS).round().astype(np.int64)
     gap = a - b
+    moved = gap[np.abs(gap) > TIE]
     reach = max(float(np.abs(gap).max()), 0.01)
     width = next(w for w in (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1) if reach / w <= 16 or w == 0.1)
     made = make_gallery(sides, rows, opener, nearest, None, beside=beside)
@@ -110,27 +123,55 @@ def comparison_contents(
         a=found.a.text,
         b=found.b.text,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        comparisons=found.comparisons,
-        main=found.comparisons.index(comparisons[0]),
+        comparisons=told,
         scatter=[(round(float(a[i]), 4), round(float(b[i]), 4)) for i in drawn],
-        differences=bins_of(gap, -reach, reach, width),
+        differences=bins_of(moved, -reach, reach, width),
+        ties=n - len(moved),
         facts=_facts(found.a, found.b),
         gallery=made.gallery,
         threshold=one.document.folds.threshold,
         paired=[
             replace(pair, a=f"A · {pair.a}", b=f"B · {pair.b}")
-            for pair in found.comparisons
-            if f"A · {pair.a}" in sides.names
+            for pair in told
+            if f"A · {pair.a}" in sides.names and f"B · {pair.b}" in sides.names
         ],
         left_out=found.left_out,
-        notes=[*found.notes, *found.comparisons[0].groups.notes(), *_same(one, other)],
+        notes=[*found.notes, *found.comparisons[0].groups.notes(), *_same(one, other), *one_fit.of_runs(one, other)],
     )
     return contents, made.pictures
 
 
-def _importance(one: PairedComparison) -> tuple[bool, bool, float]:
-    """Return what comparisons are sorted by: the blend first, then what differs most."""
-    return one.a != BLEND, one.tied == 1.0, -abs(one.difference.mean)
+def _with_best(found: PairedComparisons, find_blender: Callable[[str], Blender]) -> list[PairedComparison]:
+    """Return the comparisons, the main one first: how far apart two are has no say in which that is.
+
+    It is the blend against the blend. Where a side has none, it is the best member of A against the best of B, which is
+    compared here if the two have different names. The others follow by the better score of their two sides, and one of
+    them leads where the best is the same on every row, so that there is nothing to show.
+    """
+    told = sorted(
+        found.comparisons,
+        key=lambda one: (one.tied == 1.0, one.a != BLEND, -max(one.score_a, one.score_b), one.a),
+    )
+    if told[0].a == BLEND or found.a.name is not None:
+        return told
+    one, other = found.a.run, found.b.run
+    scores_a, scores_b = (_best_member(run, find_blender) for run in (one, other))
+    if scores_a is None or scores_b is None:
+        return told
+    (a, best_a), (b, best_b) = scores_a, scores_b
+    main = next((pair for pair in told if (pair.a, pair.b) == (a, b)), None)
+    if main is None:
+        main = compare_rows(a, b, best_a, best_b[same_rows(one, other)], one.rows.group, one.rows.sources)
+    return told if main.tied == 1.0 else [main, *(pair for pair in told if pair is not main)]
+
+
+def _best_member(run: RunFolder, find_blender: Callable[[str], Blender]) -> tuple[str, NDArray[np.float64]] | None:
+    """Return the member with the highest score, and its rows' cosines; None where none is finished."""
+    scores = {}
+    for name in run.members:
+        with suppress(IncompleteError):
+            scores[name] = named_scores(run, name, find_blender, [])
+    return max(scores.items(), key=lambda item: (item[1].mean(), item[0]), default=None)
 
 
 def _both(
@@ -140,13 +181,15 @@ def _both(
     order = same_rows(one, other)
     voices_a = Voices.of(one)
     voices_b = voices_a if one is other else Voices.of(other)
-    here = np.arange(len(order))
-    columns, shown, meant = [], [], []
-    for name_a, name_b in names:
-        columns += [named_scores(one, name_a, find_blender, []), named_scores(other, name_b, find_blender, [])[order]]
-        shown += [f"A · {name_a}", f"B · {name_b}"]
-        meant += [(voices_a, name_a, here), (voices_b, name_b, order)]
-    return BothSides(one, shown, np.stack(columns, axis=1), meant)
+    sides = (("A", one, voices_a, np.arange(len(order))), ("B", other, voices_b, order))
+    columns: dict[str, NDArray[np.float64]] = {}
+    meant = []
+    for pair in names:
+        for name, (side, run, voices, rows) in zip(pair, sides, strict=True):
+            if f"{side} · {name}" not in columns:
+                columns[f"{side} · {name}"] = named_scores(run, name, find_blender, [])[rows]
+                meant.append((voices, name, rows))
+    return BothSides(one, list(columns), np.stack(list(columns.values()), axis=1), meant)
 
 
 def _same(a: RunFolder, b: RunFolder) -> list[str]:

@@ -18,7 +18,7 @@ _MOST_SOURCES = 30
 
 def comparison_page(told: ComparisonContents) -> bytes:
     """Return the page of a comparison as HTML."""
-    main = told.comparisons[told.main]
+    main = told.comparisons[0]
     slices = sorted(main.slices.items(), key=lambda item: (-item[1].n, item[0]))[:_MOST_SOURCES]
     ends = [end for _, one in slices for end in (one.difference.low, one.difference.mean, one.difference.high)]
     names = main.a if main.a == main.b else f"{main.a} and {main.b}"
@@ -26,13 +26,16 @@ def comparison_page(told: ComparisonContents) -> bytes:
         "comparison.html.j2",
         told=told,
         title=f"{_short(told.a)} against {_short(told.b)}",
-        counted=f"{number_of(main.n, 'row')} in {main.groups}",
+        counted=f"{number_of(main.n, 'row')} in {number_of(main.groups.groups, 'group')}",
         verdict=verdict(told),
         main=f"{names}, A − B" if main.a == main.b else f"{main.a} − {main.b}",
         pair_scale=pair_scale(told.comparisons),
         slices=slices if len(slices) > 1 else [],
         slice_scale=scale_of(ends, zero=True),
-        charts=[fold_charts.scatter(told.scatter, main.a, main.b), fold_charts.differences(told.differences)],
+        charts=[
+            fold_charts.scatter(told.scatter, main.a, main.b),
+            fold_charts.differences(told.differences, told.ties),
+        ],
         gallery_json=gallery_json(told.gallery, told.paired, told.threshold),
     )
 
@@ -44,7 +47,7 @@ def _short(side: str) -> str:
 
 def verdict(told: ComparisonContents) -> str:
     """Say in a sentence what came of the main comparison."""
-    pair = told.comparisons[told.main]
+    pair = told.comparisons[0]
     who = pair.a if pair.a == pair.b else f"{pair.a} and {pair.b}"
     if pair.tied == 1.0:
         return f"{who}: A and B have the same score on every row."

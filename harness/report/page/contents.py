@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from harness.comparing import PairedComparison
 from harness.data.folds import ThresholdRow
+from harness.report.page.finding import Finding
+from harness.scoring.cosine import Interval
 from harness.scoring.leaderboard import Leaderboard
 from harness.store.schema import BlendDocument, ContributionFacts, RunDocument
 
@@ -25,6 +27,26 @@ class Bins:
 
     edges: Sequence[float]
     counts: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Cumulative:
+    """How values are spread: the share of them at or below some of them.
+
+    Parameters
+    ----------
+    cosines
+        Rising, from the lowest value to the highest.
+    shares
+        Share of the values at or below each.
+    """
+
+    cosines: Sequence[float]
+    shares: Sequence[float]
+
+    def at(self, share: float) -> float:
+        """Return the lowest cosine that at least this share of the values do not exceed."""
+        return next(c for c, one in zip(self.cosines, self.shares, strict=True) if one >= share - 1e-12)
 
 
 @dataclass(frozen=True)
@@ -160,7 +182,7 @@ class CalibrationPoint:
     """Rows whose stand-in for a confidence is alike: its mean, their mean score, and how many there are."""
 
     confidence: float
-    score: float
+    score: Interval
     n: int
 
 
@@ -170,7 +192,7 @@ class Calibration:
 
     name: str
     points: Sequence[CalibrationPoint]
-    rank_correlation: float | None
+    rank_correlation: Interval | None
 
 
 @dataclass(frozen=True)
@@ -201,6 +223,8 @@ class GalleryRow:
         The highest cosine of a training prompt; None where it was not compared.
     disagreement
         One minus the mean cosine between the members' predictions; None with fewer than two.
+    ranks
+        Of each voice: the rank of the true prompt among those of the run; empty where that was not looked for.
     """
 
     id: str
@@ -214,6 +238,7 @@ class GalleryRow:
     nearest: Sequence[Statement]
     nearest_cosine: float | None
     disagreement: float | None
+    ranks: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)
@@ -287,9 +312,9 @@ class RunContents:
     board
         The leaderboard, with the blend last learned.
     spread
-        Rows by their score, of each voice.
+        How the scores of rows are spread, of each voice.
     fold_scores
-        Mean cosine of each fold, by voice; None where the fold is not done.
+        Mean cosine of each fold with its interval, by voice; None where the fold is not done.
     blend
         The blend last learned; None without one.
     blend_why_not
@@ -298,6 +323,10 @@ class RunContents:
         Every two voices against each other.
     curves, calibrations
         Of members that leave such.
+    finding
+        How well the true prompt would be found; None where nothing can be found.
+    constant
+        Members that predict the same for all rows of a fold, and say nothing by what they agree with.
     """
 
     document: RunDocument
@@ -306,14 +335,16 @@ class RunContents:
     progress: Sequence[Progress]
     going_on: bool
     board: Leaderboard
-    spread: Mapping[str, Bins]
-    fold_scores: Mapping[str, Sequence[float | None]]
+    spread: Mapping[str, Cumulative]
+    fold_scores: Mapping[str, Sequence[Interval | None]]
     slice_rows: Mapping[str, int]
     blend: BlendTold | None
     blend_why_not: str
     pairs: Sequence[PairedComparison]
     curves: Sequence[Curve]
     calibrations: Sequence[Calibration]
+    constant: Sequence[str]
+    finding: Finding | None
     data: DataTold
     law: LawTold
     gallery: Gallery
@@ -335,13 +366,13 @@ class ComparisonContents:
     a, b
         What the sides are called.
     comparisons
-        Paired differences, one a name that both have.
-    main
-        Number of the one that the rows are shown for.
+        Paired differences, the main one first: that which the rows are shown for.
     scatter
         Score of A and of B on some rows, drawn evenly.
     differences
-        Rows by A minus B, of the main one.
+        Rows by A minus B, of the main one; without those on which the two are tied.
+    ties
+        How many these are.
     facts
         What the sides are: a name, the value of A and that of B.
     gallery
@@ -358,9 +389,9 @@ class ComparisonContents:
     b: str
     made: str
     comparisons: Sequence[PairedComparison]
-    main: int
     scatter: Sequence[tuple[float, float]]
     differences: Bins
+    ties: int
     facts: Sequence[tuple[str, str, str]]
     gallery: Gallery
     threshold: float

@@ -19,6 +19,7 @@ from harness.report.page.drawing import (
     tint,
 )
 from harness.report.page.texts import readable
+from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.data.folds import ThresholdRow
@@ -30,7 +31,7 @@ def thresholds(table: Sequence[ThresholdRow], used: float) -> Drawing | None:
     if not table:
         return None
     most = max(row.groups for row in table)
-    quantities = ("groups, of the most", "rows left to train on", "purged share")
+    quantities = ("groups, as a share of the most that any threshold leaves", "rows left to train on", "purged share")
     values = []
     for row in table:
         told = (row.groups / most, row.smallest_training_share, row.purged_share)
@@ -158,8 +159,8 @@ def nearest(law: LawTold) -> Drawing | None:
     }
     return draw(
         "How near the nearest training prompt is",
-        "Each held-out row with the training prompt of its own fold that says most nearly the same. The law of the "
-        "folds ends this histogram at the threshold.",
+        "Each held-out row with the training prompt of its own fold that says most nearly the same. Prompts at the "
+        "threshold or beyond are kept from training, so that the histogram ends there.",
         spec,
         ["cosine", "rows"],
         [[f"{v['low']:.3f} to {v['high']:.3f}", str(v["n"])] for v in values],
@@ -240,8 +241,8 @@ def scatter(points: Sequence[tuple[float, float]], a: str, b: str) -> Drawing | 
     )
 
 
-def differences(bins: Bins) -> Drawing:
-    """Draw how the differences of rows are spread."""
+def differences(bins: Bins, ties: int) -> Drawing:
+    """Draw how the differences of rows are spread; rows that are tied are on neither side, and counted beside it."""
     values = [
         {"low": low, "high": high, "n": n, "better": "A is higher" if low >= 0 else "B is higher"}
         for low, high, n in zip(bins.edges, bins.edges[1:], bins.counts, strict=False)
@@ -260,9 +261,15 @@ def differences(bins: Bins) -> Drawing:
     }
     return draw(
         "Differences of rows",
-        "The paired difference is the mean of these.",
+        "The paired difference is the mean of these and of the tied rows. "
+        f"{number_of(ties, 'row')} with the same score on both sides {'is' if ties == 1 else 'are'} not drawn."
+        if ties
+        else "The paired difference is the mean of these.",
         spec,
         ["A − B", "rows"],
-        [[f"{v['low']:+.3f} to {v['high']:+.3f}", str(v["n"])] for v in values],
+        [
+            *([f"{v['low']:+.3f} to {v['high']:+.3f}", str(v["n"])] for v in values),
+            *([["the same", str(ties)]] if ties else []),
+        ],
         [("A is higher", ACCENT), ("B is higher", MARK)],
     )

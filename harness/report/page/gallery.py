@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,9 +46,10 @@ class _Texts:
 
 @dataclass(frozen=True)
 class Made:
-    """A gallery, and the pictures that its rows name by number."""
+    """A gallery, which rows of the run it shows, shape (m,), and the pictures that they name by number."""
 
     gallery: Gallery
+    rows: NDArray[np.int64]
     pictures: Thumbnails
 
 
@@ -103,7 +104,7 @@ def make_gallery(
         total=len(run.rows.ids),
         notes=[*_notes(run, len(chosen), made, opener), *why_not],
     )
-    return Made(gallery, made)
+    return Made(gallery, chosen, made)
 
 
 def chosen_rows(
@@ -204,6 +205,12 @@ def _rows(
             )
         )
     return rows
+
+
+def with_ranks(gallery: Gallery, ranks: NDArray[np.float64]) -> Gallery:
+    """Return a gallery whose rows have the ranks of their true prompts, shape (m, V)."""
+    rows = zip(gallery.rows, ranks, strict=True)
+    return replace(gallery, rows=[replace(row, ranks=[_number(value) for value in own]) for row, own in rows])
 
 
 def _number(value: float) -> float | None:

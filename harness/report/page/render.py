@@ -20,6 +20,7 @@ from harness.wording import number_of
 if TYPE_CHECKING:
     from harness.comparing import PairedComparison
     from harness.report.page.contents import Gallery
+    from harness.scoring.cosine import Interval
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST = 20_000
@@ -94,6 +95,7 @@ def environment() -> Any:
         "quantity": quantity,
         "seconds": lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.1 else "< .1",
         "short": lambda text, longest=60: readable(text, longest) or "(none)",
+        "share": share,
         "side": side,
     }
     made.globals |= {"number_of": number_of, "shown": minus(shown), "span": minus(span), "version": __version__}
@@ -118,6 +120,12 @@ def quantity(value: float) -> str:
         if value >= size:
             return f"{value / size:.1f}{letter}"
     return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
+def share(found: Interval) -> str:
+    """Write a share of rows with its interval, in per cent."""
+    ends = "" if found.ends is None else f" ({100 * found.ends[0]:.1f} … {100 * found.ends[1]:.1f})"
+    return f"{100 * found.mean:.1f} %{ends}"
 
 
 def side(verdict: str, pair: PairedComparison) -> str:
@@ -168,6 +176,7 @@ def gallery_json(gallery: Gallery, comparisons: Sequence[PairedComparison], thre
                 **{"i": row.thumbnail, "c": list(row.cosines), "n": row.nearest_cosine, "d": row.disagreement},
                 "w": [[[one.text, one.cosine] for one in said] for said in row.said],
                 "t": [[one.text, one.cosine] for one in row.nearest],
+                **({"rank": list(row.ranks)} if row.ranks else {}),
             }
             for row in gallery.rows
         ],

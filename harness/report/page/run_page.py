@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.report.page import charts, fold_charts
+from harness.report.page import charts, fold_charts, one_fit
 from harness.report.page.drawing import Drawing, colour_of
 from harness.report.page.render import gallery_json, minus, page, pair_scale, scale_of
 from harness.scoring import tables
@@ -12,6 +12,8 @@ from harness.scoring.distance import NAMES
 from harness.wording import number_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.report.page.contents import BlendTold, RunContents
     from harness.store.schema import BlendDocument
 
@@ -19,6 +21,7 @@ shown, span = minus(tables.shown), minus(tables.span)
 REFRESH = 10
 """Seconds after which the page of a run that goes on renews itself."""
 _MOST_SOURCES = 20
+_ROUNDING = 1e-6
 
 
 def run_page(told: RunContents) -> bytes:
@@ -30,7 +33,7 @@ def run_page(told: RunContents) -> bytes:
         told=told,
         title=f"{told.document.dataset.name}: {number_of(len(told.document.members), 'member')}",
         refresh=REFRESH if told.going_on else None,
-        counted=board.counted if board.rows else number_of(told.document.dataset.rows, "row"),
+        counted=_counted(told),
         verdict=verdict(told),
         tiles=_tiles(told),
         tasks=sum(one.total for one in told.progress),
@@ -41,9 +44,13 @@ def run_page(told: RunContents) -> bytes:
         repeated=any(row.repeats is not None for row in board.rows),
         colour=lambda name: colour_of(voices, name) if name in voices else "--voice-more",
         score_charts=_score_charts(told),
-        slices=_slices(told),
-        blend=None if told.blend is None else _blend(told.blend),
+        slices=slices_of(told),
+        blend=None if told.blend is None else _blend(told.blend, told.constant),
         pair_scale=pair_scale(told.pairs),
+        fits_note=one_fit.of_run(
+            {row.plugin: row.repeats for row in board.rows},
+            trained=any(row.trainable_parameters for row in board.rows),
+        ),
         learning=fold_charts.learning(told.curves),
         data_charts=[
             fold_charts.nearest(told.law),
@@ -52,6 +59,11 @@ def run_page(told: RunContents) -> bytes:
         ],
         gallery_json=gallery_json(told.gallery, told.pairs, told.law.threshold),
     )
+
+
+def _counted(told: RunContents) -> str:
+    rows = number_of(told.document.dataset.rows, "row")
+    return f"{rows} in {number_of(told.board.rows[0].groups, 'group')}" if told.board.rows else rows
 
 
 def _own_notes(told: RunContents) -> int:
@@ -131,19 +143,21 @@ def _score_charts(told: RunContents) -> list[Drawing | None]:
         charts.by_fold(told.fold_scores, voices),
         charts.cost(board.rows, voices, told.document.dataset.rows, len(told.law.folds)),
         charts.by_distance(distances, NAMES, voices) if distances else None,
-        charts.calibration(told.calibrations, voices),
+        charts.calibration(told.calibrations, voices, told.constant),
     ]
 
 
-def _slices(told: RunContents) -> dict[str, Any]:
-    """Lay the scores by source out: the largest sources, each score with a shade by how high it is among all."""
+def slices_of(told: RunContents) -> dict[str, Any]:
+    """Lay the scores by source out: the largest sources, each score with a shade by how high it is for its member.
+
+    One scale for all would be stretched by a weak member, so that no other's differences could be seen.
+    """
     rows = told.board.rows
     sources = sorted(told.slice_rows, key=lambda name: (-told.slice_rows[name], name))
     if not rows or len(sources) < 2:
         return {"sources": [], "voices": [], "more": 0}
     shownames = sources[:_MOST_SOURCES]
-    values = [row.slices[name] for row in rows for name in shownames]
-    low, high = min(values), max(values)
+    ends = [[pick(row.slices[name] for name in shownames) for pick in (min, max)] for row in rows]
     return {
         "voices": [row.plugin for row in rows],
         "sources": [
@@ -151,8 +165,8 @@ def _slices(told: RunContents) -> dict[str, Any]:
                 "name": name,
                 "rows": told.slice_rows[name],
                 "cells": [
-                    {"value": row.slices[name], "shade": round((row.slices[name] - low) / max(high - low, 1e-9), 3)}
-                    for row in rows
+                    {"value": row.slices[name], "shade": _shade(row.slices[name], low, high)}
+                    for row, (low, high) in zip(rows, ends, strict=True)
                 ],
             }
             for name in shownames
@@ -161,7 +175,11 @@ def _slices(told: RunContents) -> dict[str, Any]:
     }
 
 
-def _blend(blend: BlendTold) -> dict[str, Any]:
+def _shade(value: float, low: float, high: float) -> float:
+    return round((value - low) / (high - low), 3) if high - low > _ROUNDING else 0.0
+
+
+def _blend(blend: BlendTold, constant: Sequence[str]) -> dict[str, Any]:
     document = blend.document
     spread = [value for weights in (document.weights, *document.fold_weights) for value in weights.values()]
     signed = min(spread) < 0
@@ -172,13 +190,16 @@ def _blend(blend: BlendTold) -> dict[str, Any]:
             _weighed(blend, name) for name in sorted(document.weights, key=lambda name: -document.weights[name])
         ],
         "brought": blend.contributions is not None,
+        "shares": _what_shapley_shares(constant=[name for name in constant if name in document.weights]),
         "facts": _blend_facts(document),
         "signed": signed,
         "scale": scale_of(spread, zero=True, floor=None if signed else 0.0),
         "charts": [
             charts.heat(
-                "Correlation of errors",
-                "Members that err on the same rows (near 1) have little to give each other.",
+                "Correlation of row scores",
+                "Between the cosines of two members, over rows. It is mostly high because some rows are hard for all; "
+                "two members can score alike on a row and yet err in different directions, which the cosine of their "
+                "predictions tells.",
                 blend.members,
                 blend.error_correlation,
             ),
@@ -190,6 +211,21 @@ def _blend(blend: BlendTold) -> dict[str, Any]:
             ),
         ],
     }
+
+
+def _what_shapley_shares(constant: Sequence[str]) -> str:
+    """Say what Shapley values share out: all of the score, counted from 0."""
+    said = (
+        "Shapley values share the whole nested score out among the members, counted from 0, as the mean of what each "
+        "adds over all orders in which they may come. They do not say what a member adds to all others: like members "
+        "have like shares, though one of them would do"
+    )
+    if constant:
+        same = "says" if len(constant) == 1 else "say"
+        said += (
+            f"; and what {' and '.join(constant)} {same}, the same of every row, has a share since it scores above 0"
+        )
+    return f"{said}."
 
 
 def _weighed(blend: BlendTold, name: str) -> dict[str, Any]:

@@ -13,17 +13,11 @@ import numpy as np
 
 from harness.data.pictures import picture_notes
 from harness.errors import InputError
-from harness.report.page.blends import (
-    FindBlender,
-    all_pairs,
-    blend_told,
-    calibrations,
-    disagreement,
-    fold_scores,
-    members_problem,
-)
+from harness.report.page.agreement import calibrations, constant_members, disagreement, members_problem
+from harness.report.page.blends import FindBlender, all_pairs, blend_told, fold_scores
 from harness.report.page.contents import (
     Bins,
+    Cumulative,
     Curve,
     CurvePoint,
     DataTold,
@@ -35,7 +29,8 @@ from harness.report.page.contents import (
     RunContents,
     SourceShare,
 )
-from harness.report.page.gallery import NearestPrompts, make_gallery
+from harness.report.page.finding import finding
+from harness.report.page.gallery import NearestPrompts, make_gallery, with_ranks
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
 from harness.report.recipe import portable_settings, run_command
@@ -54,6 +49,8 @@ if TYPE_CHECKING:
 
 WIDTH = 0.05
 """Of the bins of histograms."""
+MOST_STEPS = 400
+"""Steps of a curve that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +100,11 @@ def run_contents(
         Whether the pictures lie beside the page.
     """
     document, voices = run.document, Voices.of(run)
-    problem = members_problem(voices)
+    constant = constant_members(voices)
+    problem = members_problem(voices, constant)
     made = make_gallery(voices, rows, around.opener, around.nearest, disagreement(problem), beside=beside)
     blend = blend_told(run, voices, around.find_blender)
+    found, ranks = finding(voices, made.rows)
     contents = RunContents(
         document=document,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -121,9 +120,11 @@ def run_contents(
         pairs=all_pairs(voices),
         curves=_curves(run),
         calibrations=calibrations(voices, problem),
+        constant=constant,
+        finding=found,
         data=_data(run, document, around),
         law=_law(run),
-        gallery=made.gallery,
+        gallery=with_ranks(made.gallery, ranks) if found is not None else made.gallery,
         provenance=_provenance(run, document, around),
         notes=[*around.board.test_notes, *around.board.doubts, *around.board.repeat_notes],
     )
@@ -159,13 +160,20 @@ def bins_of(values: NDArray[np.floating[Any]], low: float, high: float, width: f
     return Bins([round(float(edge), 6) for edge in edges], counts.tolist())
 
 
-def _spread(voices: Voices) -> dict[str, Bins]:
-    finite = voices.scores[np.isfinite(voices.scores)]
-    if not len(finite):
-        return {}
+def _spread(voices: Voices) -> dict[str, Cumulative]:
     columns = {name: voices.column(name) for name in voices.names}
-    low, high = float(finite.min()), float(finite.max())
-    return {name: bins_of(values[np.isfinite(values)], low, high) for name, values in columns.items()}
+    return {name: cumulative(values[np.isfinite(values)]) for name, values in columns.items()}
+
+
+def cumulative(values: NDArray[np.float64]) -> Cumulative:
+    """Return the share of values at or below each of them, or, of many, below those at even shares."""
+    known, counts = np.unique(values, return_counts=True)
+    shares = np.cumsum(counts) / len(values)
+    if len(known) > MOST_STEPS:
+        # Any step kept is one of the true curve: none is drawn between two values.
+        kept = np.unique(np.searchsorted(shares, np.linspace(shares[0], 1.0, MOST_STEPS) - 1e-12))
+        known, shares = known[kept], shares[kept]
+    return Cumulative([round(float(value), 5) for value in known], [float(share) for share in shares])
 
 
 def _why_no_blend(run: RunFolder, board: Leaderboard) -> str:
@@ -205,7 +213,7 @@ def _data(run: RunFolder, document: RunDocument, around: Surroundings) -> DataTo
         ("Location", data.location),
         ("Rows", f"{data.rows:,}"),
         ("Distinct prompts", f"{len(set(rows.prompts)):,}" if any(rows.prompts) else "not in this run"),
-        ("Groups", f"{group.groups:,}, {group.effective:.3g} effective"),
+        ("Groups", f"{group.groups:,}{_worth(group)}"),
         ("Largest group", f"{number_of(int(sizes.max()), 'row')} ({group.largest:.1%})"),
         ("Rows linked to another", f"{len(rows.ids) - alone:,} ({1 - alone / max(len(rows.ids), 1):.0%})"),
         ("Images shown by several rows", f"{pictures.shared:,} ({number_of(pictures.rows, 'row')})"),
@@ -224,6 +232,14 @@ def _data(run: RunFolder, document: RunDocument, around: Surroundings) -> DataTo
         group_sizes=how_many,
         notes=notes,
     )
+
+
+def _worth(group: GroupSizes) -> str:
+    """Say what groups of different sizes are worth to an interval."""
+    if round(group.effective) == group.groups:
+        return ""
+    equal = f"{group.effective:.3g} equal ones (effective groups)"
+    return f", of different sizes: where the rows of a group are alike, means are as sure as over {equal}"
 
 
 def _law(run: RunFolder) -> LawTold:

@@ -142,7 +142,7 @@
     $("row-facts").textContent = facts.join(" · ");
     $("row-voices").replaceChildren(...order.map((j) => voice(row, j)));
     const truth = [make("h3", { text: "Nearest training prompts to the truth" }), statements(row.t)];
-    if (row.n !== null) truth.push(make("p", { class: "note", text: `The nearest has a cosine of ${figure(row.n)}; the law of the folds allows less than ${data.threshold}.` }));
+    if (row.n !== null) truth.push(make("p", { class: "note", text: `The nearest has a cosine of ${figure(row.n)}; a fold is trained on none of ${data.threshold} or more.` }));
     $("row-truth").replaceChildren(...truth);
     const place = found.indexOf(k);
     $("row-place").textContent = place < 0 ? "" : `${place + 1} of ${found.length}`;
