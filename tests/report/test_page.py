@@ -309,11 +309,11 @@ def test_half_a_surrogate_pair_anywhere_breaks_no_page(made: Made) -> None:
 
 def test_hostile_prompts_are_text_and_nothing_else(made: Made, browser: Any) -> None:
     with Tab(browser, made.page, width=400) as page:
-        page.select_option("#sort", "row")
+        page.select_option("#by-sort", "row")
         found = page.locator("#cards .prompt").all_text_contents()[: len(HOSTILE)]
         assert found == [readable(prompt) for prompt in HOSTILE]
         assert page.locator("#cards b").count() == page.locator("#cards .score > b").count()  # none of a prompt's
-        assert SOURCES[0] in page.locator("#source").inner_text()
+        assert SOURCES[0] in page.locator("#by-source").inner_text()
         widths = page.evaluate(
             "[...document.querySelectorAll('#cards li')].map((one) => one.scrollWidth - one.clientWidth)"
         )
@@ -394,27 +394,27 @@ def test_it_sorts_and_filters(made: Made, browser: Any) -> None:
             return [row.id for row in sorted(gallery.rows, key=key)][:30]
 
         assert page.evaluate(hrefs) == expected(lambda row: row.cosines[lead])
-        page.select_option("#sort", "gained")
+        page.select_option("#by-sort", "gained")
         assert page.evaluate(hrefs) == expected(lambda row: round(row.cosines[against] - row.cosines[lead], 9))
-        page.select_option("#sort", "disagreement")
+        page.select_option("#by-sort", "disagreement")
         assert page.evaluate(hrefs) == expected(lambda row: -row.disagreement)
-        page.select_option("#sort", "row")
+        page.select_option("#by-sort", "row")
         page.click("#more")
         assert len(page.evaluate(hrefs)) == len(gallery.rows)
-        page.select_option("#source", "1")
+        page.select_option("#by-source", "1")
         assert page.locator("#count").inner_text() == f"{len(gallery.rows) // 2} of {len(gallery.rows)} rows"
-        page.select_option("#source", "")
-        page.select_option("#best", str(gallery.voices.index("mean")))
+        page.select_option("#by-source", "")
+        page.select_option("#by-best", str(gallery.voices.index("mean")))
         best = [row.id for row in gallery.rows if int(np.argmax(row.cosines)) == gallery.voices.index("mean")]
         assert page.evaluate(hrefs) == best[:30]
-        page.select_option("#best", "")
-        page.fill("#q", "RAMEN chopsticks")
+        page.select_option("#by-best", "")
+        page.fill("#by-q", "RAMEN chopsticks")
         until(page, "!document.querySelector('#count').textContent.startsWith('44')")
         some = page.locator("#cards a").all_text_contents()
         assert 0 < len(some) < len(gallery.rows)
         pair = compare("near", "mean", made.run.path, made.manager.blender).comparisons[0]
-        page.select_option("#voice-a", label="near")
-        page.select_option("#voice-b", label="mean")
+        page.select_option("#by-a", label="near")
+        page.select_option("#by-b", label="mean")
         told = page.locator("#pair-note").inner_text().replace("−", "-")
         assert f"{pair.difference.mean:+.4f}" in told
         assert f"{pair.difference.low:+.4f} … {pair.difference.high:+.4f}" in told
@@ -434,8 +434,8 @@ def test_a_row_has_an_address_and_everything_works_by_keyboard(made: Made, brows
         page.keyboard.press("Escape")
         until(page, "!document.querySelector('#row').open")
         assert page.url.endswith("#rows")
-        # From the search field on, the first card is reached by tabs and opened by the enter key.
-        page.focus("#best")
+        # From the last filter on, the first card is reached by tabs and opened by the enter key.
+        page.focus("#more-filters summary")
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "card"
         page.keyboard.press("Enter")

@@ -64,6 +64,10 @@ class BothSides:
         """Return the scores of one voice, shape (n,)."""
         return self.scores[:, self.names.index(name)]
 
+    def colour(self, name: str) -> int:
+        """Return the number of a voice's colour: all of A have one, all of B the other."""
+        return self.names.index(name) % 2
+
     def predictions(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return unit predictions of some rows, shape (m, 384); NaN where none are kept, as of a blend learned now."""
         voices, own, order = self.meant[self.names.index(name)]

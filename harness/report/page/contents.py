@@ -187,7 +187,7 @@ class GalleryRow:
 
     Parameters
     ----------
-    id, prompt, source, fold, group_size
+    id, prompt, source, fold, group, group_size
         As the run has them; the prompt by its number in the table of texts, the source in that of sources.
     thumbnail
         Number of its thumbnail; None where there is none.
@@ -207,6 +207,7 @@ class GalleryRow:
     prompt: int
     source: int | None
     fold: int
+    group: int
     group_size: int
     thumbnail: int | None
     cosines: Sequence[float | None]
@@ -236,6 +237,8 @@ class Gallery:
         Rows of the run.
     notes
         What a reader should know, in sentences.
+    colours
+        Number of each voice's colour; empty: they are numbered as they stand.
     """
 
     voices: Sequence[str]
@@ -247,6 +250,7 @@ class Gallery:
     thumbnails: Sequence[str]
     total: int
     notes: Sequence[str] = ()
+    colours: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
