@@ -13,6 +13,7 @@ from harness.comparing import PairedComparison, PairedComparisons, Side, named_s
 from harness.report.page.contents import ComparisonContents
 from harness.report.page.gallery import NearestPrompts, make_gallery
 from harness.report.page.telling import bins_of
+from harness.report.page.texts import local_name, without_folders
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
 from harness.store.run import BLEND
@@ -111,8 +112,8 @@ def comparison_contents(
     made = make_gallery(sides, rows, opener, nearest, None, beside=beside)
     one, other = found.a.run, found.b.run
     contents = ComparisonContents(
-        a=found.a.text,
-        b=found.b.text,
+        a=without_folders(found.a.text),
+        b=without_folders(found.b.text),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         comparisons=found.comparisons,
         main=found.comparisons.index(comparisons[0]),
@@ -154,14 +155,14 @@ def _both(
 
 
 def _same(a: RunFolder, b: RunFolder) -> list[str]:
-    return [] if a is not b else [f"Both are of the run {a.path}."]
+    return [] if a is not b else [f"Both are of the run {local_name(a.path)}."]
 
 
 def _facts(a: Side, b: Side) -> list[tuple[str, str, str]]:
     """Say what the sides are, and which options of members of one name differ."""
     one, other = a.run.document, b.run.document
     facts = [
-        ("Run", str(a.run.path), str(b.run.path)),
+        ("Run", local_name(a.run.path), local_name(b.run.path)),
         ("Begun", one.created, other.created),
         ("Data set", one.dataset.name, other.dataset.name),
         ("Fold hash", one.folds.fold_hash, other.folds.fold_hash),
@@ -173,5 +174,6 @@ def _facts(a: Side, b: Side) -> list[tuple[str, str, str]]:
         facts.append((name, f"{mine.predictor} {mine.version}", f"{theirs.predictor} {theirs.version}"))
         for key in [*mine.config, *(key for key in theirs.config if key not in mine.config)]:
             if mine.config.get(key) != theirs.config.get(key):
-                facts.append((f"{name}.{key}", str(mine.config.get(key, "–")), str(theirs.config.get(key, "–"))))
+                values = (without_folders(str(config.get(key, "–"))) for config in (mine.config, theirs.config))
+                facts.append((f"{name}.{key}", *values))
     return [fact for fact in facts if fact[1] or fact[2]]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.report.page.drawing import dashes
-from harness.report.page.texts import readable
+from harness.report.page.texts import readable, without_folders
 from harness.scoring.tables import shown, span
 from harness.version import __version__
 from harness.wording import number_of
@@ -99,6 +99,7 @@ def environment() -> Any:
         "count": lambda value: f"{value:,}",
         "dashes": dashes,
         "drawn": _trusted,
+        "local": without_folders,
         "quantity": quantity,
         "seconds": lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.1 else "< .1",
         "short": lambda text, longest=60: readable(text, longest) or "(none)",

@@ -207,6 +207,7 @@
   const values = rows.flatMap((row) => row.c).filter((value) => value !== null);
   const low = Math.floor(10 * values.reduce((one, other) => Math.min(one, other), 1) + 1e-6) / 10;
   const high = Math.max(Math.ceil(10 * values.reduce((one, other) => Math.max(one, other), 0) - 1e-6) / 10, low + 0.1);
+  const alike = new Set(data.colours).size < voices.length;
   const at = (value) => `${(100 * (value - low)) / (high - low)}%`;
   const strip = (row) => {
     const track = make("span", { class: "track" });
@@ -216,7 +217,7 @@
       track.append(line);
     }
     row.c.forEach((value, k) => {
-      if (value === null) return;
+      if (value === null || (alike && k !== A() && k !== B())) return;
       const mark = make("i", { class: k === A() ? "is-a" : k === B() ? "is-b" : null });
       mark.style.left = at(value);
       mark.style.background = colour(k);
