@@ -174,6 +174,6 @@ def _facts(a: Side, b: Side) -> list[tuple[str, str, str]]:
         facts.append((name, f"{mine.predictor} {mine.version}", f"{theirs.predictor} {theirs.version}"))
         for key in [*mine.config, *(key for key in theirs.config if key not in mine.config)]:
             if mine.config.get(key) != theirs.config.get(key):
-                values = (without_folders(str(config.get(key, "–"))) for config in (mine.config, theirs.config))
-                facts.append((f"{name}.{key}", *values))
+                a_has, b_has = (without_folders(str(side.config.get(key, "–"))) for side in (mine, theirs))
+                facts.append((f"{name}.{key}", a_has, b_has))
     return [fact for fact in facts if fact[1] or fact[2]]
