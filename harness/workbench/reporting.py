@@ -22,6 +22,7 @@ from harness.store.atomic import write_file
 from harness.store.finding import newest_run
 from harness.store.places import require_file
 from harness.store.run import RUNS_FOLDER, RunFolder
+from harness.wording import size_of
 from harness.workbench.leaderboard import judge
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ ROWS = 1000
 """Rows of a gallery, unless asked otherwise."""
 MOST_TABLED = 20_000
 """Rows up to which a page computes what each threshold would mean: all pairs are compared for it."""
+LARGE = 5_000_000
+"""Bytes of a page from which on a note says how to make it smaller."""
 _POLL = 2.0
 
 
@@ -152,7 +155,7 @@ def write_report(
     write_file(out, lambda stream: stream.write(text))
     gallery = told.gallery
     seconds = time.monotonic() - began
-    notes = list(gallery.notes)
+    notes = [*gallery.notes, *_large(len(text))]
     return Report(out, len(text), len(gallery.rows), gallery.total, seconds, folder, notes, not told.unfinished)
 
 
@@ -194,7 +197,8 @@ def write_comparison(
     write_file(out, lambda stream: stream.write(text))
     gallery = told.gallery
     seconds = time.monotonic() - began
-    return Report(out, len(text), len(gallery.rows), gallery.total, seconds, folder, [*told.notes, *gallery.notes])
+    notes = [*told.notes, *gallery.notes, *_large(len(text))]
+    return Report(out, len(text), len(gallery.rows), gallery.total, seconds, folder, notes)
 
 
 def watch_report(
@@ -245,6 +249,13 @@ def _require(out: Path, rows: int) -> None:
     if rows < 1:
         raise InputError(f"--rows {rows}: give a number of rows from 1 on")
     require_file(out, "--out")
+
+
+def _large(size: int) -> list[str]:
+    """Say so where a page has become large to send."""
+    if size <= LARGE:
+        return []
+    return [f"the page is large ({size_of(size)}): fewer --rows make it smaller, or --assets, its images beside it"]
 
 
 def _side(text: str) -> str:

@@ -27,6 +27,7 @@ BENCHMARKS = (
     "weights",
     "pairs",
     "neighbours",
+    "page",
     "ray",
     "gpu",
     "million",

@@ -86,10 +86,12 @@ def verdict(told: RunContents) -> str:
         return f"{said}: these rows do not show that blending helps ({span(gain.ci_low, gain.ci_high, True)})."
     first = rows[0]
     tied = [row.plugin for row in rows[1:] if row.tied_with_leader]
+    if len(rows) == 1:
+        return f"{first.plugin} scores {shown(first.score)}."
     said = f"{first.plugin} leads with {shown(first.score)}"
     if tied:
         return f"{said}; these rows cannot tell it from {', '.join(tied)}."
-    return f"{said}." if len(rows) == 1 else f"{said}, ahead of {number_of(len(rows) - 1, 'other')}."
+    return f"{said}, ahead of {number_of(len(rows) - 1, 'other')}."
 
 
 def _tiles(told: RunContents) -> list[tuple[str, str, str]]:
