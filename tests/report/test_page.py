@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -27,10 +28,10 @@ from harness.report.page import thumbnails as small
 from harness.report.page.comparison import comparison_contents
 from harness.report.page.contents import Gallery
 from harness.report.page.gallery import chosen_rows
-from harness.report.page.render import gallery_json, scale_of
+from harness.report.page.render import gallery_json, quantity, scale_of
 from harness.report.page.run_page import run_page, slices_of
 from harness.report.page.telling import Surroundings, bins_of, cumulative, run_contents
-from harness.report.page.texts import readable
+from harness.report.page.texts import local_name, readable, without_folders
 from harness.report.page.voices import Voices
 from harness.running.config import resolve_config
 from harness.running.nearest import nearest_prompts
@@ -179,7 +180,8 @@ class Tab:
     def __exit__(self, *error: object) -> None:
         overflow = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         pwned = self.page.evaluate("typeof window.pwned")
-        asked = [url for url in self.requests[1:] if not url.startswith("data:")]
+        own = self.requests[0].partition("#")[0]  # the page again is no other request
+        asked = [url for url in self.requests if not url.startswith("data:") and url.partition("#")[0] != own]
         self.page.close()
         if error[0] is None:
             assert (self.complaints, asked, overflow, pwned) == ([], [], 0, "undefined")
@@ -416,11 +418,11 @@ def test_half_a_surrogate_pair_anywhere_breaks_no_page(made: Made) -> None:
 
 def test_hostile_prompts_are_text_and_nothing_else(made: Made, browser: Any) -> None:
     with Tab(browser, made.page, width=400) as page:
-        page.select_option("#sort", "row")
+        page.select_option("#by-sort", "row")
         found = page.locator("#cards .prompt").all_text_contents()[: len(HOSTILE)]
         assert found == [readable(prompt) for prompt in HOSTILE]
         assert page.locator("#cards b").count() == page.locator("#cards .score > b").count()  # none of a prompt's
-        assert SOURCES[0] in page.locator("#source").inner_text()
+        assert SOURCES[0] in page.locator("#by-source").inner_text()
         widths = page.evaluate(
             "[...document.querySelectorAll('#cards li')].map((one) => one.scrollWidth - one.clientWidth)"
         )
@@ -501,27 +503,27 @@ def test_it_sorts_and_filters(made: Made, browser: Any) -> None:
             return [row.id for row in sorted(gallery.rows, key=key)][:30]
 
         assert page.evaluate(hrefs) == expected(lambda row: row.cosines[lead])
-        page.select_option("#sort", "gained")
+        page.select_option("#by-sort", "gained")
         assert page.evaluate(hrefs) == expected(lambda row: round(row.cosines[against] - row.cosines[lead], 9))
-        page.select_option("#sort", "disagreement")
+        page.select_option("#by-sort", "disagreement")
         assert page.evaluate(hrefs) == expected(lambda row: -row.disagreement)
-        page.select_option("#sort", "row")
+        page.select_option("#by-sort", "row")
         page.click("#more")
         assert len(page.evaluate(hrefs)) == len(gallery.rows)
-        page.select_option("#source", "1")
+        page.select_option("#by-source", "1")
         assert page.locator("#count").inner_text() == f"{len(gallery.rows) // 2} of {len(gallery.rows)} rows"
-        page.select_option("#source", "")
-        page.select_option("#best", str(gallery.voices.index("mean")))
+        page.select_option("#by-source", "")
+        page.select_option("#by-best", str(gallery.voices.index("mean")))
         best = [row.id for row in gallery.rows if int(np.argmax(row.cosines)) == gallery.voices.index("mean")]
         assert page.evaluate(hrefs) == best[:30]
-        page.select_option("#best", "")
-        page.fill("#q", "RAMEN chopsticks")
+        page.select_option("#by-best", "")
+        page.fill("#by-q", "RAMEN chopsticks")
         until(page, "!document.querySelector('#count').textContent.startsWith('44')")
         some = page.locator("#cards a").all_text_contents()
         assert 0 < len(some) < len(gallery.rows)
         pair = compare("near", "mean", made.run.path, made.manager.blender).comparisons[0]
-        page.select_option("#voice-a", label="near")
-        page.select_option("#voice-b", label="mean")
+        page.select_option("#by-a", label="near")
+        page.select_option("#by-b", label="mean")
         told = page.locator("#pair-note").inner_text().replace("−", "-")
         assert f"{pair.difference.mean:+.4f}" in told
         assert f"{pair.difference.low:+.4f} … {pair.difference.high:+.4f}" in told
@@ -541,8 +543,8 @@ def test_a_row_has_an_address_and_everything_works_by_keyboard(made: Made, brows
         page.keyboard.press("Escape")
         until(page, "!document.querySelector('#row').open")
         assert page.url.endswith("#rows")
-        # From the search field on, the first card is reached by tabs and opened by the enter key.
-        page.focus("#best")
+        # From the last filter on, the first card is reached by tabs and opened by the enter key.
+        page.focus("#more-filters summary")
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "card"
         page.keyboard.press("Enter")
@@ -551,6 +553,234 @@ def test_a_row_has_an_address_and_everything_works_by_keyboard(made: Made, brows
         until(page, "document.activeElement.className === 'card'")
         page.evaluate("location.hash = '#row-nobody'")
         until(page, "document.querySelector('#count').textContent.includes('not among')")
+
+
+def hrefs_of(page: Any) -> list[str]:
+    return page.evaluate(
+        "[...document.querySelectorAll('#cards a.card')].map((one) => one.getAttribute('href').slice(5))"
+    )
+
+
+def test_the_address_keeps_what_is_asked_for(made: Made, browser: Any) -> None:
+    gallery = contents(made).gallery
+    near, mean = gallery.voices.index("near"), gallery.voices.index("mean")
+    lost = [row.id for row in sorted(gallery.rows, key=lambda row: round(row.cosines[near] - row.cosines[mean], 9))]
+    with Tab(browser, made.page) as page:
+        page.select_option("#by-sort", "lost")
+        page.select_option("#by-a", label="near")
+        page.select_option("#by-b", label="mean")
+        assert hrefs_of(page) == lost[:30]
+        page.select_option("#by-source", label=SOURCES[0])
+        page.fill("#by-q", "a & b zzz")
+        until(page, "document.querySelector('#count').textContent.startsWith('0 ')")
+        page.reload()
+        assert page.locator("#by-q").input_value() == "a & b zzz"
+        page.fill("#by-q", "")
+        page.click("#more-filters summary")
+        page.fill("#by-amin", "-0.5")
+        until(page, "location.hash.includes('amin')")
+        url, shown_first = page.url, hrefs_of(page)
+        page.reload()
+        assert (page.url, hrefs_of(page)) == (url, shown_first)
+        assert page.locator("#more-filters").evaluate("(one) => one.open")
+        page.click("nav a[href='#scores']")
+        until(page, "location.hash.startsWith('#scores?') && location.hash.includes('lost')")
+        page.select_option("#by-source", "")
+        page.locator("#cards a").nth(2).click()
+        until(page, "document.querySelector('#row').open")
+        row = page.url
+    with Tab(browser, made.page, hash="#" + row.partition("#")[2]) as page:
+        until(page, "document.querySelector('#row').open")
+        assert page.locator("#row-place").inner_text() == "3 of 44"
+        page.keyboard.press("Escape")
+        until(page, "location.hash.startsWith('#rows?')")
+        assert hrefs_of(page)[:3] == lost[:3]
+        page.click("#reset")
+        until(page, "location.hash === '#rows'")
+    # What names nothing here is left aside.
+    with Tab(browser, made.page, hash="#rows?a=nobody&sort=odd&source=nowhere&x=1") as page:
+        assert (
+            hrefs_of(page) == [row.id for row in sorted(gallery.rows, key=lambda row: row.cosines[gallery.lead])][:30]
+        )
+
+
+def test_one_card_a_group(made: Made, browser: Any) -> None:
+    gallery = contents(made).gallery
+    assert [row.group for row in gallery.rows] == made.run.rows.group.tolist()
+    worst = sorted(gallery.rows, key=lambda row: row.cosines[gallery.lead])
+    leads = list({row.group: row.id for row in reversed(worst)}.items())[::-1]
+    with Tab(browser, made.page) as page:
+        page.check("#by-one")
+        assert sorted(hrefs_of(page)) == sorted([one for _, one in leads if one in hrefs_of(page)])
+        first = next(k for k, row in enumerate(worst) if row.group_size > 1 and row.id in hrefs_of(page))
+        group = [row.id for row in worst if row.group == worst[first].group]
+        assert not set(group[1:]) & set(hrefs_of(page))
+        item = page.locator(f"#cards li:has(a[href='#row-{group[0]}'])")
+        assert item.locator(".others").inner_text() == f"+{len(group) - 1} more"
+        place, many = hrefs_of(page).index(group[0]), len(hrefs_of(page))
+        item.locator(".others").click()
+        assert hrefs_of(page)[place : place + len(group)] == group
+        assert len(hrefs_of(page)) == many + len(group) - 1
+        assert f"a card for each of {len(leads)} groups" in page.locator("#count").inner_text()
+        page.locator(f"#cards a[href='#row-{group[0]}']").click()
+        page.keyboard.press("ArrowRight")
+        until(page, f"document.querySelector('#row-facts').textContent.startsWith('row {group[1]} ')")
+        page.keyboard.press("Escape")
+
+
+def test_ranges_and_a_file_that_no_spreadsheet_takes_for_formulas(made: Made, browser: Any) -> None:
+    told = contents(made)
+    formulas = ["=1+2", "+1", "-1", "@cmd", "\t=x", 'say "a", or\nb']
+    texts = [*formulas, *told.gallery.texts[len(formulas) :]]
+    page_file = made.root / "formulas.html"
+    page_file.write_bytes(run_page(replace(told, gallery=replace(told.gallery, texts=texts))))
+    gallery = told.gallery
+    lead, against = gallery.lead, gallery.against
+    scores = sorted(row.cosines[lead] for row in gallery.rows)
+    low, high = scores[5], scores[-6]
+    tab = Tab(browser, page_file)
+    page = tab.page
+    page.click("#more-filters summary")
+    page.select_option("#by-sort", "row")
+    page.fill("#by-amin", str(low))
+    page.fill("#by-amax", str(high))
+    page.fill("#by-dmin", "0")
+    expected = [
+        row.id
+        for row in gallery.rows
+        if low <= row.cosines[lead] <= high and round(row.cosines[lead] - row.cosines[against], 9) >= 0
+    ]
+    assert 0 < len(expected) < 40
+    until(page, f"document.querySelector('#count').textContent.startsWith('{len(expected)} of')")
+    assert hrefs_of(page) == expected[:30]
+    page.select_option("#by-fold", "1")
+    assert hrefs_of(page) == [row.id for row in gallery.rows if row.id in expected and row.fold == 1][:30]
+    page.click("#reset")
+    page.select_option("#by-sort", "row")
+    with page.expect_download() as waited:
+        page.click("#save")
+    kept = made.root / "rows.csv"
+    waited.value.save_as(kept)
+    assert waited.value.suggested_filename.endswith("-rows.csv")
+    with kept.open(encoding="utf-8-sig", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [line["id"] for line in lines] == [row.id for row in gallery.rows]
+    for line, row in zip(lines, gallery.rows, strict=True):
+        text = texts[row.prompt]
+        assert line["prompt"] == (f"'{text}" if text.lstrip()[:1] in tuple("=+-@") else text)
+        assert line["source"] == gallery.sources[row.source]
+        assert [float(line[name]) for name in gallery.voices] == row.cosines
+        assert (int(line["fold"]), int(line["group"])) == (row.fold, row.group)
+    assert tab.complaints == []
+    assert {url.partition(":")[0] for url in tab.requests[1:]} <= {"data", "blob"}
+    page.close()
+
+
+def test_tables_sort_by_their_heads(made: Made, browser: Any) -> None:
+    board = judge(made.run)
+    with Tab(browser, made.page) as page:
+        names = "[...document.querySelectorAll('#scores table.stack tbody th')].map((one) => one.textContent.trim())"
+        head = page.locator("#scores table.stack thead th")
+        before = page.evaluate(names)
+        head.first.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate(names) == sorted(before)
+        assert head.first.get_attribute("aria-sort") == "ascending"
+        score = head.nth(1).locator("button")
+        scores = "[...document.querySelectorAll('#scores table.stack tbody td.key')].map((one) => one.textContent)"
+        score.click()
+        assert page.evaluate(scores) == [shown(row.score) for row in sorted(board.rows, key=lambda row: -row.score)]
+        score.click()
+        assert page.evaluate(scores) == [shown(row.score) for row in sorted(board.rows, key=lambda row: row.score)]
+        assert (head.first.get_attribute("aria-sort"), head.nth(1).get_attribute("aria-sort")) == (None, "ascending")
+        # What is written as 1.1M, 491.9k or < .1 is a number, and what is empty comes last.
+        page.locator("#scores table.stack thead button", has_text="images a second").click()
+        place = "document.querySelector('#scores [aria-sort]').cellIndex"
+        rows = "[...document.querySelectorAll('#scores table.stack tbody tr')]"
+        found = page.evaluate(f"{rows}.map((one) => one.cells[{place}].textContent)")
+        speeds = [row.images_per_second for row in board.rows if not row.blend]
+        assert found == [*(quantity(speed) for speed in sorted(speeds, reverse=True)), ""]
+
+
+def test_after_arrows_the_card_of_the_row_has_the_focus(made: Made, browser: Any) -> None:
+    with Tab(browser, made.page, width=400) as page:
+        page.locator("#cards a").nth(28).click()
+        until(page, "document.querySelector('#row').open")
+        for k in range(4):
+            page.keyboard.press("ArrowRight")
+            until(page, f"document.querySelector('#row-place').textContent.startsWith('{30 + k} of')")
+        page.keyboard.press("Escape")
+        until(page, "document.activeElement === document.querySelectorAll('#cards a.card')[32]")
+        # Whatever a tab stops at has a name.
+        for one in page.locator("[tabindex='0'], button, input, select").all():
+            if one.is_visible():
+                told = one.evaluate(
+                    "(one) => one.ariaLabel || one.textContent || one.labels?.[0]?.textContent || "
+                    "document.getElementById(one.getAttribute('aria-labelledby'))?.textContent"
+                )
+                assert (told or "").strip() not in ("", "Table"), one.evaluate("(one) => one.outerHTML")
+
+
+def test_a_page_that_renews_itself_leaves_the_reader_alone(made: Made, browser: Any) -> None:
+    told = contents(made)
+    file = made.root / "renewed.html"
+    file.write_bytes(run_page(replace(told, going_on=True)).replace(b'data-refresh="10"', b'data-refresh="1"'))
+    with Tab(browser, file) as page:
+        page.evaluate("window.first = true")
+        page.select_option("#by-sort", "row")
+        page.click("#more")
+        page.locator("#cards a").nth(35).click()
+        until(page, "document.querySelector('#row').open")
+        page.wait_for_timeout(1500)
+        assert page.evaluate("window.first && document.querySelector('#row').open")
+        # Nor while something is typed.
+        page.evaluate("""() => {
+            const dialog = document.querySelector('#row');
+            dialog.addEventListener('close', () => document.querySelector('#by-q').focus());
+            dialog.close();
+        }""")
+        page.wait_for_timeout(1200)
+        assert page.evaluate("window.first")
+        with page.expect_event("load"):
+            place = page.evaluate("""() => {
+                document.activeElement.blur();
+                document.querySelectorAll('#cards li')[35].scrollIntoView({ behavior: 'instant' });
+                return scrollY;
+            }""")
+        assert not page.evaluate("window.first")
+        assert page.evaluate("document.querySelector('#by-sort').value") == "row"
+        until(page, "document.querySelectorAll('#cards li').length === 44")
+        until(page, f"Math.abs(scrollY - {place}) < 300")
+
+
+def test_no_page_says_where_on_the_machine_things_are(made: Made) -> None:
+    for page in (made.page, made.comparison):
+        assert str(made.root) not in page.read_text()
+        assert str(made.root.parent) not in page.read_text()
+    assert '<td dir="auto">pictures</td>' in made.html
+    away = made.root / "elsewhere-again"
+    away.mkdir()
+    os.chdir(away)
+    try:
+        run = RunFolder(made.run.path.resolve() if made.run.path.is_absolute() else made.root / made.run.path)
+        write_report(run, made.manager, away / "report.html")
+    finally:
+        os.chdir(made.root)
+    assert str(made.root) not in (away / "report.html").read_text()
+    assert "from first." in (away / "report.html").read_text()
+
+
+def test_paths_are_cut_and_nothing_else() -> None:
+    assert (
+        without_folders("harness run --data /home/me/data/cats --x=/a/b.csv") == "harness run --data …/cats --x=…/b.csv"
+    )
+    assert (
+        without_folders("cannot read '~/data/x.png', nor C:\\Users\\me\\y.png") == "cannot read '…/x.png', nor …/y.png"
+    )
+    for same in ("https://example.org/a/b", "and/or 57 / 43 %", "runs/first/near", "all-MiniLM-L6-v2:53aa"):
+        assert without_folders(same) == same
+    assert without_folders(f"in {Path.cwd()}/runs/one") == "in runs/one"
+    assert (local_name("/home/me/data"), local_name("data/cats")) == ("data", "data/cats")
 
 
 # -- runs of every kind ------------------------------------------------------------------------------
@@ -664,7 +894,8 @@ def test_of_two_runs_the_rows_that_moved_most(made: Made, browser: Any) -> None:
     text = made.comparison.read_text()
     main = comparison_told(made, "runs/first", "runs/second").comparisons[0]
     assert shown(pair.difference.mean, True).replace("-", "−") in text
-    assert "near.neighbours" in text
+    header = text[: text.index("<nav")]
+    assert re.search(r"near\.neighbours</th><td>3</td><td>9</td>", header)
     with Tab(browser, made.comparison) as page:
         changes = [abs(float(one.replace("−", "-"))) for one in page.locator("#cards .change").all_text_contents()]
         assert changes == sorted(changes, reverse=True)

@@ -24,6 +24,7 @@ from harness.report.page import one_fit
 from harness.report.page.contents import ComparisonContents
 from harness.report.page.gallery import NearestPrompts, make_gallery
 from harness.report.page.telling import bins_of
+from harness.report.page.texts import local_name, without_folders
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
 from harness.store.run import BLEND
@@ -75,6 +76,10 @@ class BothSides:
         """Return the scores of one voice, shape (n,)."""
         return self.scores[:, self.names.index(name)]
 
+    def colour(self, name: str) -> int:
+        """Return the number of a voice's colour: all of A have one, all of B the other."""
+        return self.names.index(name) % 2
+
     def predictions(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return unit predictions of some rows, shape (m, 384); NaN where none are kept, as of a blend learned now."""
         voices, own, order = self.meant[self.names.index(name)]
@@ -120,8 +125,8 @@ def comparison_contents(
     made = make_gallery(sides, rows, opener, nearest, None, beside=beside)
     one, other = found.a.run, found.b.run
     contents = ComparisonContents(
-        a=found.a.text,
-        b=found.b.text,
+        a=without_folders(found.a.text),
+        b=without_folders(found.b.text),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         comparisons=told,
         scatter=[(round(float(a[i]), 4), round(float(b[i]), 4)) for i in drawn],
@@ -193,14 +198,14 @@ def _both(
 
 
 def _same(a: RunFolder, b: RunFolder) -> list[str]:
-    return [] if a is not b else [f"Both are of the run {a.path}."]
+    return [] if a is not b else [f"Both are of the run {local_name(a.path)}."]
 
 
 def _facts(a: Side, b: Side) -> list[tuple[str, str, str]]:
     """Say what the sides are, and which options of members of one name differ."""
     one, other = a.run.document, b.run.document
     facts = [
-        ("Run", str(a.run.path), str(b.run.path)),
+        ("Run", local_name(a.run.path), local_name(b.run.path)),
         ("Begun", one.created, other.created),
         ("Data set", one.dataset.name, other.dataset.name),
         ("Fold hash", one.folds.fold_hash, other.folds.fold_hash),
@@ -212,5 +217,6 @@ def _facts(a: Side, b: Side) -> list[tuple[str, str, str]]:
         facts.append((name, f"{mine.predictor} {mine.version}", f"{theirs.predictor} {theirs.version}"))
         for key in [*mine.config, *(key for key in theirs.config if key not in mine.config)]:
             if mine.config.get(key) != theirs.config.get(key):
-                facts.append((f"{name}.{key}", str(mine.config.get(key, "–")), str(theirs.config.get(key, "–"))))
+                a_has, b_has = (without_folders(str(side.config.get(key, "–"))) for side in (mine, theirs))
+                facts.append((f"{name}.{key}", a_has, b_has))
     return [fact for fact in facts if fact[1] or fact[2]]

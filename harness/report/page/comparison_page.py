@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 shown, span = minus(tables.shown), minus(tables.span)
 _MOST_SOURCES = 30
+_OF_ITSELF = ("Run", "Begun")
+"""What differs between any two runs, and explains nothing."""
+_OF_THE_CODE = ("harness", "Commit")
 
 
 def comparison_page(told: ComparisonContents) -> bytes:
@@ -26,6 +29,11 @@ def comparison_page(told: ComparisonContents) -> bytes:
         "comparison.html.j2",
         told=told,
         title=f"{_short(told.a)} against {_short(told.b)}",
+        differing=sorted(
+            (fact for fact in told.facts if fact[0] not in _OF_ITSELF and fact[1] != fact[2]),
+            key=lambda fact: fact[0] in _OF_THE_CODE,
+        ),
+        two_runs=next((fact[1] != fact[2] for fact in told.facts if fact[0] == "Run"), False),
         counted=f"{number_of(main.n, 'row')} in {number_of(main.groups.groups, 'group')}",
         verdict=verdict(told),
         main=f"{names}, A − B" if main.a == main.b else f"{main.a} − {main.b}",

@@ -19,10 +19,8 @@ class Bins:
 
     Parameters
     ----------
-    edges
-        Where the bins begin and end, one more than there are bins.
-    counts
-        Rows in each, the last edge included in the last bin.
+    edges, counts
+        Where the bins begin and end, one more than there are bins; rows in each, the last edge included in the last.
     """
 
     edges: Sequence[float]
@@ -209,7 +207,7 @@ class GalleryRow:
 
     Parameters
     ----------
-    id, prompt, source, fold, group_size
+    id, prompt, source, fold, group, group_size
         As the run has them; the prompt by its number in the table of texts, the source in that of sources.
     thumbnail
         Number of its thumbnail; None where there is none.
@@ -231,6 +229,7 @@ class GalleryRow:
     prompt: int
     source: int | None
     fold: int
+    group: int
     group_size: int
     thumbnail: int | None
     cosines: Sequence[float | None]
@@ -261,6 +260,8 @@ class Gallery:
         Rows of the run.
     notes
         What a reader should know, in sentences.
+    colours
+        Number of each voice's colour; empty: they are numbered as they stand.
     """
 
     voices: Sequence[str]
@@ -272,6 +273,7 @@ class Gallery:
     thumbnails: Sequence[str]
     total: int
     notes: Sequence[str] = ()
+    colours: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -369,10 +371,8 @@ class ComparisonContents:
         Paired differences, the main one first: that which the rows are shown for.
     scatter
         Score of A and of B on some rows, drawn evenly.
-    differences
-        Rows by A minus B, of the main one; without those on which the two are tied.
-    ties
-        How many these are.
+    differences, ties
+        Rows by A minus B, of the main one, and how many are tied and not among them.
     facts
         What the sides are: a name, the value of A and that of B.
     gallery

@@ -45,6 +45,8 @@ CONFIG = {
     },
     "text": {"fontSize": 12, "color": INK},
 }
+DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2], [12, 3], [7, 2, 2, 2, 2, 2], [5, 5])
+"""Of the line of each colour: who cannot tell two colours apart can tell their lines apart."""
 _TINT = re.compile("|".join([*_NAMED, *_VOICES, _GREY]))
 _number = count(1)
 
@@ -65,6 +67,8 @@ class Drawing:
         The same as a table.
     legend
         What its colours mean: a text, and the colour's name in the style sheet.
+    dashed
+        Whether a line of each colour has its own dashes, too.
     """
 
     title: str
@@ -73,6 +77,7 @@ class Drawing:
     head: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     legend: Sequence[tuple[str, str]] = ()
+    dashed: bool = False
 
 
 def colour_of(voices: Sequence[str], name: str) -> str:
@@ -92,9 +97,26 @@ def draw(
     """Draw a Vega-Lite specification; ``legend`` has texts and colours of ``tint`` or ``INK`` and its like."""
     import vl_convert
 
+    spec, dashed = _with_dashes(spec)
     whole = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "config": CONFIG, "width": WIDTH, **spec}
     svg = _inline(vl_convert.vegalite_to_svg(whole), title, says)
-    return Drawing(title, says, svg, head, rows, [(text, _variable(colour)) for text, colour in legend])
+    named = [(text, _variable(colour)) for text, colour in legend]
+    return Drawing(title, says, svg, head, rows, named, dashed)
+
+
+def _with_dashes(spec: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """Give each line of a specification the dashes that go with its colour, and say whether there was one."""
+    colour = spec.get("encoding", {}).get("color", {})
+    mark = spec.get("mark")
+    if isinstance(mark, Mapping) and mark.get("type") == "line" and "field" in colour:
+        tints = colour["scale"]["range"]
+        found = [DASHES[_VOICES.index(one) if one in _VOICES else int(one == MARK)] for one in tints]
+        scale = {"domain": colour["scale"]["domain"], "range": found}
+        return {**spec, "encoding": {**spec["encoding"], "strokeDash": {**colour, "scale": scale}}}, True
+    layers = [_with_dashes(layer) for layer in spec.get("layer", ())]
+    if not any(dashed for _, dashed in layers):
+        return spec, False
+    return {**spec, "layer": [layer for layer, _ in layers]}, True
 
 
 def _inline(svg: str, title: str, says: str) -> str:
@@ -119,6 +141,12 @@ def _variable(colour: str) -> str:
     if colour in _NAMED:
         return _NAMED[colour]
     return "--voice-more" if colour == _GREY else f"--voice-{_VOICES.index(colour)}"
+
+
+def dashes(colour: str) -> str:
+    """Return the dashes of a line in a colour of the style sheet, as SVG writes them."""
+    place = {"--mark": "1"}.get(colour, colour.removeprefix("--voice-"))
+    return " ".join(map(str, DASHES[int(place)] if place.isdecimal() else DASHES[0]))
 
 
 def tint(place: int) -> str:

@@ -103,6 +103,7 @@ def make_gallery(
         thumbnails=[],
         total=len(run.rows.ids),
         notes=[*_notes(run, len(chosen), made, opener), *why_not],
+        colours=[voices.colour(name) for name in voices.names],
     )
     return Made(gallery, chosen, made)
 
@@ -195,6 +196,7 @@ def _rows(
                 prompt=texts.number(run.rows.prompts[i]),
                 source=None if run.rows.sources is None else sources[run.rows.sources[i]],
                 fold=int(run.rows.fold[i]),
+                group=int(run.rows.group[i]),
                 group_size=int(sizes[run.rows.group[i]]),
                 thumbnail=made.number[k],
                 cosines=[_number(value) for value in voices.scores[i]],

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.report.page.texts import readable
+from harness.report.page.drawing import dashes
+from harness.report.page.texts import readable, without_folders
 from harness.scoring.tables import shown, span
 from harness.version import __version__
 from harness.wording import number_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from harness.scoring.cosine import Interval
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("gallery.js", "page.js")
 _LONGEST = 20_000
 """Characters of what is no row's text, such as a command."""
 _NARROW = 0.004
@@ -42,14 +44,19 @@ class Scale:
         return f"{100 * (value - self.low) / (self.high - self.low):.2f}%"
 
     @property
-    def low_text(self) -> str:
-        """What stands at its lower end."""
-        return f"{self.low:.{self.digits}f}".replace("-", "−")
-
-    @property
-    def high_text(self) -> str:
-        """What stands at its upper end."""
-        return f"{self.high:.{self.digits}f}"
+    def ticks(self) -> list[tuple[str, str, str]]:
+        """Round values on it, three to five as a rule: where each stands, as it is written, and which end it is at."""
+        unit = 10.0 ** math.floor(math.log10((self.high - self.low) / 2))
+        step = next(unit * size for size in (5, 2, 1) if (self.high - self.low) / (unit * size) >= 2.5 or size == 1)
+        digits = max(0, -math.floor(math.log10(step) + 1e-9))
+        first, last = math.ceil(self.low / step - 1e-6), math.floor(self.high / step + 1e-6)
+        values = [step * k for k in range(first, last + 1)]
+        told = []
+        for value in values:
+            share = (value - self.low) / (self.high - self.low)
+            end = "first" if share < 0.05 else "last" if share > 0.95 else ""
+            told.append((self(value), f"{value:.{digits}f}".replace("-", "−"), end))
+        return told
 
 
 def scale_of(
@@ -91,7 +98,9 @@ def environment() -> Any:
     )
     made.filters |= {
         "count": lambda value: f"{value:,}",
+        "dashes": dashes,
         "drawn": _trusted,
+        "local": without_folders,
         "quantity": quantity,
         "seconds": lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.1 else "< .1",
         "short": lambda text, longest=60: readable(text, longest) or "(none)",
@@ -135,7 +144,8 @@ def side(verdict: str, pair: PairedComparison) -> str:
 
 def page(template: str, **told: Any) -> bytes:
     """Render a template with the style sheet, the script and the policy that lets nothing else run."""
-    script, style = (_TEMPLATES / "gallery.js").read_text("utf-8"), (_TEMPLATES / "report.css").read_text("utf-8")
+    script = "".join((_TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS)
+    style = (_TEMPLATES / "report.css").read_text("utf-8")
     text = (
         environment()
         .get_template(template)
@@ -158,6 +168,7 @@ def gallery_json(gallery: Gallery, comparisons: Sequence[PairedComparison], thre
     voices = list(gallery.voices)
     document = {
         "voices": [readable(name, 60) for name in voices],
+        "colours": list(gallery.colours) or list(range(len(voices))),
         "sources": [readable(name, 60) or "(none)" for name in gallery.sources],
         "texts": list(gallery.texts),
         "thumbs": list(gallery.thumbnails),
@@ -172,7 +183,8 @@ def gallery_json(gallery: Gallery, comparisons: Sequence[PairedComparison], thre
         ],
         "rows": [
             {
-                **{"id": row.id, "p": row.prompt, "s": row.source, "f": row.fold, "g": row.group_size},
+                **{"id": row.id, "p": row.prompt, "s": row.source, "f": row.fold},
+                **{"h": row.group, "g": row.group_size},
                 **{"i": row.thumbnail, "c": list(row.cosines), "n": row.nearest_cosine, "d": row.disagreement},
                 "w": [[[one.text, one.cosine] for one in said] for said in row.said],
                 "t": [[one.text, one.cosine] for one in row.nearest],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harness.report.page import charts, fold_charts, one_fit
 from harness.report.page.drawing import Drawing, colour_of
 from harness.report.page.render import gallery_json, minus, page, pair_scale, scale_of
+from harness.report.page.voices import colour_order
 from harness.scoring import tables
 from harness.scoring.distance import NAMES
 from harness.wording import number_of
@@ -26,7 +27,7 @@ _ROUNDING = 1e-6
 
 def run_page(told: RunContents) -> bytes:
     """Return the page of a run as HTML."""
-    board, voices = told.board, told.gallery.voices
+    board, voices = told.board, colour_order(told.document)
     intervals = [end for row in board.rows for end in (row.ci_low, row.score, row.ci_high)]
     return page(
         "report.html.j2",
@@ -134,7 +135,7 @@ def _tiles(told: RunContents) -> list[tuple[str, str, str]]:
 
 
 def _score_charts(told: RunContents) -> list[Drawing | None]:
-    voices, board = told.gallery.voices, told.board
+    voices, board = colour_order(told.document), told.board
     distances: dict[str, Any] = {
         row.plugin: row.by_distance for row in board.rows if row.by_distance and row.plugin in voices
     }

@@ -31,6 +31,7 @@ from harness.report.page.contents import (
 )
 from harness.report.page.finding import finding
 from harness.report.page.gallery import NearestPrompts, make_gallery, with_ranks
+from harness.report.page.texts import local_name, without_folders
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
 from harness.report.recipe import portable_settings, run_command
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from harness.store.run import RunFolder
     from harness.store.schema import RunDocument
 
+_LEFT_OUT = "Folders above the last are left out, so that the page can be shown to others; run.json has them."
 WIDTH = 0.05
 """Of the bins of histograms."""
 MOST_STEPS = 400
@@ -108,7 +110,7 @@ def run_contents(
     contents = RunContents(
         document=document,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        path=str(run.path),
+        path=local_name(run.path),
         progress=progress_of(run),
         going_on=going_on,
         board=around.board,
@@ -210,7 +212,7 @@ def _data(run: RunFolder, document: RunDocument, around: Surroundings) -> DataTo
     facts = [
         ("Data set", data.name + (" (synthetic)" if data.synthetic else "")),
         ("Layout", data.layout),
-        ("Location", data.location),
+        ("Location", local_name(data.location)),
         ("Rows", f"{data.rows:,}"),
         ("Distinct prompts", f"{len(set(rows.prompts)):,}" if any(rows.prompts) else "not in this run"),
         ("Groups", f"{group.groups:,}{_worth(group)}"),
@@ -219,7 +221,7 @@ def _data(run: RunFolder, document: RunDocument, around: Surroundings) -> DataTo
         ("Images shown by several rows", f"{pictures.shared:,} ({number_of(pictures.rows, 'row')})"),
     ]
     if document.test is not None:
-        facts.append(("Test set", f"{number_of(document.test.rows, 'image')} at {document.test.location}"))
+        facts.append(("Test set", f"{number_of(document.test.rows, 'image')} at {local_name(document.test.location)}"))
     texts = folds.texts
     if texts is not None and texts.cosine is not None:
         facts.append(("Mean cosine of two prompts", f"{texts.cosine:.3f}"))
@@ -268,7 +270,7 @@ def _provenance(run: RunFolder, document: RunDocument, around: Surroundings) -> 
     folds, machine = document.folds, document.machine
     memory = "" if machine.memory_bytes is None else f", {size_of(machine.memory_bytes)}"
     facts = [
-        ("Run", str(run.path)),
+        ("Run", local_name(run.path)),
         ("Begun", document.created),
         ("Data fingerprint", folds.data_fingerprint),
         ("Fold hash", folds.fold_hash),
@@ -286,7 +288,7 @@ def _provenance(run: RunFolder, document: RunDocument, around: Surroundings) -> 
             one.name,
             f"{one.predictor} {one.version}",
             one.distribution + (" (made elsewhere)" if one.imported else ""),
-            {key: str(value) for key, value in one.config.items()},
+            {key: without_folders(str(value)) for key, value in one.config.items()},
         )
         for one in document.members.values()
     ]
@@ -294,8 +296,8 @@ def _provenance(run: RunFolder, document: RunDocument, around: Surroundings) -> 
         facts=[(name, value) for name, value in facts if value],
         members=members,
         versions={name: version for name, version in document.versions.items() if version},
-        command=command,
-        command_note=note,
+        command=without_folders(command),
+        command_note=f"{note} {_LEFT_OUT}".strip() if command != without_folders(command) else note,
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.store.rows import PredictionRows
-    from harness.store.schema import BlendDocument
+    from harness.store.schema import BlendDocument, RunDocument
 
 
 class Speaking(Protocol):
@@ -47,6 +47,9 @@ class Speaking(Protocol):
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Return the scores of one voice, shape (n,)."""
+
+    def colour(self, name: str) -> int:
+        """Return the number of a voice's colour, which no score changes."""
 
     def predictions(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return unit predictions of some rows, shape (m, 384)."""
@@ -103,6 +106,10 @@ class Voices:
         """Return the scores of one voice, shape (n,)."""
         return self.scores[:, self.names.index(name)]
 
+    def colour(self, name: str) -> int:
+        """Return the number of a voice's colour, which no score changes."""
+        return colour_order(self.run.document).index(name)
+
     @property
     def lead(self) -> str | None:
         """What rows are judged by first: the blend, else the best."""
@@ -130,6 +137,15 @@ class Voices:
                 sources = ((w, picked(self.run.prediction_rows(members[m]), rows[here])) for w, m in parts)
                 found[here] = combine(sources)
         return found
+
+
+def colour_order(document: RunDocument) -> list[str]:
+    """Return the names that a run's page may show in the order of their colours.
+
+    First the blend, whether or not there is one, then the members as they stand in the run: each keeps its colour
+    whatever it scores.
+    """
+    return [BLEND, *document.members]
 
 
 def picked(source: PredictionRows, rows: NDArray[np.int64]) -> NDArray[np.float32]:
