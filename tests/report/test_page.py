@@ -670,6 +670,7 @@ def test_ranges_and_a_file_that_no_spreadsheet_takes_for_formulas(made: Made, br
         assert line["prompt"] == (f"'{text}" if text.lstrip()[:1] in tuple("=+-@") else text)
         assert line["source"] == gallery.sources[row.source]
         assert [float(line[name]) for name in gallery.voices] == row.cosines
+        assert [float(line[f"rank {name}"]) for name in gallery.voices] == row.ranks
         assert (int(line["fold"]), int(line["group"])) == (row.fold, row.group)
     assert tab.complaints == []
     assert {url.partition(":")[0] for url in tab.requests[1:]} <= {"data", "blob"}
@@ -679,24 +680,28 @@ def test_ranges_and_a_file_that_no_spreadsheet_takes_for_formulas(made: Made, br
 def test_tables_sort_by_their_heads(made: Made, browser: Any) -> None:
     board = judge(made.run)
     with Tab(browser, made.page) as page:
-        names = "[...document.querySelectorAll('#scores table.stack tbody th')].map((one) => one.textContent.trim())"
-        head = page.locator("#scores table.stack thead th")
+        names = (
+            "[...document.querySelectorAll('[aria-label=Scores] table tbody th')].map((one) => one.textContent.trim())"
+        )
+        head = page.locator("[aria-label=Scores] table thead th")
         before = page.evaluate(names)
         head.first.locator("button").focus()
         page.keyboard.press("Enter")
         assert page.evaluate(names) == sorted(before)
         assert head.first.get_attribute("aria-sort") == "ascending"
         score = head.nth(1).locator("button")
-        scores = "[...document.querySelectorAll('#scores table.stack tbody td.key')].map((one) => one.textContent)"
+        scores = (
+            "[...document.querySelectorAll('[aria-label=Scores] table tbody td.key')].map((one) => one.textContent)"
+        )
         score.click()
         assert page.evaluate(scores) == [shown(row.score) for row in sorted(board.rows, key=lambda row: -row.score)]
         score.click()
         assert page.evaluate(scores) == [shown(row.score) for row in sorted(board.rows, key=lambda row: row.score)]
         assert (head.first.get_attribute("aria-sort"), head.nth(1).get_attribute("aria-sort")) == (None, "ascending")
         # What is written as 1.1M, 491.9k or < .1 is a number, and what is empty comes last.
-        page.locator("#scores table.stack thead button", has_text="images a second").click()
-        place = "document.querySelector('#scores [aria-sort]').cellIndex"
-        rows = "[...document.querySelectorAll('#scores table.stack tbody tr')]"
+        page.locator("[aria-label=Scores] table thead button", has_text="images a second").click()
+        place = "document.querySelector('[aria-label=Scores] [aria-sort]').cellIndex"
+        rows = "[...document.querySelectorAll('[aria-label=Scores] table tbody tr')]"
         found = page.evaluate(f"{rows}.map((one) => one.cells[{place}].textContent)")
         speeds = [row.images_per_second for row in board.rows if not row.blend]
         assert found == [*(quantity(speed) for speed in sorted(speeds, reverse=True)), ""]
