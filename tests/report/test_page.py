@@ -516,6 +516,7 @@ def test_one_card_a_group(made: Made, browser: Any) -> None:
         assert len(hrefs_of(page)) == many + len(group) - 1
         assert f"a card for each of {len(leads)} groups" in page.locator("#count").inner_text()
         page.locator(f"#cards a[href='#row-{group[0]}']").click()
+        until(page, "document.querySelector('#row').open")
         page.keyboard.press("ArrowRight")
         until(page, f"document.querySelector('#row-facts').textContent.startsWith('row {group[1]} ')")
         page.keyboard.press("Escape")
