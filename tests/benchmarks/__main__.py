@@ -34,7 +34,7 @@ BENCHMARKS = (
 )
 
 
-_OF_MILLION = ("work", "steps", "stand_in", "shared_images", "most_gib", "most_minutes", "go_on")
+_OF_MILLION = ("work", "steps", "stand_in", "shared_images", "most_gib", "most_minutes", "go_on", "folds")
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     of_million.add_argument(
         "--shared-images", action="store_true", default=None, help="equal files for a picture's rows"
     )
+    of_million.add_argument("--folds", type=int, help="how many folds, where the default of 5 takes too long")
     of_million.add_argument("--most-gib", type=float, help="end a step that holds more anonymous memory")
     of_million.add_argument("--most-minutes", type=float, help="end a step that takes longer")
     of_million.add_argument("--go-on", action="store_true", default=None, help="run: go on with what lies there")
