@@ -17,12 +17,15 @@ from harness.report.page.comparison import comparison_contents
 from harness.report.page.comparison_page import comparison_page
 from harness.report.page.run_page import REFRESH, run_page
 from harness.report.page.telling import Surroundings, progress_of, run_contents, with_addresses
+from harness.running.device import require_device
 from harness.running.nearest import nearest_prompts
+from harness.running.predicting import Progress
 from harness.store.atomic import write_file
 from harness.store.finding import newest_run
 from harness.store.places import require_file
 from harness.store.run import RUNS_FOLDER, RunFolder
 from harness.wording import size_of
+from harness.workbench.explaining import own_words
 from harness.workbench.leaderboard import judge
 
 if TYPE_CHECKING:
@@ -111,6 +114,9 @@ def write_report(
     assets: bool = False,
     going_on: bool = False,
     source: Source | None = None,
+    explain: bool = False,
+    device: str = "auto",
+    progress: Progress = lambda label, done, total: None,
 ) -> Report:
     """Write the page of a run.
 
@@ -128,6 +134,10 @@ def write_report(
         Whether it renews itself in the browser.
     source
         The data set, where it is open already.
+    explain
+        Whether the saved models of the members are asked what they see in each row that is shown.
+    device, progress
+        Of ``explain``: their torch device, and what is told of each fold model: member, done, total.
 
     Raises
     ------
@@ -136,6 +146,8 @@ def write_report(
     """
     began = time.monotonic()
     _require(out, rows)
+    if explain:
+        require_device(device)
     document = run.document
     source = source or Source(run, manager)
     table, why_not = source.thresholds
@@ -148,6 +160,7 @@ def write_report(
         data=_portable(document.config.data or document.dataset.name, document.dataset.location),
         thresholds=table,
         thresholds_why_not=why_not,
+        ask=(lambda chosen: own_words(run, manager, chosen, source.opener, device, progress)) if explain else None,
     )
     told, pictures = run_contents(run, around, rows=rows, going_on=going_on, beside=assets)
     folder, addresses = _placed(pictures, out, assets)
