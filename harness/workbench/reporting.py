@@ -148,20 +148,10 @@ def write_report(
     _require(out, rows)
     if explain:
         require_device(device)
-    document = run.document
     source = source or Source(run, manager)
-    table, why_not = source.thresholds
-    around = Surroundings(
-        board=judge(run),
-        nearest=nearest_prompts,
-        find_blender=manager.blender,
-        predictors=manager.predictors,
-        opener=source.opener,
-        data=_portable(document.config.data or document.dataset.name, document.dataset.location),
-        thresholds=table,
-        thresholds_why_not=why_not,
-        ask=(lambda chosen: own_words(run, manager, chosen, source.opener, device, progress)) if explain else None,
-    )
+    around = _surroundings(run, manager, source)
+    if explain:
+        around = replace(around, ask=lambda chosen: own_words(run, manager, chosen, source.opener, device, progress))
     told, pictures = run_contents(run, around, rows=rows, going_on=going_on, beside=assets)
     folder, addresses = _placed(pictures, out, assets)
     text = run_page(with_addresses(told, addresses))
@@ -170,6 +160,21 @@ def write_report(
     seconds = time.monotonic() - began
     notes = [*gallery.notes, *_large(len(text))]
     return Report(out, len(text), len(gallery.rows), gallery.total, seconds, folder, notes, not told.unfinished)
+
+
+def _surroundings(run: RunFolder, manager: PluginManager, source: Source) -> Surroundings:
+    document = run.document
+    table, why_not = source.thresholds
+    return Surroundings(
+        board=judge(run),
+        nearest=nearest_prompts,
+        find_blender=manager.blender,
+        predictors=manager.predictors,
+        opener=source.opener,
+        data=_portable(document.config.data or document.dataset.name, document.dataset.location),
+        thresholds=table,
+        thresholds_why_not=why_not,
+    )
 
 
 def write_comparison(
