@@ -30,6 +30,15 @@ def report(
     assets: Annotated[
         bool, typer.Option("--assets", help="Put larger pictures into a folder beside the page, and none into it.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Ask the members what they see in each row shown, in words: loads their saved models."
+        ),
+    ] = False,
+    device: Annotated[
+        str, typer.Option("--device", help="Torch device of --explain: auto (default), cpu, cuda, cuda:1")
+    ] = "auto",
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="Folder of the run: of one, or that bare names of two stand in.")
     ] = None,
@@ -44,9 +53,13 @@ def report(
     from harness.errors import InputError
     from harness.plugin import PluginManager
     from harness.wording import size_of
+    from harness.workbench.progress import Status
     from harness.workbench.reporting import Report, find_run, watch_report, write_comparison, write_report
 
     named = runs or []
+    if explain and (watch or len(named) == 2):
+        other = "--watch" if watch else "two runs"
+        raise InputError(f"--explain goes with the page of one run that is written once: leave it out with {other}")
     if len(named) > 2:
         raise InputError(f"harness report {' '.join(named)}: a page is of one run, or of two")
     if len(named) == 2:
@@ -67,7 +80,10 @@ def report(
         if watch:
             written = watch_report(run, manager, out, rows=rows, assets=assets, say=say)
         else:
-            written = write_report(run, manager, out, rows=rows, assets=assets)
+            with Status() as status:
+                written = write_report(
+                    run, manager, out, rows=rows, assets=assets, explain=explain, device=device, progress=status
+                )
     if json:
         print_json(written.document())
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,69 @@ def predict_images(
 
 
 @dataclass(frozen=True)
+class HeldOutWords:
+    """What members say of rows of their own run in words, each row by the model that held it out.
+
+    Parameters
+    ----------
+    words
+        By member that has words of its own: what it says of each row, one list a row.
+    silent
+        Members that were not asked or failed, with the reason. A member without words of its own is in neither.
+    """
+
+    words: dict[str, Explanations] = field(default_factory=dict)
+    silent: dict[str, str] = field(default_factory=dict)
+
+
+def held_out_words(
+    run: RunFolder,
+    manager: PluginManager,
+    rows: Sequence[int],
+    images: LazyImages,
+    *,
+    device: str = "auto",
+    top: int = 3,
+    progress: Progress = lambda label, done, total: None,
+) -> HeldOutWords:
+    """Ask the members of a run what they see in some of its rows, each by the model of the fold that held the row out.
+
+    Parameters
+    ----------
+    run, manager
+        The run, and the plugins.
+    rows
+        Numbers of m rows.
+    images
+        Their images.
+    device, top, progress
+        As ``predict_images`` has them.
+    """
+    given = GivenImages([run.rows.ids[i] for i in rows], images, min(16, usable_cores()))
+    models = _FoldModels(run, manager, given, [None] * len(rows), device, top)
+    held = run.rows.fold[np.asarray(rows, dtype=np.int64)]
+    found = HeldOutWords()
+    for name, member in run.members.items():
+        if reason := models.why_not(member):
+            found.silent[name] = reason
+            continue
+        if manager.predictor(member.predictor).explain is Predictor.explain:
+            continue
+        words: Explanations = [[] for _ in rows]
+        try:
+            for done, fold in enumerate(sorted(member.keys)):
+                progress(name, done, len(member.keys))
+                asked = [i for i, own in enumerate(held.tolist()) if fold in (ALL_ROWS, own)]
+                for i, said in zip(asked, models.explain(member, fold, asked), strict=True):
+                    words[i] = said[:top]
+        except Exception as error:  # whatever a plugin raises silences it alone
+            found.silent[name] = _reason(error)
+            continue
+        found.words[name] = words
+    return found
+
+
+@dataclass(frozen=True)
 class _FoldModels:
     """What is the same for every member that is asked."""
 
@@ -261,7 +325,28 @@ class _FoldModels:
         self, member: Member, fold: int, asked: list[int], explained: list[int]
     ) -> tuple[NDArray[np.float32], Explanations | str]:
         """Return a fold model's unit predictions of some images, and its words for some, or why it has none."""
-        folder = self.run.task_folder(member.name, fold, member.keys[fold])
+        with self._loaded(member, fold) as predictor:
+            who = f"{member.predictor} {member.version}, model {_folder_of(self.run, member, fold).name}"
+            names = [self.given.names[i] for i in asked]
+            rows = unit_rows(predictor.predict(self.given.images.take(asked)), names, who)
+            if not explained:
+                return rows, []
+            try:
+                return rows, _checked_words(predictor.explain(self.given.images.take(explained)), len(explained))
+            except Exception as error:  # its predictions are as good as before
+                return rows, _reason(error)
+
+    def explain(self, member: Member, fold: int, asked: list[int]) -> Explanations:
+        """Return what a fold model says of some images in words."""
+        if not asked:
+            return []
+        with self._loaded(member, fold) as predictor:
+            return _checked_words(predictor.explain(self.given.images.take(asked)), len(asked))
+
+    @contextmanager
+    def _loaded(self, member: Member, fold: int) -> Iterator[Predictor]:
+        """Give the saved model of a fold."""
+        folder = _folder_of(self.run, member, fold)
         with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
             seed = task_seed(self.run.document.folds.seed, member.predictor, fold)
             cache = DiskCache(files=member.files)
@@ -275,15 +360,12 @@ class _FoldModels:
                     f"the saved model {folder / 'model'} cannot be loaded ({_reason(error)}); "
                     f"if it is damaged, remove {folder} and give the command of the run again"
                 ) from error
-            who = f"{member.predictor} {member.version}, model {folder.name}"
-            names = [self.given.names[i] for i in asked]
-            rows = unit_rows(predictor.predict(self.given.images.take(asked)), names, who)
-            if not explained:
-                return rows, []
-            try:
-                return rows, _checked_words(predictor.explain(self.given.images.take(explained)), len(explained))
-            except Exception as error:  # its predictions are as good as before
-                return rows, _reason(error)
+            yield predictor
+
+
+def _folder_of(run: RunFolder, member: Member, fold: int) -> Path:
+    """Return where the task of a member on a fold lies."""
+    return run.task_folder(member.name, fold, member.keys[fold])
 
 
 def _checked_words(said: Any, count: int) -> Explanations:

@@ -17,12 +17,15 @@ from harness.report.page.comparison import comparison_contents
 from harness.report.page.comparison_page import comparison_page
 from harness.report.page.run_page import REFRESH, run_page
 from harness.report.page.telling import Surroundings, progress_of, run_contents, with_addresses
+from harness.running.device import require_device
 from harness.running.nearest import nearest_prompts
+from harness.running.predicting import Progress
 from harness.store.atomic import write_file
 from harness.store.finding import newest_run
 from harness.store.places import require_file
 from harness.store.run import RUNS_FOLDER, RunFolder
 from harness.wording import size_of
+from harness.workbench.explaining import own_words
 from harness.workbench.leaderboard import judge
 
 if TYPE_CHECKING:
@@ -111,6 +114,9 @@ def write_report(
     assets: bool = False,
     going_on: bool = False,
     source: Source | None = None,
+    explain: bool = False,
+    device: str = "auto",
+    progress: Progress = lambda label, done, total: None,
 ) -> Report:
     """Write the page of a run.
 
@@ -128,6 +134,10 @@ def write_report(
         Whether it renews itself in the browser.
     source
         The data set, where it is open already.
+    explain
+        Whether the saved models of the members are asked what they see in each row that is shown.
+    device, progress
+        Of ``explain``: their torch device, and what is told of each fold model: member, done, total.
 
     Raises
     ------
@@ -136,10 +146,26 @@ def write_report(
     """
     began = time.monotonic()
     _require(out, rows)
-    document = run.document
+    if explain:
+        require_device(device)
     source = source or Source(run, manager)
+    around = _surroundings(run, manager, source)
+    if explain:
+        around = replace(around, ask=lambda chosen: own_words(run, manager, chosen, source.opener, device, progress))
+    told, pictures = run_contents(run, around, rows=rows, going_on=going_on, beside=assets)
+    folder, addresses = _placed(pictures, out, assets)
+    text = run_page(with_addresses(told, addresses))
+    write_file(out, lambda stream: stream.write(text))
+    gallery = told.gallery
+    seconds = time.monotonic() - began
+    notes = [*gallery.notes, *_large(len(text))]
+    return Report(out, len(text), len(gallery.rows), gallery.total, seconds, folder, notes, not told.unfinished)
+
+
+def _surroundings(run: RunFolder, manager: PluginManager, source: Source) -> Surroundings:
+    document = run.document
     table, why_not = source.thresholds
-    around = Surroundings(
+    return Surroundings(
         board=judge(run),
         nearest=nearest_prompts,
         find_blender=manager.blender,
@@ -149,14 +175,6 @@ def write_report(
         thresholds=table,
         thresholds_why_not=why_not,
     )
-    told, pictures = run_contents(run, around, rows=rows, going_on=going_on, beside=assets)
-    folder, addresses = _placed(pictures, out, assets)
-    text = run_page(with_addresses(told, addresses))
-    write_file(out, lambda stream: stream.write(text))
-    gallery = told.gallery
-    seconds = time.monotonic() - began
-    notes = [*gallery.notes, *_large(len(text))]
-    return Report(out, len(text), len(gallery.rows), gallery.total, seconds, folder, notes, not told.unfinished)
 
 
 def write_comparison(

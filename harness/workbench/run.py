@@ -241,7 +241,9 @@ class Run:
         paths = [images] if isinstance(images, str | Path) else images
         return predict(self._folder, self.manager, [Path(path) for path in paths], device=device, top=top)
 
-    def report(self, path: str | Path = "report.html", *, rows: int = 1000, assets: bool = False) -> Path:
+    def report(
+        self, path: str | Path = "report.html", *, rows: int = 1000, assets: bool = False, explain: bool = False
+    ) -> Path:
         """Write one HTML file that shows the run: scores, blend, comparisons, rows with images, folds, provenance.
 
         Parameters
@@ -252,15 +254,18 @@ class Run:
             Most rows to show with their images.
         assets
             Whether the images go to a folder beside it.
+        explain
+            Whether the members are asked what they see in each row that is shown, in words of their own: captions,
+            phrases, prompts. Their saved models are loaded for it, each row's by the fold that held it out.
 
         Raises
         ------
         InputError
-            If the file cannot be written.
+            If the file cannot be written, or members are to be asked and no image is at hand.
         """
         from harness.workbench.reporting import write_report
 
-        return write_report(self._folder, self.manager, Path(path), rows=rows, assets=assets).path
+        return write_report(self._folder, self.manager, Path(path), rows=rows, assets=assets, explain=explain).path
 
     # -- in and out ----------------------------------------------------------------------------
 

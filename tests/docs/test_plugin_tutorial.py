@@ -131,7 +131,9 @@ def members(cls: type) -> dict[str, str]:
     for name in written.keys() - fields.keys():
         function = getattr(vars(cls)[name], "__func__", vars(cls)[name])
         if inspect.isfunction(function):
-            written[name] = f"{name}({', '.join(list(inspect.signature(function).parameters)[1:])})"
+            given = list(inspect.signature(function).parameters.values())[1:]
+            words = ["**" * (one.kind is inspect.Parameter.VAR_KEYWORD) + one.name for one in given]
+            written[name] = f"{name}({', '.join(words)})"
     return written
 
 

@@ -21,13 +21,15 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.comparing import compare
+from harness.data.images import ImageFile
 from harness.errors import InputError
-from harness.plugin import Context, PluginManager, Predictor, TrainingData
+from harness.plugin import Context, Explanation, PluginManager, Predictor, TrainingData
 from harness.report.page import charts, fold_charts, one_fit
 from harness.report.page import thumbnails as small
+from harness.report.page.agreement import confidences
 from harness.report.page.comparison import comparison_contents
-from harness.report.page.contents import Gallery
 from harness.report.page.gallery import chosen_rows
+from harness.report.page.gallery_contents import Gallery
 from harness.report.page.render import gallery_json, quantity, scale_of
 from harness.report.page.run_page import run_page, slices_of
 from harness.report.page.telling import Surroundings, bins_of, cumulative, run_contents
@@ -84,6 +86,11 @@ class Near(Predictor):
     def predict(self, images: Any) -> np.ndarray:
         near = np.argsort(-(colours(images) @ self._pixels.T), axis=1)[:, : self.config.neighbours]
         return self._targets[near].mean(axis=1)
+
+    def explain(self, images: Any) -> list[list[Explanation]]:
+        """Say how like the nearest training image is: 1 would give away a model that learned from the very row."""
+        best = (colours(images) @ self._pixels.T).max(axis=1)
+        return [[Explanation("caption", f"<b>like {value:.4f}</b>", float(value))] * 5 for value in best]
 
     def save(self, folder: Path) -> None:
         np.savez(folder / "near.npz", pixels=self._pixels, targets=self._targets)
@@ -369,7 +376,6 @@ def test_a_sample_has_the_worst_the_best_and_what_moved(n: int, limit: int) -> N
 
 
 def test_thumbnails_are_made_once_an_image_and_fit(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.data.images import ImageFile
 
     files = [ImageFile(made.root / "pictures" / f"{i:02d}.png") for i in range(4)]
     pictures = [file.digest() for file in files]
@@ -676,6 +682,77 @@ def test_ranges_and_a_file_that_no_spreadsheet_takes_for_formulas(made: Made, br
     assert tab.complaints == []
     assert {url.partition(":")[0] for url in tab.requests[1:]} <= {"data", "blob"}
     page.close()
+
+
+@pytest.fixture(scope="module")
+def explained(made: Made) -> Path:
+    return write_report(made.run, made.manager, made.root / "explained.html", explain=True).path
+
+
+def in_page(path: Path) -> dict[str, Any]:
+    found = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', path.read_text(), re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_members_are_asked_by_the_model_that_held_the_row_out(made: Made, explained: Path) -> None:
+    assert "e" not in in_page(made.page)["rows"][0]
+    told = in_page(explained)
+    order = told["voices"].index("near")
+    run = made.run
+    pixels = colours([ImageFile(made.root / "pictures" / f"{name}.png").open() for name in run.rows.ids])
+    for row in told["rows"]:
+        assert [bool(said) for said in row["e"]] == [name in ("near", "far") for name in told["voices"]]
+        own = run.rows.ids.index(row["id"])
+        others = run.folds.training_rows(row["f"]).tolist()
+        assert own not in others
+        best = float((pixels[others] @ pixels[own]).max())
+        kind, number, score = row["e"][order][0]
+        assert (kind, told["texts"][number], len(row["e"][order])) == ("caption", f"<b>like {score:.4f}</b>", 3)
+        assert score == pytest.approx(best, abs=2e-4)
+
+
+def test_what_members_say_is_shown_and_found(explained: Path, browser: Any) -> None:
+    row = in_page(explained)["rows"][0]
+    with Tab(browser, explained, hash=f"#row-{row['id']}") as page:
+        page.wait_for_selector("dialog[open]")
+        said = page.locator("dialog .own .stranger").all_text_contents()
+        assert len(said) == 6
+        assert all(text.startswith("<b>like ") for text in said)
+        page.keyboard.press("Escape")
+        page.locator("input[type=search]").first.fill(said[0])
+        until(page, "document.querySelectorAll('#cards li').length < 5")
+        assert page.locator("#cards li").count() >= 1
+
+
+def test_confidences_are_compared_with_scores(explained: Path, made: Made) -> None:
+    for page, shown_there in ((explained, True), (made.page, False)):
+        text = page.read_text()
+        assert ("own confidence foretell" in text, "asks the members for confidences" in text) == (
+            shown_there,
+            not shown_there,
+        )
+    voices = Voices.of(made.run)
+    scores = voices.column("near")
+    rows = np.arange(len(scores))
+    words = {
+        "near": [[Explanation("caption", "x", float(score))] for score in scores],
+        "far": [[Explanation("caption", "x", None)] for _ in scores],
+    }
+    (told,) = confidences(voices, rows, words)
+    assert told.name == "near"
+    assert told.rank_correlation is not None
+    assert told.rank_correlation.mean == pytest.approx(1.0)
+    assert [point.confidence for point in told.points] == pytest.approx([point.score.mean for point in told.points])
+
+
+def test_without_images_nobody_can_be_asked(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_run(made.run, tmp_path / "run.zip")
+    elsewhere = import_run(tmp_path / "run.zip", tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="--explain"):
+        write_report(elsewhere, made.manager, tmp_path / "page.html", explain=True)
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_tables_sort_by_their_heads(made: Made, browser: Any) -> None:

@@ -15,11 +15,11 @@ from harness.scoring.repeats import unit
 from harness.store.run import BLEND
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from harness.plugin import BlendProblem
+    from harness.plugin import BlendProblem, Explanation
     from harness.report.page.voices import Voices
 
 _POINTS = 10
@@ -85,6 +85,33 @@ def calibrations(voices: Voices, problem: BlendProblem | None) -> list[Calibrati
         else:
             continue
         told.append(_calibration(name, confidence, voices.column(name), groups))
+    return told
+
+
+def confidences(
+    voices: Voices, rows: NDArray[np.int64], words: Mapping[str, Sequence[Sequence[Explanation]]]
+) -> list[Calibration]:
+    """Say how the score of each member goes with its own score of the first thing that it says.
+
+    Parameters
+    ----------
+    voices
+        Members and blend.
+    rows
+        The m rows that were asked about.
+    words
+        By member: what it says of each of them. Members that give a row no score are left out.
+    """
+    told = []
+    for name in voices.complete:
+        said = words.get(name)
+        if said is None or len(rows) < _FEWEST:
+            continue
+        first = [one[0].score if one else None for one in said]
+        if any(score is None for score in first):
+            continue
+        own = np.asarray(first, dtype=np.float64)
+        told.append(_calibration(name, own, voices.column(name)[rows], voices.run.rows.group[rows]))
     return told
 
 

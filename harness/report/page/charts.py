@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MOST_SIDE_BY_SIDE = 60
 """Points with whiskers that a chart as wide as a phone has room for."""
+_MOST_TRUSTED = 4
+"""Members of which a caption says whether they can be trusted; a table says it of all."""
 
 
 def cost(rows: Sequence[LeaderboardRow], voices: Sequence[str], n: int, folds: int) -> Drawing | None:
@@ -210,17 +212,59 @@ def by_distance(
     )
 
 
-def calibration(told: Sequence[Calibration], voices: Sequence[str], constant: Sequence[str]) -> Drawing | None:
+def calibration(
+    told: Sequence[Calibration],
+    voices: Sequence[str],
+    constant: Sequence[str],
+    own: Sequence[Calibration] | None = None,
+) -> Drawing | None:
     """Draw the score of rows against how much the members agree on them."""
     if not told:
         return None
+    left_out = ""
+    if constant:
+        names = ", ".join(map(label, constant))
+        left_out = f" Left out, as predicting (nearly) the same for all rows of a fold: {names}."
+    stated = "" if own else "; no member of this run states a confidence of its own"
+    if own is None:
+        stated = "; harness report --explain asks the members for confidences of their own"
+    return _calibrated(
+        "Does agreement foretell the score?",
+        "Tenths of the rows by how alike the members' predictions are, which is known without the truth, with 95 % "
+        f"intervals{stated}.{left_out} {_trust(told[0], 'members agree more')}",
+        "agreement",
+        "members agree more",
+        told,
+        voices,
+    )
+
+
+def confidence(told: Sequence[Calibration], voices: Sequence[str]) -> Drawing | None:
+    """Draw the score of rows against what members say of their own confidence."""
+    if not told:
+        return None
+    return _calibrated(
+        "Does a member's own confidence foretell its score?",
+        "Tenths of the rows by a member's own score of the first thing that it says (the probability of a caption, the "
+        "similarity of a phrase or prompt: each on a scale of its own), with 95 % intervals. "
+        + " ".join(_trust(one, "it is surer") for one in told[:_MOST_TRUSTED]),
+        "confidence",
+        "it is surer",
+        told,
+        voices,
+    )
+
+
+def _calibrated(
+    title: str, says: str, what: str, more: str, told: Sequence[Calibration], voices: Sequence[str]
+) -> Drawing | None:
     drawn = told[: _MOST_SIDE_BY_SIDE // len(told[0].points)]
     values = [
         {"name": label(one.name), "tenth": k, "score": p.score.mean, "low": p.score.low, "high": p.score.high}
         for one in drawn
         for k, p in enumerate(one.points, start=1)
     ]
-    x = {"field": "tenth", "type": "ordinal", "title": "tenth of the rows, from least to most agreement"}
+    x = {"field": "tenth", "type": "ordinal", "title": f"tenth of the rows, from least to most {what}"}
     spec = {
         "height": HEIGHT,
         "data": {"values": values},
@@ -228,38 +272,37 @@ def calibration(told: Sequence[Calibration], voices: Sequence[str], constant: Se
             {**x, "axis": {"labelAngle": 0, "grid": False}}, [label(one.name) for one in drawn], voices
         ),
     }
-    left_out = ""
-    if constant:
-        names = ", ".join(map(label, constant))
-        left_out = f"Left out, as predicting (nearly) the same for all rows of a fold: {names}. "
     return draw(
-        "Does agreement foretell the score?",
-        "Tenths of the rows by how alike the members' predictions are, which is known without the truth, with 95 % "
-        f"intervals; no member of this run states a confidence of its own. {left_out}{_trust(told[0])}",
+        title,
+        says,
         spec,
-        ["", "rank correlation with the score", "95 % interval", "these rows say", "mean agreement of the tenths"],
+        ["", "rank correlation with the score", "95 % interval", "these rows say", f"mean {what} of the tenths"],
         [
-            [label(one.name), *_correlated(one.rank_correlation), " ".join(f"{p.confidence:.3f}" for p in one.points)]
+            [
+                label(one.name),
+                *_correlated(one.rank_correlation, more),
+                " ".join(f"{p.confidence:.3f}" for p in one.points),
+            ]
             for one in told
         ],
         voice_legend(voices, [one.name for one in drawn]),
     )
 
 
-def _correlated(found: Interval | None) -> list[str]:
+def _correlated(found: Interval | None, more: str) -> list[str]:
     """Write a rank correlation, its interval, and whether the rows show one."""
     if found is None:
         return ["–", "–", "nothing: one of the two does not vary"]
     ends = "–" if found.ends is None else " … ".join(f"{end:+.2f}" for end in found.ends)
     said = "not shown by these rows"
     if found.excludes_zero:
-        said = f"where members agree more, the score is {'higher' if found.mean > 0 else 'lower'}"
+        said = f"where {more}, the score is {'higher' if found.mean > 0 else 'lower'}"
     return [f"{found.mean:+.2f}".replace("-", "−"), ends.replace("-", "−"), said]
 
 
-def _trust(one: Calibration) -> str:
-    """Say whether agreement can be trusted, by the rank correlation of a voice."""
-    correlation, ends, said = _correlated(one.rank_correlation)
+def _trust(one: Calibration, more: str) -> str:
+    """Say whether what is known without the truth can be trusted, by the rank correlation of a voice."""
+    correlation, ends, said = _correlated(one.rank_correlation, more)
     if one.rank_correlation is None:
         return f"For {label(one.name)} it says nothing."
     return f"For {label(one.name)}: {said} (rank correlation {correlation}, 95 % interval over groups {ends})."

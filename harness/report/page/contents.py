@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from harness.comparing import PairedComparison
 from harness.data.folds import ThresholdRow
 from harness.report.page.finding import Finding
+from harness.report.page.gallery_contents import Gallery
 from harness.scoring.cosine import Interval
 from harness.scoring.leaderboard import Leaderboard
 from harness.store.schema import BlendDocument, ContributionFacts, RunDocument
@@ -194,89 +195,6 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """A text by its number in a gallery's table of texts, and a cosine."""
-
-    text: int
-    cosine: float
-
-
-@dataclass(frozen=True)
-class GalleryRow:
-    """A row of a gallery.
-
-    Parameters
-    ----------
-    id, prompt, source, fold, group, group_size
-        As the run has them; the prompt by its number in the table of texts, the source in that of sources.
-    thumbnail
-        Number of its thumbnail; None where there is none.
-    cosines
-        Of each voice; None where it has no prediction.
-    said
-        Of each voice: the nearest training prompts to what it predicted.
-    nearest
-        The nearest training prompts to the truth.
-    nearest_cosine
-        The highest cosine of a training prompt; None where it was not compared.
-    disagreement
-        One minus the mean cosine between the members' predictions; None with fewer than two.
-    ranks
-        Of each voice: the rank of the true prompt among those of the run; empty where that was not looked for.
-    """
-
-    id: str
-    prompt: int
-    source: int | None
-    fold: int
-    group: int
-    group_size: int
-    thumbnail: int | None
-    cosines: Sequence[float | None]
-    said: Sequence[Sequence[Statement]]
-    nearest: Sequence[Statement]
-    nearest_cosine: float | None
-    disagreement: float | None
-    ranks: Sequence[float | None] = ()
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Rows to look at.
-
-    Parameters
-    ----------
-    voices
-        What is compared in it: members and the blend, by name.
-    lead
-        Number of the voice that rows are judged by first.
-    against
-        Number of the voice that it is compared with; None with one voice.
-    rows, texts, sources
-        The rows, and what they name by number.
-    thumbnails
-        Addresses of pictures: data of WebP, or files beside the page.
-    total
-        Rows of the run.
-    notes
-        What a reader should know, in sentences.
-    colours
-        Number of each voice's colour; empty: they are numbered as they stand.
-    """
-
-    voices: Sequence[str]
-    lead: int
-    against: int | None
-    rows: Sequence[GalleryRow]
-    texts: Sequence[str]
-    sources: Sequence[str]
-    thumbnails: Sequence[str]
-    total: int
-    notes: Sequence[str] = ()
-    colours: Sequence[int] = ()
-
-
-@dataclass(frozen=True)
 class Provenance:
     """Where the figures come from, and the command that makes them again."""
 
@@ -325,6 +243,8 @@ class RunContents:
         Every two voices against each other.
     curves, calibrations
         Of members that leave such.
+    confidences
+        How scores go with the members' own scores of their first words; None where the members were not asked.
     finding
         How well the true prompt would be found; None where nothing can be found.
     constant
@@ -345,6 +265,7 @@ class RunContents:
     pairs: Sequence[PairedComparison]
     curves: Sequence[Curve]
     calibrations: Sequence[Calibration]
+    confidences: Sequence[Calibration] | None
     constant: Sequence[str]
     finding: Finding | None
     data: DataTold

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.report.page.contents import Gallery, GalleryRow, Statement
+from harness.report.page.gallery_contents import Gallery, GalleryRow, OwnStatement, Statement
 from harness.report.page.texts import readable
 from harness.report.page.thumbnails import Opener, Thumbnails, thumbnails
 from harness.wording import number_of
@@ -29,6 +29,7 @@ NEAREST = 3
 MOST_COMPARED = 20_000_000_000
 """Pairs of a prediction and a training prompt up to which they are looked for: half an hour is not a page's time."""
 _SHARE = 0.15
+_MOST_KIND = 40
 
 
 @dataclass
@@ -213,6 +214,32 @@ def with_ranks(gallery: Gallery, ranks: NDArray[np.float64]) -> Gallery:
     """Return a gallery whose rows have the ranks of their true prompts, shape (m, V)."""
     rows = zip(gallery.rows, ranks, strict=True)
     return replace(gallery, rows=[replace(row, ranks=[_number(value) for value in own]) for row, own in rows])
+
+
+def with_words(gallery: Gallery, words: Mapping[str, Sequence[Sequence[Explanation]]], notes: Sequence[str]) -> Gallery:
+    """Return a gallery whose rows have what members say of them in words of their own.
+
+    Parameters
+    ----------
+    gallery
+        Of m rows.
+    words
+        By member: what it says of each row, one list a row.
+    notes
+        Why others say nothing.
+    """
+    numbers = {text: number for number, text in enumerate(gallery.texts)}
+    rows = []
+    for k, row in enumerate(gallery.rows):
+        own: list[list[OwnStatement]] = []
+        for voice in gallery.voices:
+            own.append([])
+            for one in words[voice][k] if voice in words else ():
+                number = numbers.setdefault(readable(one.text), len(numbers))
+                score = None if one.score is None else _number(one.score)
+                own[-1].append(OwnStatement(readable(one.kind, _MOST_KIND), number, score))
+        rows.append(replace(row, own=own))
+    return replace(gallery, rows=rows, texts=list(numbers), notes=[*gallery.notes, *notes])
 
 
 def _number(value: float) -> float | None:

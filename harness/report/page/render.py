@@ -20,7 +20,7 @@ from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.comparing import PairedComparison
-    from harness.report.page.contents import Gallery
+    from harness.report.page.gallery_contents import Gallery
     from harness.scoring.cosine import Interval
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -189,6 +189,7 @@ def gallery_json(gallery: Gallery, comparisons: Sequence[PairedComparison], thre
                 "w": [[[one.text, one.cosine] for one in said] for said in row.said],
                 "t": [[one.text, one.cosine] for one in row.nearest],
                 **({"rank": list(row.ranks)} if row.ranks else {}),
+                **({"e": [[[one.kind, one.text, one.score] for one in said] for said in row.own]} if row.own else {}),
             }
             for row in gallery.rows
         ],

@@ -144,7 +144,8 @@ def _score_charts(told: RunContents) -> list[Drawing | None]:
         charts.by_fold(told.fold_scores, voices),
         charts.cost(board.rows, voices, told.document.dataset.rows, len(told.law.folds)),
         charts.by_distance(distances, NAMES, voices) if distances else None,
-        charts.calibration(told.calibrations, voices, told.constant),
+        charts.calibration(told.calibrations, voices, told.constant, told.confidences),
+        charts.confidence(told.confidences or (), voices),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ import numpy as np
 
 from harness.data.pictures import picture_notes
 from harness.errors import InputError
-from harness.report.page.agreement import calibrations, constant_members, disagreement, members_problem
+from harness.report.page.agreement import calibrations, confidences, constant_members, disagreement, members_problem
 from harness.report.page.blends import FindBlender, all_pairs, blend_told, fold_scores
 from harness.report.page.contents import (
     Bins,
+    Calibration,
     Cumulative,
     Curve,
     CurvePoint,
@@ -30,7 +31,7 @@ from harness.report.page.contents import (
     SourceShare,
 )
 from harness.report.page.finding import finding
-from harness.report.page.gallery import NearestPrompts, make_gallery, with_ranks
+from harness.report.page.gallery import NearestPrompts, make_gallery, with_ranks, with_words
 from harness.report.page.texts import local_name, without_folders
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.data.folds import ThresholdRow
-    from harness.plugin import Predictor
+    from harness.plugin import Explanation, Predictor
     from harness.scoring.leaderboard import Leaderboard
     from harness.store.run import RunFolder
     from harness.store.schema import RunDocument
@@ -53,6 +54,10 @@ WIDTH = 0.05
 """Of the bins of histograms."""
 MOST_STEPS = 400
 """Steps of a curve that is drawn."""
+
+
+Ask = Callable[["NDArray[np.int64]"], tuple[Mapping[str, Sequence[Sequence["Explanation"]]], Mapping[str, str]]]
+"""From numbers of rows to what each member says of them in its own words, and why others say nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class Surroundings:
         What names the data set on any machine; None: nothing does.
     thresholds, thresholds_why_not
         The threshold table, or why there is none.
+    ask
+        Asks members what they say of some rows in words of their own; None: they are not asked.
     """
 
     board: Leaderboard
@@ -83,6 +90,7 @@ class Surroundings:
     data: str | None = None
     thresholds: Sequence[ThresholdRow] = ()
     thresholds_why_not: str = ""
+    ask: Ask | None = None
 
 
 def run_contents(
@@ -107,6 +115,16 @@ def run_contents(
     made = make_gallery(voices, rows, around.opener, around.nearest, disagreement(problem), beside=beside)
     blend = blend_told(run, voices, around.find_blender)
     found, ranks = finding(voices, made.rows)
+    gallery = with_ranks(made.gallery, ranks) if found is not None else made.gallery
+    sure: list[Calibration] | None = None
+    if around.ask is not None:
+        words, silent = around.ask(made.rows)
+        notes = [f"{name} says nothing in its own words: {why}" for name, why in silent.items()]
+        whole = len(made.rows) == len(run.rows.ids)
+        if not whole:
+            notes.append("The members' confidences are compared with scores only where --rows shows all rows.")
+        gallery = with_words(gallery, words, notes)
+        sure = confidences(voices, made.rows, words) if whole else []
     contents = RunContents(
         document=document,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -122,11 +140,12 @@ def run_contents(
         pairs=all_pairs(voices),
         curves=_curves(run),
         calibrations=calibrations(voices, problem),
+        confidences=sure,
         constant=constant,
         finding=found,
         data=_data(run, document, around),
         law=_law(run),
-        gallery=with_ranks(made.gallery, ranks) if found is not None else made.gallery,
+        gallery=gallery,
         provenance=_provenance(run, document, around),
         notes=[*around.board.test_notes, *around.board.doubts, *around.board.repeat_notes],
     )

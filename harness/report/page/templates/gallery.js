@@ -93,7 +93,7 @@
 
   // -- what is shown, and in which order -----------------------------------------------------------
   const lowered = rows.map((row) => {
-    const said = row.w.flat().map((one) => texts[one[0]]);
+    const said = [...row.w.flat().map((one) => texts[one[0]]), ...(row.e || []).flat().map((one) => texts[one[1]])];
     return [row.id, texts[row.p], ...said].join("\n").toLowerCase();
   });
   const missing = (value) => (value === null || value === undefined ? Infinity : value);
@@ -248,14 +248,18 @@
     return make("ol", { class: "said" }, ...list.map(([number, cosine]) => make("li", {},
       make("span", { class: "n", text: figure(cosine) }), make("span", { dir: "auto", class: "stranger", text: text(number) }))));
   };
+  const words = (list) => make("ol", { class: "said own" }, ...list.map(([kind, number, score]) => make("li", {},
+    make("span", { class: "n", text: score === null ? "" : figure(score) }),
+    make("span", {}, make("em", { text: `${kind} ` }), make("span", { dir: "auto", class: "stranger", text: text(number) })))));
   const voice = (row, k) => {
     const bar = make("div", { class: "bar" }, make("i"));
     bar.firstChild.style.width = `${100 * Math.min(1, Math.max(0, row.c[k] ?? 0))}%`;
     bar.firstChild.style.background = colour(k);
     const role = k === A() ? "A" : k === B() ? "B" : "", behind = k === A() ? null : apart(row, k, A());
-    const rank = row.rank ? row.rank[k] : null;
+    const rank = row.rank ? row.rank[k] : null, own = row.e ? row.e[k] : [];
     return make("section", { class: "voice" }, make("h4", {}, dot(k), make("span", { text: voices[k] }), role && make("em", { text: role }),
-      behind !== null && make("small", { text: `${signed(behind, 4)} to A` }), make("b", { text: figure(row.c[k], 4) })), bar, statements(row.w[k] || []),
+      behind !== null && make("small", { text: `${signed(behind, 4)} to A` }), make("b", { text: figure(row.c[k], 4) })), bar,
+      own.length > 0 && words(own), own.length > 0 && make("p", { class: "note", text: "Nearest training prompts to what it predicts:" }), statements(row.w[k] || []),
       rank !== null && make("p", { class: "note", text: `The true prompt is number ${rank.toLocaleString("en")} of the run's by this cosine.` }));
   };
   // A small picture is not blown up, and one that lies beside the page can be opened alone.
