@@ -139,6 +139,13 @@ def test_an_old_run_and_one_gone_on_with(kaggle: Path, tmp_path: Path, store: St
     assert set(store.runs("mine")) == {"run", "run/mean"}
 
 
+def test_a_member_that_only_predicts_a_test_set_has_finished(kaggle: Path, tmp_path: Path, store: Store) -> None:
+    command = ("--data", kaggle, "--run-dir", tmp_path / "run", "--plugins", "mean")
+    assert store.run(*command, TRACKIO_DIR="").code == 0
+    assert store.run(*command, "--test", kaggle / "images").code == 0
+    assert store.runs()["run/mean"]["config"]["harness.status"] == "finished"
+
+
 def test_a_failed_task_is_seen_and_mended(kaggle: Path, tmp_path: Path, store: Store) -> None:
     broken = tmp_path / "broken"
     broken.touch()
