@@ -136,7 +136,8 @@ class Context:
     def measured(self, stage: str, step: int, **values: float) -> None:
         """Remember what a fit measured at a step, for the learning curves of the run's page.
 
-        Of very many calls every second is forgotten, again and again, so that a record stays small.
+        Of very many calls of the same stage and names every second is forgotten, again and again, so that a record
+        stays small.
 
         Parameters
         ----------
@@ -153,7 +154,14 @@ class Context:
         if not told:
             return
         if len(self.history) >= MOST_MEASURED:
-            self.history[:] = self.history[1::2]
+            seen: dict[tuple[str, ...], int] = {}
+            kept = []
+            for one in self.history:  # of each curve every second point: things measured in turn stay side by side
+                kind = (one[0], *sorted(one[2]))
+                seen[kind] = seen.get(kind, 0) + 1
+                if seen[kind] % 2:
+                    kept.append(one)
+            self.history[:] = kept
         self.history.append((str(stage), int(step), told))
 
     def cached(self, key: Any, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:

@@ -118,7 +118,7 @@ def check_site(path: Path) -> list[PageCheck]:
         one, target = read_published(path), path.with_name(page_name(path.stem))
         return [_check(target, page(one.document, path.stem))] if target.exists() else []
     ours = {file for file in path.glob("*.html") if _is_ours(file)}
-    if not ours and not (path / INDEX).exists():
+    if not ours:  # an index.html of somebody else's is theirs
         return []
     return list(_checks(path, ours))
 

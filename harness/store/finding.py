@@ -1,11 +1,13 @@
-"""The runs below a folder, the one used last first."""
+"""The runs below a folder, the one used last first, and whether one is at work."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from harness.errors import InputError
-from harness.store.run import RUNS_FOLDER, RunFolder
+from harness.store.run import LOCK, RUNS_FOLDER, RunFolder
 from harness.store.sharing import last_removed
 
 
@@ -28,3 +30,18 @@ def all_runs(root: Path = RUNS_FOLDER) -> list[RunFolder]:
     """Return all runs under ``root``, the one used last first."""
     found = [(path.stat().st_mtime_ns, path.parent) for path in root.glob("*/run.json")]
     return [RunFolder(path) for _, path in sorted(found, reverse=True)]
+
+
+def is_busy(run: RunFolder) -> bool:
+    """Whether another process works in a run's folder now."""
+    if not (run.path / LOCK).exists():
+        return False
+    lock = FileLock(run.path / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # nobody works in a folder that nobody can write
+        return False
+    lock.release()
+    return False

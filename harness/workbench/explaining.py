@@ -57,7 +57,10 @@ def own_words(
         source = None if opener is None else opener(row)
         if source is None:
             continue
-        digest = source.digest()
+        try:
+            digest = source.digest()
+        except (InputError, OSError):  # damaged since, or gone: the page shows that row without an image
+            continue
         if known is None or known[row] == digest:
             places.append(place)
             sources.append(source)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from harness.comparing import compare
-from harness.data.opening import open_dataset, portable_name
+from harness.data.opening import portable_name
 from harness.errors import InputError
 from harness.report.page.comparison import comparison_contents
 from harness.report.page.comparison_page import comparison_page
@@ -21,27 +21,29 @@ from harness.running.device import require_device
 from harness.running.nearest import nearest_prompts
 from harness.running.predicting import Progress
 from harness.store.atomic import write_file
-from harness.store.finding import newest_run
+from harness.store.finding import is_busy, newest_run
 from harness.store.places import require_file
 from harness.store.run import RUNS_FOLDER, RunFolder
 from harness.wording import size_of
 from harness.workbench.explaining import own_words
 from harness.workbench.leaderboard import judge
+from harness.workbench.source import Source
 
 if TYPE_CHECKING:
-    from harness.data.dataset import Dataset
-    from harness.data.folds import ThresholdRow
-    from harness.plugin import ImageSource, PluginManager
-    from harness.report.page.thumbnails import Opener, Thumbnails
+    from harness.plugin import PluginManager
+    from harness.report.page.thumbnails import Thumbnails
 
 PAGE = Path("report.html")
 ROWS = 1000
 """Rows of a gallery, unless asked otherwise."""
-MOST_TABLED = 20_000
-"""Rows up to which a page computes what each threshold would mean: all pairs are compared for it."""
 LARGE = 5_000_000
 """Bytes of a page from which on a note says how to make it smaller."""
 _POLL = 2.0
+_PATIENCE = 30.0
+"""Seconds without anything new after which a watched run that no command works on is taken for left."""
+_ABANDONED = (
+    "no command works on the run, and tasks of it are missing: give the command of the run again, and then this one"
+)
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,8 @@ def watch_report(
 ) -> Report:
     """Write the page of a run again whenever something was done in it, until all its tasks are.
 
-    The page asks the browser to open it again every few seconds; the last one does not.
+    It ends, too, where no command works on the run any more and nothing has happened for half a minute. The page asks
+    the browser to open it again every few seconds; the last one does not.
 
     Parameters
     ----------
@@ -243,6 +246,7 @@ def watch_report(
         Lets some seconds pass.
     """
     seen: object = None
+    quiet = 0.0
     source = Source(run, manager)
     while True:
         state = _state(run)
@@ -253,14 +257,21 @@ def watch_report(
             continue
         if state != seen:
             say(write_report(run, manager, out, rows=rows, assets=assets, going_on=True, source=source))
-            seen = state
+            seen, quiet = state, 0.0
+        elif quiet >= _PATIENCE and not is_busy(run):
+            report = write_report(run, manager, out, rows=rows, assets=assets, source=source)
+            return replace(report, notes=[*report.notes, _ABANDONED])
         wait(_POLL)
+        quiet += _POLL
 
 
 def _state(run: RunFolder) -> tuple[object, ...]:
     """Return what changes when something was done in a run."""
-    files = [run.path / "run.json", run.path / "blend.json", *sorted((run.path / "members").glob("*/*"))]
-    return tuple((file.name, file.stat().st_mtime_ns) for file in files if file.exists())
+    found = []
+    for file in (run.path / "run.json", run.path / "blend.json", *sorted((run.path / "members").glob("*/*"))):
+        with suppress(FileNotFoundError):  # it is taken away or renamed meanwhile
+            found.append((file.name, file.stat().st_mtime_ns))
+    return tuple(found)
 
 
 def _require(out: Path, rows: int) -> None:
@@ -287,71 +298,6 @@ def _portable(typed: str, location: str) -> str | None:
         return portable_name(typed, location)
     except InputError:
         return None
-
-
-# -- the data set ----------------------------------------------------------------------------------
-
-
-class Source:
-    """The data set of a run, opened once, if it is at hand; its images are compared with what the run saw one by one.
-
-    Parameters
-    ----------
-    run, manager
-        The run and the plugins.
-    """
-
-    def __init__(self, run: RunFolder, manager: PluginManager) -> None:
-        self._run = run
-        self._dataset = _opened(run, manager)
-
-    @cached_property
-    def opener(self) -> Opener | None:
-        """Gives the image of a row; None where none is at hand."""
-        dataset, ids = self._dataset, self._run.rows.ids
-        if dataset is None:
-            return None
-        if list(dataset.ids) == list(ids):
-            return lambda row: dataset.images[row]
-        places = {row_id: place for place, row_id in enumerate(dataset.ids)}
-
-        def opened(row: int) -> ImageSource | None:
-            place = places.get(ids[row])
-            return None if place is None else dataset.images[place]
-
-        return opened if any(row_id in places for row_id in ids) else None
-
-    @cached_property
-    def thresholds(self) -> tuple[list[ThresholdRow], str]:
-        """What each threshold would mean, or why that is not told."""
-        from harness.data.folds import threshold_table
-
-        dataset, run = self._dataset, self._run
-        told = "harness data describe shows what each group threshold would mean"
-        if dataset is None:
-            return [], f"The data set is not at hand; where it is, {told}."
-        if len(dataset) > MOST_TABLED:
-            return [], f"Of more than {MOST_TABLED:,} rows, {told}."
-        try:
-            if dataset.fingerprint != run.document.folds.data_fingerprint or list(dataset.ids) != list(run.rows.ids):
-                return [], "The data set was changed since the run was made, so that no other threshold can be told of."
-            facts = run.document.folds
-            return threshold_table(dataset, run.targets, n_folds=facts.n_folds, seed=facts.seed), ""
-        except InputError as error:
-            return [], f"The data set cannot be read any more: {error}"
-
-
-def _opened(run: RunFolder, manager: PluginManager) -> Dataset | None:
-    document = run.document
-    config = document.config
-    for spec in dict.fromkeys([config.data, document.dataset.location]):
-        if spec is None:
-            continue
-        try:
-            return open_dataset(spec, manager.readers, config.captions, skip_broken=config.skip_broken)
-        except (InputError, OSError):  # the page does without, and says so
-            continue
-    return None
 
 
 # -- pictures --------------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ class Tracker:
         member = self._member(event.member)
         if event.kind == "task_failed":
             member.failed(event.fold, event.details["reason"], event.details["traceback"])
+        elif event.kind == "test_predicted":  # its figures were told when it was computed
+            member.tested(event.fold)
         elif event.details:  # a reused task whose record is gone has nothing to say
             member.finished(event.fold, event.details)
         if event.kind != "task_reused":
@@ -118,12 +120,16 @@ class _Member:
             "harness.distribution": spec["distribution"],
         }
         self._records: dict[int, Mapping[str, Any]] = {}
+        self._tested: set[int] = set()
         self._failed: dict[int, str] = {}
 
     def finished(self, fold: int, record: Mapping[str, Any]) -> None:
         self._records[fold] = record
         self._run.began = min(self._run.began or record["started"], record["started"])
         self._run.add(fold, fold_metrics(record), record["finished"], f"{fold} {record['key']} {record['finished']}")
+
+    def tested(self, fold: int) -> None:
+        self._tested.add(fold)
 
     def failed(self, fold: int, reason: str, trace: str) -> None:
         now = datetime.now(UTC).isoformat()
@@ -135,7 +141,8 @@ class _Member:
         """Write what waits; with ``last``, the means too if every fold is there, and how the member ended."""
         if last:
             whole = len(self._records) == len(self._keys)
-            status = "failed" if self._failed else "finished" if whole else "interrupted"
+            ended = len(self._records.keys() | self._tested) == len(self._keys)
+            status = "failed" if self._failed else "finished" if ended else "interrupted"
             if whole:
                 stamps = sorted(f"{record['key']} {record['finished']}" for record in self._records.values())
                 moment = max(record["finished"] for record in self._records.values())

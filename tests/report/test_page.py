@@ -28,8 +28,9 @@ from harness.report.page import charts, fold_charts, one_fit
 from harness.report.page import thumbnails as small
 from harness.report.page.agreement import confidences
 from harness.report.page.comparison import comparison_contents
-from harness.report.page.gallery import chosen_rows
-from harness.report.page.gallery_contents import Gallery
+from harness.report.page.drawing import label
+from harness.report.page.gallery import chosen_rows, with_words
+from harness.report.page.gallery_contents import Gallery, GalleryRow, Statement
 from harness.report.page.render import gallery_json, quantity, scale_of
 from harness.report.page.run_page import run_page, slices_of
 from harness.report.page.telling import Surroundings, bins_of, cumulative, run_contents
@@ -42,6 +43,7 @@ from harness.running.session import carry_out
 from harness.scoring.cosine import Interval, group_interval, row_cosines
 from harness.scoring.rank_correlation import rank_correlation
 from harness.scoring.tables import shown, span
+from harness.store.finding import is_busy
 from harness.store.run import RunFolder
 from harness.store.schema import RepeatFacts
 from harness.workbench.blending import blend_run
@@ -937,6 +939,76 @@ def test_of_a_run_that_goes_on(made: Made, browser: Any) -> None:
     (made.root / "first.html").write_text(pages[0])
     with Tab(browser, made.root / "first.html", width=400):
         pass
+
+
+def test_a_watched_run_that_was_left_is_told_of_and_let_go(made: Made) -> None:
+    run = copy_of(made, "left")
+    member = run.members["near"]
+    run.task_folder("near", 1, member.keys[1]).rename(made.root / "never")
+    pages: list[str] = []
+    waited: list[float] = []
+
+    def watched(wait: Any) -> Any:
+        say = lambda one: pages.append(one.path.read_text())  # noqa: E731
+        return watch_report(run, made.manager, made.root / "left.html", say=say, wait=wait)
+
+    class EnoughError(Exception):
+        pass
+
+    def wait_long(seconds: float) -> None:
+        waited.append(seconds)
+        if sum(waited) > 90:
+            raise EnoughError
+
+    with run.locked(), pytest.raises(EnoughError):
+        watched(wait_long)
+    assert not is_busy(run)
+    waited.clear()
+    report = watched(wait_long)
+    assert 30 <= sum(waited) < 60
+    assert not report.finished
+    assert any("no command works on the run" in note for note in report.notes)
+    assert 'http-equiv="refresh"' in pages[0]
+    assert 'http-equiv="refresh"' not in report.path.read_text()
+
+
+def test_a_picture_that_is_gone_or_damaged_costs_its_own_row(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.root / "pictures", tmp_path / "pictures")
+    run = copy_of(made, "moved")
+    document = run.document
+    config = document.config.model_copy(update={"data": str(tmp_path / "pictures")})
+    run.update(document.model_copy(update={"config": config}))
+    (tmp_path / "pictures" / "03.png").unlink()
+    damaged = tmp_path / "pictures" / "05.png"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    run = RunFolder(run.path)
+    told = in_page(write_report(run, made.manager, tmp_path / "page.html", explain=True).path)
+    order = told["voices"].index("near")
+    without = {row["id"] for row in told["rows"] if row["i"] is None}
+    assert without == {"03", "05"}
+    assert {row["id"] for row in told["rows"] if not row["e"][order]} == without
+
+
+def test_words_of_members_keep_the_numbers_of_texts_that_read_alike() -> None:
+    row = GalleryRow("a", 1, None, 0, 0, 1, None, [0.5], [[Statement(2, 0.5)]], [], None, None)
+    gallery = Gallery(["near"], 0, None, [row], ["\ufffd", "\ufffd", "a cat"], [], [], 1)
+    found = with_words(gallery, {"near": [[Explanation("caption", "a dog", 0.1), Explanation("caption", "a cat")]]}, [])
+    assert found.texts == ["\ufffd", "\ufffd", "a cat", "a dog"]
+    assert [(one.text, one.score) for one in found.rows[0].own[0]] == [(3, 0.1), (2, None)]
+
+
+def test_a_note_names_no_folder_of_the_machine(made: Made) -> None:
+    told = contents(made)
+    gallery = replace(told.gallery, notes=["near: the saved model /home/somebody/runs/model cannot be loaded"])
+    page = run_page(replace(told, gallery=gallery)).decode()
+    assert "/home/somebody" not in page
+    assert "…/model" in page
+
+
+def test_long_names_that_begin_alike_are_told_apart() -> None:
+    assert label("m" * 41) != label("m" * 40 + "k")
+    assert len(label("m" * 100)) == 40
+    assert label("m" * 40) == "m" * 40
 
 
 def test_with_a_test_set_and_repeats(made: Made, browser: Any) -> None:

@@ -292,6 +292,13 @@ def test_a_folder_without_pages_is_none(folder: Path) -> None:
     assert check_site(folder / HERE[0].name) == []
 
 
+def test_a_strangers_index_is_no_page_of_ours(folder: Path) -> None:
+    for file in folder.glob("*.html"):
+        file.unlink()
+    (folder / "index.html").write_text("<p>my own</p>")
+    assert check_site(folder) == []
+
+
 def test_a_strangers_file_is_not_replaced(folder: Path) -> None:
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     mine = folder / f"{HERE[1].stem}.html"

@@ -80,14 +80,14 @@ def test_the_harness_under_test_is_the_installed_wheel(environment: Environment,
 
 
 def test_the_wheel_has_every_file_of_the_packages(environment: Environment) -> None:
-    """Weights, templates, markers: what is in the checkout and no README is in the wheel."""
+    """Weights, templates, markers: what is in the checkout and no README, or a picture in one, is in the wheel."""
 
     def files(root: Path, package: str) -> set[str]:
         found = (path.relative_to(root) for path in (root / package).rglob("*") if path.is_file())
         return {str(path) for path in found if "__pycache__" not in path.parts and path.suffix != ".pyc"}
 
     missing = files(ROOT, "harness") - files(environment.site, "harness")
-    allowed = {name for name in missing if name.endswith("README.md")}
+    allowed = {name for name in missing if name.endswith(("README.md", "screenshot.webp"))}
     assert missing - allowed == set()
 
 

@@ -139,6 +139,20 @@ def test_an_old_run_and_one_gone_on_with(kaggle: Path, tmp_path: Path, store: St
     assert set(store.runs("mine")) == {"run", "run/mean"}
 
 
+def test_a_member_of_which_some_folds_only_predict_a_test_set_has_finished(
+    kaggle: Path, tmp_path: Path, store: Store
+) -> None:
+    run_dir = tmp_path / "run"
+    command = ("--data", kaggle, "--run-dir", run_dir, "--plugins", "mean", "--folds", 3)
+    assert store.run(*command, "--test", kaggle / "images", TRACKIO_DIR="").code == 0
+    for file in list((run_dir / "members" / "mean").glob("fold-1-*/test-*")):  # as if it was killed before this one
+        file.unlink()
+    assert store.run(*command, "--test", kaggle / "images").code == 0
+    mean = store.runs()["run/mean"]
+    assert mean["config"]["harness.status"] == "finished"
+    assert [step for step, _ in by_step(mean, "score")] == [0, 2]
+
+
 def test_a_failed_task_is_seen_and_mended(kaggle: Path, tmp_path: Path, store: Store) -> None:
     broken = tmp_path / "broken"
     broken.touch()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.plugin import Context
+from harness.plugin.context import MOST_MEASURED
 from harness.training import Checkpoints
 
 
@@ -96,6 +97,19 @@ def test_they_cost_no_more_than_was_asked(tmp_path: Path, monkeypatch: pytest.Mo
     assert not kept.due, "ten seconds are 5 % of two hundred"
     now += 1
     assert kept.due
+
+
+def test_things_that_are_measured_in_turn_are_thinned_each_for_itself(tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    for step in range(1000):
+        context.measured("head", step, loss=1.0)
+        context.measured("head", step, inner_score=0.5)
+    assert len(context.history) <= MOST_MEASURED
+    for name in ("loss", "inner_score"):
+        steps = [step for _, step, told in context.history if name in told]
+        assert len(steps) > 100
+        assert min(steps) < 20
+        assert max(steps) > 980
 
 
 def test_what_a_fit_measured_outlives_a_kill(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2], [12, 3], [7, 2, 2, 2, 2,
 """Of the line of each colour: who cannot tell two colours apart can tell their lines apart."""
 _TINT = re.compile("|".join([*_NAMED, *_VOICES, _GREY]))
 _number = count(1)
+_LONGEST = 40
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,9 @@ def voice_legend(voices: Sequence[str], shown: Sequence[str]) -> list[tuple[str,
 
 
 def label(name: str) -> str:
-    """Return a name as charts have it."""
-    return readable(name, 40)
+    """Return a name as charts have it: a long one without its middle, since names of one family begin alike."""
+    text = readable(name)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 17]}…{text[-16:]}"
 
 
 def figure(value: float | None, digits: int = 3) -> str:

@@ -228,18 +228,22 @@ def with_words(gallery: Gallery, words: Mapping[str, Sequence[Sequence[Explanati
     notes
         Why others say nothing.
     """
-    numbers = {text: number for number, text in enumerate(gallery.texts)}
-    rows = []
+    texts, numbers, rows = list(gallery.texts), dict[str, int](), []
+    for number, text in enumerate(texts):  # of different texts that read alike each keeps its number
+        numbers.setdefault(text, number)
     for k, row in enumerate(gallery.rows):
         own: list[list[OwnStatement]] = []
         for voice in gallery.voices:
             own.append([])
             for one in words[voice][k] if voice in words else ():
-                number = numbers.setdefault(readable(one.text), len(numbers))
+                text = readable(one.text)
+                if text not in numbers:
+                    numbers[text] = len(texts)
+                    texts.append(text)
                 score = None if one.score is None else _number(one.score)
-                own[-1].append(OwnStatement(readable(one.kind, _MOST_KIND), number, score))
+                own[-1].append(OwnStatement(readable(one.kind, _MOST_KIND), numbers[text], score))
         rows.append(replace(row, own=own))
-    return replace(gallery, rows=rows, texts=list(numbers), notes=[*gallery.notes, *notes])
+    return replace(gallery, rows=rows, texts=texts, notes=[*gallery.notes, *notes])
 
 
 def _number(value: float) -> float | None:

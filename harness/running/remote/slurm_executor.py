@@ -220,7 +220,7 @@ class _Jobs:
         own = {self._place(task) for task in self._agenda}
         names = {_name_of(each) for task in self._agenda for each in (task, replace(task, fold=ALL_ROWS, piece=_ANY))}
         places = (place for place in (self._folder / "tasks").glob("*") if place not in own)
-        others = [place for place in places if any(place.name.startswith(f"{name}-") for name in names)]
+        others = [place for place in places if any(f"{place.name}-".startswith(f"{name}-") for name in names)]
         self._queue.cancel(str(job) for place in others if (job := read_json(place / _JOB)) is not None)
         for place in others:
             shutil.rmtree(place, ignore_errors=True)
