@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from harness.wording import number_of, size_of
+from harness.report.templating import environment
+from harness.wording import size_of
 
 if TYPE_CHECKING:
     from harness.data.curating.report import CurationReport, Histogram
@@ -24,19 +25,9 @@ def curation_page(report: CurationReport, part: bool = False) -> str:
 
 @cache
 def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}".replace(",", "\u202f")
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
-    environment.globals["number_of"] = number_of
-    return environment.get_template(_TEMPLATE)
+    made = environment()
+    made.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    return made.get_template(_TEMPLATE)
 
 
 def _title(report: CurationReport) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from harness.report import phrases
 from harness.report.markdown import MOST_SOURCES
+from harness.report.templating import environment
 from harness.scoring.distance_tables import distance_tables
 from harness.scoring.groups import ALIKE_MARK, counted
 from harness.wording import number_of
@@ -275,16 +276,6 @@ def _card(document: PublishedDocument, stem: str) -> dict[str, Any]:
 
 @cache
 def _template(name: str) -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}".replace(",", "\u202f")
-    environment.globals["number_of"] = number_of
-    environment.globals["said"] = phrases
-    return environment.get_template(name)
+    made = environment()
+    made.globals["said"] = phrases
+    return made.get_template(name)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report.page.drawing import dashes
 from harness.report.page.texts import readable, without_folders
+from harness.report.templating import environment
 from harness.scoring.tables import shown, span
 from harness.version import __version__
-from harness.wording import number_of
 
 if TYPE_CHECKING:
     from harness.comparing import PairedComparison
@@ -84,17 +84,9 @@ def pair_scale(comparisons: Sequence[PairedComparison]) -> Scale:
 
 
 @cache
-def environment() -> Any:
-    """Return the environment that pages are rendered in: every text is escaped, and what is not there is an error."""
-    import jinja2
-
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: readable(value, _LONGEST) if type(value) is str else value,
+def _environment() -> Any:
+    made = environment(
+        "page/templates", finalize=lambda value: readable(value, _LONGEST) if type(value) is str else value
     )
     made.filters |= {
         "count": lambda value: f"{value:,}",
@@ -107,7 +99,7 @@ def environment() -> Any:
         "share": share,
         "side": side,
     }
-    made.globals |= {"number_of": number_of, "shown": minus(shown), "span": minus(span), "version": __version__}
+    made.globals |= {"shown": minus(shown), "span": minus(span), "version": __version__}
     return made
 
 
@@ -147,7 +139,7 @@ def page(template: str, **told: Any) -> bytes:
     script = "".join((_TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS)
     style = (_TEMPLATES / "report.css").read_text("utf-8")
     text = (
-        environment()
+        _environment()
         .get_template(template)
         .render(style=_trusted(style), script=_trusted(script), csp=_policy(script), **told)
     )
