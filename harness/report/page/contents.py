@@ -297,7 +297,7 @@ class ComparisonContents:
     facts
         What the sides are: a name, the value of A and that of B.
     gallery
-        The rows that moved most first.
+        Rows, in the order of the run; the page sorts them.
     threshold
         Group threshold of the folds.
     paired
