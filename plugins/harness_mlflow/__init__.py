@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own variable; setting it is what asks for tracking."""
-_HEARD = frozenset({"run_started", "task_finished", "task_reused", "task_failed", "run_finished"})
+_HEARD = frozenset({"run_started", "task_finished", "test_predicted", "task_reused", "task_failed", "run_finished"})
 _open: dict[Path, Tracker] = {}  # the runs of this process that have begun and not ended
 
 

@@ -82,6 +82,7 @@ class MemberRun:
         }
         self._run: Run | None = None
         self._records: dict[int, Mapping[str, Any]] = {}
+        self._tested: set[int] = set()
         self._failed = self._changed = False
 
     def finished(self, fold: int, record: Mapping[str, Any], predictions: Sequence[Path] = ()) -> None:
@@ -114,6 +115,10 @@ class MemberRun:
         )
         self._client.set_tag(run.info.run_id, tag, stamp)
 
+    def tested(self, fold: int) -> None:
+        """Take note of a fold that was computed before, and predicted a test set now."""
+        self._tested.add(fold)
+
     def failed(self, fold: int, reason: str, trace: str) -> None:
         """Write a failed task's reason down as a tag, and its traceback as an artifact."""
         run = self._open(None)
@@ -127,13 +132,14 @@ class MemberRun:
         if not self._changed or self._run is None:
             return
         whole = len(self._records) == len(self._spec["keys"])
+        ended = len(self._records.keys() | self._tested) == len(self._spec["keys"])
         if whole:
             when = max(milliseconds(record["finished"]) for record in self._records.values())
             means = mean_metrics(list(self._records.values()))
             self._client.log_batch(
                 self._run.info.run_id, metrics=[Metric(key, value, when, 0) for key, value in means.items()]
             )
-        status = "FAILED" if self._failed else "FINISHED" if whole and not interrupted else "KILLED"
+        status = "FAILED" if self._failed else "FINISHED" if ended and not interrupted else "KILLED"
         self._client.set_terminated(self._run.info.run_id, status)
 
     def _open(self, began: str | None) -> Run:

@@ -77,6 +77,8 @@ class Tracker:
         member = self._member(event.member)
         if event.kind == "task_failed":
             member.failed(event.fold, event.details["reason"], event.details["traceback"])
+        elif event.kind == "test_predicted":  # its figures were told when it was computed
+            member.tested(event.fold)
         elif event.details:  # a reused task whose record is gone has nothing to say
             member.finished(event.fold, event.details, self._predictions(event))
 

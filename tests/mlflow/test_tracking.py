@@ -171,6 +171,20 @@ def test_an_old_run_and_one_gone_on_with(
     assert {run.info.run_name for run in store.client.search_runs([mine.experiment_id])} == {"run", "mean"}
 
 
+def test_a_member_of_which_some_folds_only_predict_a_test_set_has_finished(
+    kaggle: Path, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"plugins": "mean", "folds": 3, "test": str(kaggle / "images")}
+    store.run_here(kaggle, tmp_path / "run", **options)
+    for file in list((tmp_path / "run" / "members" / "mean").glob("fold-1-*/test-*")):  # as if killed before this one
+        file.unlink()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    store.run_here(kaggle, tmp_path / "run", **options)
+    mean = store.child("mean")
+    assert mean.info.status == "FINISHED"
+    assert [step for step, _ in store.by_fold(mean, "score")] == [0, 2]
+
+
 def test_a_failed_task_is_seen_and_mended(
     kaggle: Path, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
