@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +12,8 @@ import numpy as np
 from harness.ensemble.gram import score
 from harness.errors import InputError
 from harness.report.figures import Figures, RunPart, score_again
+from harness.report.matching import KeysOf, gained
 from harness.report.recipe import run_command
-from harness.store.published import task_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,51 +126,6 @@ class Verification:
         }
 
 
-# -- which run -----------------------------------------------------------------------------------
-
-
-def lacks(run: RunFolder, published: Published) -> str:
-    """Return why a run cannot be what was published; empty if it can: the same folds, members and keys."""
-    facts = run.document
-    if facts.folds.fold_hash != published.document.folds.hash:
-        return "its folds are others"
-    for row in published.document.rows:
-        name = row.plugin
-        if name not in facts.members:
-            return f"it has no member '{name}'"
-        if task_keys(facts, name) != row.keys:
-            return f"its member '{name}' has another configuration or version"
-        if len(run.records(facts.members[name])) < len(row.keys):
-            return f"its member '{name}' is not finished"
-    return ""
-
-
-def matching_run(published: Published, runs: Iterable[RunFolder]) -> RunFolder | None:
-    """Return the first of some runs that can be what was published."""
-    return next((run for run in runs if not lacks(run, published)), None)
-
-
-def check_versions(published: Published, manager: PluginManager) -> None:
-    """Refuse to compute what was published with other predictors than those installed.
-
-    Raises
-    ------
-    InputError
-        If a predictor is not installed, or in another version.
-    """
-    for row in published.document.rows:
-        try:
-            version = manager.predictor(row.predictor).version
-        except InputError as error:
-            raise InputError(f"{published.path}: '{row.plugin}' cannot be computed again: {error}") from error
-        if version != row.version:
-            raise InputError(
-                f"{published.path}: '{row.plugin}' was published with version {row.version} of the predictor "
-                f"{row.predictor}, and version {version} is installed ({row.distribution} brought the former); "
-                "install that, or publish anew"
-            )
-
-
 # -- what it says --------------------------------------------------------------------------------
 
 
@@ -178,6 +133,7 @@ def verify(
     published: Published,
     run: RunFolder,
     manager: PluginManager,
+    keys_of: KeysOf,
     *,
     tolerance: float | None = None,
     recomputed: bool = False,
@@ -190,6 +146,8 @@ def verify(
     ----------
     run
         With all members that were published.
+    keys_of
+        As for ``harness.report.matching.gained``.
     tolerance
         For scores; None: ``EXACT`` where the run's versions and machine are the published ones, else ``ELSEWHERE``.
 
@@ -206,7 +164,8 @@ def verify(
     except InputError as error:
         raise InputError(f"{published.path}: a blend cannot be learned again: {error}") from error
     found = score_again(RunPart(run, document.members), blenders)
-    figures = [*_of_head(document, found, tolerance), *_of_rows(document, found, tolerance)]
+    later = {row.plugin: gained(row, run.document, manager, keys_of) for row in document.rows}
+    figures = [*_of_head(document, found, tolerance), *_of_rows(document, found, tolerance, later)]
     for blend, again in zip(document.blends, found.blends, strict=True):
         figures += _of_blend(blend, again, _Learned(found.problem, run.folds), tolerance)
     return Verification(published, run.path, recomputed, tolerance, figures)
@@ -234,14 +193,20 @@ def _of_head(document: PublishedDocument, found: Figures, tolerance: float) -> I
     yield from _compared("", "commands.run", document.commands.run, run_command(document.config), tolerance)
 
 
-def _of_rows(document: PublishedDocument, found: Figures, tolerance: float) -> Iterator[Figure]:
+def _of_rows(
+    document: PublishedDocument, found: Figures, tolerance: float, later: Mapping[str, frozenset[str]]
+) -> Iterator[Figure]:
     again = {row.plugin: row.model_dump(mode="json") for row in found.rows}
     yield from _compared("", "order", [row.plugin for row in document.rows], list(again), tolerance)
     unmeasured = {"prompts_alike"} if None in (document.dataset.texts, found.dataset.texts) else set()
     for row in document.rows:
+        new, fresh = later[row.plugin], again[row.plugin]
         left_out = _TIMED | _NAMES | unmeasured
+        if new:  # the keys would be the same without them
+            left_out |= {"keys"}
+            fresh["config"] = {name: value for name, value in fresh["config"].items() if name not in new}
         for name, value in row.model_dump(mode="json", exclude=left_out, exclude_unset=True).items():
-            yield from _compared(row.plugin, name, value, again[row.plugin][name], tolerance)
+            yield from _compared(row.plugin, name, value, fresh[name], tolerance)
 
 
 def _compared(row: str, name: str, published: Any, found: Any, tolerance: float) -> Iterator[Figure]:

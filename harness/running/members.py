@@ -11,12 +11,13 @@ from harness.errors import InputError
 from harness.plugin import PluginManager, Predictor
 from harness.plugin.hooks import DISTRIBUTION
 from harness.plugin.manager import unknown_name
-from harness.running.code import code_hash
+from harness.running.code import code_hash, origin_of
 from harness.running.config import explain_validation
 from harness.running.local_files import local_files
+from harness.running.task import task_key
 from harness.store.config import RunConfig
 from harness.store.run import BLEND
-from harness.store.schema import Member
+from harness.store.schema import ALL_ROWS, FoldFacts, Member
 
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -61,6 +62,32 @@ def choose_members(config: RunConfig, manager: PluginManager) -> list[Member]:
         if name not in chosen:
             raise InputError(f"--set {name}.…: " + unknown_name("plugin of this run", name, chosen, "see --plugins"))
     return list(chosen.values())
+
+
+def keys_of(member: Member, folds: FoldFacts, seed: int, manager: PluginManager) -> dict[int, str]:
+    """Return the keys of a member's tasks by fold, on given folds; of an untrained one, that of its only task.
+
+    Raises
+    ------
+    InputError
+        If its predictor is not installed.
+    """
+    origin = origin_of(manager.predictor(member.predictor), manager)
+    return {
+        fold: task_key(
+            member.predictor,
+            member.version,
+            member.config,
+            folds.data_fingerprint,
+            folds.encoder,
+            folds.fold_hash if member.trainable else "any",
+            fold,
+            seed,
+            origin,
+            member.files,
+        )
+        for fold in (range(len(folds.held_out)) if member.trainable else [ALL_ROWS])
+    }
 
 
 def is_member_name(name: str) -> bool:

@@ -24,17 +24,15 @@ from harness.data.targets import PromptEncoder, row_targets
 from harness.errors import InputError
 from harness.plugin import PluginManager
 from harness.process import usable_cores
-from harness.running.code import origin_of
 from harness.running.device import require_device
 from harness.running.inputs import Inputs, in_stored_order
-from harness.running.members import choose_members
+from harness.running.members import choose_members, keys_of
 from harness.running.place import find_run, fold_identity, refuse_other_folds, request_hash
-from harness.running.task import Task, task_key
+from harness.running.task import Task
 from harness.store.config import RunConfig
 from harness.store.finished import has_model, is_whole, read_test_predictions
 from harness.store.run import RunFolder
 from harness.store.schema import (
-    ALL_ROWS,
     FoldFacts,
     FoldIdentity,
     Member,
@@ -295,22 +293,7 @@ def _test_facts(test: Dataset | None, dataset: Dataset) -> TestFacts | None:
 
 def _with_keys(member: Member, inputs: Inputs, facts: FoldFacts) -> Member:
     """Return a member with the keys of its tasks, now that the folds are known."""
-    origin = origin_of(inputs.manager.predictor(member.predictor), inputs.manager)
-    keys = {
-        fold: task_key(
-            member.predictor,
-            member.version,
-            member.config,
-            facts.data_fingerprint,
-            facts.encoder,
-            facts.fold_hash if member.trainable else "any",
-            fold,
-            inputs.config.seed,
-            origin,
-            member.files,
-        )
-        for fold in (range(inputs.folds.n_folds) if member.trainable else [ALL_ROWS])
-    }
+    keys = keys_of(member, facts, inputs.config.seed, inputs.manager)
     out_of_domain = member.out_of_domain and not inputs.dataset.synthetic
     return member.model_copy(update={"keys": keys, "out_of_domain": out_of_domain})
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_serializer
@@ -210,5 +211,9 @@ def said_options(config: RunConfig) -> dict[str, Any]:
 
 def task_keys(document: RunDocument, member: str) -> dict[str, str]:
     """Return the keys of a member's tasks as a published document has them."""
-    keys = document.members[member].keys
+    return named_keys(document.members[member].keys)
+
+
+def named_keys(keys: Mapping[int, str]) -> dict[str, str]:
+    """Return keys by fold as a published document has them."""
     return {ALL_ROWS_KEY if fold < 0 else str(fold): key for fold, key in sorted(keys.items())}

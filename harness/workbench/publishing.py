@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from harness.data.opening import portable_name
 from harness.errors import DataNotFoundError, InputError, TaskFailedError, VerificationError
 from harness.plugin import PluginManager
+from harness.report.matching import check_versions, lacks, matching_run
 from harness.report.published import Written, publish
 from harness.report.reading import Published, published_in
 from harness.report.site import PageCheck, Site, check_site, write_site
-from harness.report.verify import Verification, check_versions, lacks, matching_run, verify
+from harness.report.verify import Verification, verify
 from harness.store.finding import all_runs
 from harness.store.run import RUNS_FOLDER, RunFolder
 from harness.wording import Say, number_of
@@ -155,17 +156,19 @@ def _verify(
     say: Say,
     listening: Callable[[], AbstractContextManager[Listener]],
 ) -> Verification:
+    from harness.running.members import keys_of
+
     config = published.document.config
     manager = PluginManager([Path(file) for file in config.plugin_files])
     if run_dir is not None:
         named = RunFolder(run_dir)
-        reason = lacks(named, published)
+        reason = lacks(named, published, manager, keys_of)
         if reason:
             return Verification(published, reason=f"--run-dir {run_dir} is not the run it was published from: {reason}")
-        return verify(published, named, manager, tolerance=tolerance)
-    run = matching_run(published, all_runs())
+        return verify(published, named, manager, keys_of, tolerance=tolerance)
+    run = matching_run(published, all_runs(), manager, keys_of)
     if run is not None:
-        return verify(published, run, manager, tolerance=tolerance)
+        return verify(published, run, manager, keys_of, tolerance=tolerance)
     try:
         run = _run_again(published, manager, say, listening)
     except DataNotFoundError:
@@ -174,7 +177,7 @@ def _verify(
             reason=f"its data '{config.data}' is not here; run this where {config.data} lies, or let HARNESS_REAL_DATA "
             "name the folder that holds it",
         )
-    return verify(published, run, manager, tolerance=tolerance, recomputed=True)
+    return verify(published, run, manager, keys_of, tolerance=tolerance, recomputed=True)
 
 
 def _run_again(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -197,9 +198,13 @@ class Tab:
 
 
 def until(page: Any, holds: str) -> None:
-    """Wait until an expression holds; the page's policy forbids what ``wait_for_function`` does."""
-    for _ in range(100):
-        if page.evaluate(holds):
+    """Wait until an expression holds; the page's policy forbids what ``wait_for_function`` does.
+
+    What the page has not made yet holds nothing: that the expression fails is "not yet" as well.
+    """
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if page.evaluate(f"(() => {{ try {{ return Boolean({holds}); }} catch {{ return false; }} }})()"):
             return
         page.wait_for_timeout(30)
     raise AssertionError(f"it never held that {holds}")

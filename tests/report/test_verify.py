@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from harness.errors import InputError
 from harness.plugin import PluginManager
+from harness.report.matching import check_versions, gained, lacks, matching_run
 from harness.report.reading import Published, published_in, read_published
-from harness.report.verify import EXACT, Verification, check_versions, lacks, matching_run, verify
+from harness.report.verify import EXACT, Verification, verify
+from harness.running.members import keys_of
 from harness.scoring.leaderboard import leaderboard
 from harness.store.run import RunFolder
 from harness.store.schema import RunDocument
@@ -52,7 +54,7 @@ def change(run: RunFolder, edit: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def check(published: Published, run: RunFolder, tolerance: float | None = None) -> Verification:
-    return verify(published, run, PluginManager(), tolerance=tolerance)
+    return verify(published, run, PluginManager(), keys_of, tolerance=tolerance)
 
 
 def named(verification: Verification) -> list[str]:
@@ -66,7 +68,7 @@ def test_what_was_published_is_verified(shelf: Shelf) -> None:
     assert {"score", "ci_low", "slices.sd|14", "predictions_sha256", "nested_score", "weights.mean"} <= names
     assert {"fold_weights[2].near", "gain.ci_high", "kkt_residual", "folds.hash", "nested_ci[0]"} <= names
     assert not {"fit_seconds", "images_per_second"} & names
-    assert matching_run(shelf.published, [shelf.run]) is shelf.run
+    assert matching_run(shelf.published, [shelf.run], PluginManager(), keys_of) is shelf.run
 
 
 def blend(document: dict[str, Any], method: str) -> dict[str, Any]:
@@ -227,7 +229,7 @@ def test_a_later_member_that_leads_changes_nothing(shelf: Shelf, tmp_path: Path)
         np.save(task / "predictions.npy", run.targets[run.rows.fold == fold])
     run.update(document.model_copy(update={"members": {**document.members, "oracle": oracle}}))
     assert leaderboard(run).rows[0].plugin == "oracle"
-    assert lacks(run, shelf.published) == ""
+    assert lacks(run, shelf.published, PluginManager(), keys_of) == ""
     assert named(check(shelf.published, run)) == []
 
 
@@ -235,15 +237,50 @@ def test_a_run_that_is_another_is_not_taken(shelf: Shelf, tmp_path: Path) -> Non
     run = copied(shelf.run, tmp_path / "run")
     task = run.task_folder("mean", 1, run.members["mean"].keys[1])
     task.rename(task.with_name("elsewhere"))
-    assert "'mean' is not finished" in lacks(run, shelf.published)
+    assert "'mean' is not finished" in lacks(run, shelf.published, PluginManager(), keys_of)
     change(run, lambda d: d["members"]["knn"]["keys"].update({"0": "other"}))
     task.with_name("elsewhere").rename(task)
-    assert "'knn' has another configuration or version" in lacks(run, shelf.published)
+    assert "'knn' has another configuration or version" in lacks(run, shelf.published, PluginManager(), keys_of)
     change(run, lambda d: d["members"].pop("knn"))
-    assert "no member 'knn'" in lacks(run, shelf.published)
+    assert "no member 'knn'" in lacks(run, shelf.published, PluginManager(), keys_of)
     change(run, lambda d: d["folds"].update(fold_hash="other"))
-    assert "its folds are others" in lacks(run, shelf.published)
-    assert matching_run(shelf.published, [run]) is None
+    assert "its folds are others" in lacks(run, shelf.published, PluginManager(), keys_of)
+    assert matching_run(shelf.published, [run], PluginManager(), keys_of) is None
+
+
+def test_an_option_that_a_predictor_gained_is_no_difference_at_its_default(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published without it, the run has it, and with it other keys: the predictions are the same all the same."""
+    manager = PluginManager()
+    document = json.loads(shelf.published.path.read_text())
+    plain = document["rows"][[row["plugin"] for row in document["rows"]].index("near")]
+    assert plain["config"].pop("power", "absent") is None  # the default, and what a later version gained
+    member = shelf.run.members["near"].model_copy(update={"config": plain["config"]})
+    keys = keys_of(member, shelf.run.document.folds, shelf.run.document.config.seed, manager)
+    plain["keys"] = {str(fold): key for fold, key in keys.items()}
+
+    def published(**changes: Any) -> Published:
+        (tmp_path / "pictures.json").write_text(json.dumps(document | changes))
+        return read_published(tmp_path / "pictures.json")
+
+    def rows_with(**changes: Any) -> list[dict[str, Any]]:
+        return [row | (changes if row["plugin"] == "near" else {}) for row in document["rows"]]
+
+    earlier = published()
+    near = next(row for row in earlier.document.rows if row.plugin == "near")
+    assert gained(near, shelf.run.document, manager, keys_of) == {"power"}
+    assert lacks(shelf.run, earlier, manager, keys_of) == ""
+    assert named(check(earlier, shelf.run)) == []
+    # What would make other predictions still does.
+    other = published(rows=rows_with(keys=plain["keys"] | {"1": "0" * 12}))
+    assert "'near' has another configuration" in lacks(shelf.run, other, manager, keys_of)
+    assert named(check(other, shelf.run)) == [f"near: keys.{fold}" for fold in range(3)]
+    other = published(rows=rows_with(config=plain["config"] | {"neighbours": 4}))
+    assert named(check(other, shelf.run))[0] == "near: config.neighbours"
+    # And so does an option that stands at something else than its default.
+    monkeypatch.setattr(manager.predictor("knn").Config.model_fields["power"], "default", 2.0)
+    assert "'near' has another configuration" in lacks(shelf.run, earlier, manager, keys_of)
 
 
 def test_other_versions_of_a_predictor_are_refused(shelf: Shelf, tmp_path: Path) -> None:
@@ -257,7 +294,7 @@ def test_other_versions_of_a_predictor_are_refused(shelf: Shelf, tmp_path: Path)
         check_versions(gone, manager)
     method = edited(shelf.published, tmp_path, lambda d: d["blends"][0].update(method="magic"))
     with pytest.raises(InputError, match=r"pictures.json.*no method is called 'magic'"):
-        verify(method, shelf.run, manager)
+        verify(method, shelf.run, manager, keys_of)
 
 
 WRONG: dict[str, tuple[Callable[[str], str], list[str]]] = {
