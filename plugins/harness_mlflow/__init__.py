@@ -9,22 +9,30 @@ import os
 from typing import TYPE_CHECKING
 
 from harness.plugin import hookimpl
+from harness.plugin.tracking import Tracking
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.plugin import RunEvent
     from harness_mlflow.tracker import Tracker
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own variable; setting it is what asks for tracking."""
-_HEARD = frozenset({"run_started", "task_finished", "test_predicted", "task_reused", "task_failed", "run_finished"})
-_open: dict[Path, Tracker] = {}  # the runs of this process that have begun and not ended
+
+
+def _start(event: RunEvent) -> Tracker:
+    from harness_mlflow.tracker import Tracker
+
+    return Tracker(event, os.environ[URI_VARIABLE].strip())
+
+
+_tracking = Tracking(
+    URI_VARIABLE, _start, library="MLflow", package="mlflow", install="pip install 'prompt-harness[mlflow]'"
+)
 
 
 @hookimpl
 def harness_run_event(event: RunEvent) -> None:
-    """Hand an event to the tracker of its run, which begins with ``run_started`` and ends with ``run_finished``.
+    """Hand an event to the tracker of its run.
 
     Raises
     ------
@@ -33,30 +41,4 @@ def harness_run_event(event: RunEvent) -> None:
     mlflow.exceptions.MlflowException
         If the store cannot be used.
     """
-    if event.kind not in _HEARD:
-        return
-    if event.kind == "run_started" and os.environ.get(URI_VARIABLE, "").strip():
-        _open[event.run_dir] = _tracker(os.environ[URI_VARIABLE].strip())
-    tracker = _open.get(event.run_dir)
-    if tracker is None:
-        return
-    try:
-        tracker.hear(event)
-    except Exception:  # the harness notes it and calls no more: nothing is left to end at exit
-        del _open[event.run_dir]
-        raise
-    if event.kind == "run_finished":
-        del _open[event.run_dir]
-
-
-def _tracker(uri: str) -> Tracker:
-    try:
-        from harness_mlflow.tracker import Tracker
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "mlflow":
-            raise
-        raise ImportError(
-            f"{URI_VARIABLE} is set and MLflow is not installed: pip install 'prompt-harness[mlflow]', "
-            f"or unset {URI_VARIABLE}; the run is not tracked"
-        ) from error
-    return Tracker(uri, abandon=_open)
+    _tracking.hear(event)

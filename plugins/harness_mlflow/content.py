@@ -1,12 +1,16 @@
-"""What MLflow is given: names and values within its limits, and the figures of a task's record."""
+"""What MLflow is given: names and values within its limits."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+from harness.plugin.tracking import mean_metrics
+
+__all__ = ["LONGEST_TAG", "cut", "mean_metrics", "milliseconds", "params"]
 
 LONGEST_KEY = 250
 LONGEST_PARAM = 500
@@ -14,11 +18,6 @@ LONGEST_PARAM = 500
 LONGEST_TAG = 5000
 """Characters of a tag's value: what hosted stores keep."""
 _FORBIDDEN = re.compile(r"[^\w.\- :]", re.ASCII)
-_FIGURES = (
-    "score", "fit_seconds", "predict_seconds", "fit_peak_memory_bytes", "predict_peak_memory_bytes",
-    "n", "n_train", "n_purged", "trainable_parameters", "total_parameters",
-)  # fmt: skip
-_AVERAGED = ("fit_seconds", "predict_seconds", "images_per_second", "peak_memory_bytes")
 
 
 def cut(text: str, longest: int) -> str:
@@ -55,29 +54,6 @@ def params(config: Mapping[str, Any]) -> dict[str, str]:
 def cut_key(name: str) -> str:
     """Return a name of at most 250 characters, without leading dots: stores refuse what could be a path upwards."""
     return re.sub(r"^\.+", "_", name)[:LONGEST_KEY]
-
-
-def fold_metrics(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return a task's figures: those of its record, images per second, and the higher of its two memory peaks."""
-    figures = {name: float(record[name]) for name in _FIGURES if record.get(name) is not None}
-    figures["images_per_second"] = record["n"] / max(record["predict_seconds"], 1e-6)
-    figures["peak_memory_bytes"] = max(value for name, value in figures.items() if name.endswith("peak_memory_bytes"))
-    return figures
-
-
-def mean_metrics(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return a member's means, from the records of all its folds.
-
-    The score is the mean over rows, as on the leaderboard: each fold counts by its rows. The others are plain means.
-    """
-    rows = sum(record["n"] for record in records)
-    means = {"mean_score": sum(record["n"] * record["score"] for record in records) / rows}
-    by_fold = [fold_metrics(record) for record in records]
-    for name in _AVERAGED:
-        values = [figures[name] for figures in by_fold if name in figures]
-        if values:
-            means[f"mean_{name}"] = sum(values) / len(values)
-    return means
 
 
 def milliseconds(moment: str) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from harness_mlflow.content import LONGEST_TAG, cut, fold_metrics, mean_metrics, milliseconds, params
+from harness.plugin.tracking import MemberTracker, RunTracker, State, fold_metrics, stamp
+from harness_mlflow.content import LONGEST_TAG, cut, milliseconds, params
 
+STATUSES: dict[State, str] = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+"""What MLflow calls the ways to end."""
 _FOLD_TAG, _FAILED_TAG = "harness.fold.{}", "harness.failed.{}"
 _PARAMS_A_CALL = 100  # more are refused
 
@@ -55,104 +57,80 @@ def _create(client: MlflowClient, experiment: str, identity: str, name: str, beg
     return client.create_run(experiment, start_time=start, tags={"harness.run": identity}, run_name=name)
 
 
-class MemberRun:
+class MemberRun(MemberTracker):
     """One member with one configuration: its params, and per fold its metrics at step = fold.
 
     Parameters
     ----------
     client, experiment, parent
         The store, the experiment's id, and the id of the run this one stands under.
-    identity
-        What makes it the same run.
-    name, spec
-        The member's name, and what ``run.json`` says of it.
+    run, name
+        The run of the harness, and the member's name.
+    predictions
+        Whether predictions are kept as artifacts.
     """
 
     def __init__(
-        self, client: MlflowClient, experiment: str, parent: str, identity: str, name: str, spec: Mapping[str, Any]
+        self, client: MlflowClient, experiment: str, parent: str, run: RunTracker, name: str, *, predictions: bool
     ) -> None:
-        self._client, self._experiment, self._identity = client, experiment, identity
-        self._name, self._spec = name, spec
-        self._tags = {
-            "harness.run": identity,
-            "harness.plugin": spec["predictor"],
-            "harness.plugin_version": spec["version"],
-            "harness.distribution": spec["distribution"],
-            "mlflow.parentRunId": parent,
-        }
+        super().__init__(run, name)
+        self._client, self._experiment = client, experiment
+        self._tags = {"harness.run": self.identity, **self.facts, "mlflow.parentRunId": parent}
+        self._folder = run.run_dir / "members" / name if predictions else None
         self._run: Run | None = None
-        self._records: dict[int, Mapping[str, Any]] = {}
-        self._tested: set[int] = set()
-        self._failed = self._changed = False
+        self._changed = False
 
-    def finished(self, fold: int, record: Mapping[str, Any], predictions: Sequence[Path] = ()) -> None:
-        """Write a task's record down, unless the store has it.
-
-        Parameters
-        ----------
-        fold
-            The fold; -1 for all rows.
-        record
-            As in ``record.json``.
-        predictions
-            Files to keep as artifacts.
-        """
+    def finished(self, fold: int, record: Mapping[str, Any]) -> None:
+        """Write a task's record down, unless the store has it."""
         run = self._open(record["started"])
-        self._records[fold] = record
-        tag, stamp = _FOLD_TAG.format(fold), f"{record['key']} {record['finished']}"
-        if run.data.tags.get(tag) == stamp:
+        tag = _FOLD_TAG.format(fold)
+        if run.data.tags.get(tag) == stamp(record):
             return
         self._change()
-        when = milliseconds(record["finished"])
         self._client.log_dict(run.info.run_id, dict(record), f"records/fold-{fold}.json")
-        for path in predictions:
-            self._client.log_artifact(run.info.run_id, str(path), f"predictions/fold-{fold}")
+        if self._folder is not None:
+            for file in ("predictions.npy", "ids.json"):
+                for path in self._folder.glob(f"*-{record['key']}/{file}"):
+                    self._client.log_artifact(run.info.run_id, str(path), f"predictions/fold-{fold}")
         if _FAILED_TAG.format(fold) in run.data.tags:
             self._client.delete_tag(run.info.run_id, _FAILED_TAG.format(fold))
         # The tag goes last: what is cut short here is written again by the next run, and not missed.
-        self._client.log_batch(
-            run.info.run_id, metrics=[Metric(key, value, when, fold) for key, value in fold_metrics(record).items()]
-        )
-        self._client.set_tag(run.info.run_id, tag, stamp)
-
-    def tested(self, fold: int) -> None:
-        """Take note of a fold that was computed before, and predicted a test set now."""
-        self._tested.add(fold)
+        self._log(fold_metrics(record), milliseconds(record["finished"]), fold)
+        self._client.set_tag(run.info.run_id, tag, stamp(record))
 
     def failed(self, fold: int, reason: str, trace: str) -> None:
         """Write a failed task's reason down as a tag, and its traceback as an artifact."""
         run = self._open(None)
-        self._failed = True
         self._change()
         self._client.set_tag(run.info.run_id, _FAILED_TAG.format(fold), cut(reason, LONGEST_TAG))
         self._client.log_text(run.info.run_id, trace, f"failed/fold-{fold}.txt")
 
-    def end(self, *, interrupted: bool = False) -> None:
-        """Write the means, if every fold is there, and end the run if anything was written to it."""
-        if not self._changed or self._run is None:
+    def end(self, state: State) -> None:
+        """Write the means, if every fold is there, and end the run, unless it has ended so and nothing is new."""
+        if self._run is None or (self.before == state and not self._changed):
             return
-        whole = len(self._records) == len(self._spec["keys"])
-        ended = len(self._records.keys() | self._tested) == len(self._spec["keys"])
-        if whole:
-            when = max(milliseconds(record["finished"]) for record in self._records.values())
-            means = mean_metrics(list(self._records.values()))
-            self._client.log_batch(
-                self._run.info.run_id, metrics=[Metric(key, value, when, 0) for key, value in means.items()]
-            )
-        status = "FAILED" if self._failed else "FINISHED" if ended and not interrupted else "KILLED"
-        self._client.set_terminated(self._run.info.run_id, status)
+        if self.means:
+            self._log(self.means, max(milliseconds(record["finished"]) for record in self.records.values()), 0)
+        self._client.set_terminated(self._run.info.run_id, STATUSES[state])
+
+    def _log(self, figures: Mapping[str, float], when: int, step: int) -> None:
+        assert self._run is not None, "a run is opened before it is written to"
+        metrics = [Metric(key, float(value), when, step) for key, value in figures.items()]
+        self._client.log_batch(self._run.info.run_id, metrics=metrics)
 
     def _open(self, began: str | None) -> Run:
         if self._run is None:
             self._run = find_or_create(
                 self._client,
                 self._experiment,
-                self._identity,
-                name=self._name,
+                self.identity,
+                name=self.name,
                 tags=self._tags,
-                config=params(self._spec["config"]),
+                config=params(self.spec["config"]),
                 began=began,
             )
+            states = {status: state for state, status in STATUSES.items()}
+            self.before = states.get(self._run.info.status)
         return self._run
 
     def _change(self) -> None:

@@ -5,26 +5,33 @@ Nothing heavier than this file is imported until a run begins with that variable
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from harness.plugin import hookimpl
+from harness.plugin.tracking import Tracking
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness.plugin import RunEvent
     from harness_trackio.tracker import Tracker
 
 DIR_VARIABLE = "TRACKIO_DIR"
 """Trackio's own variable; setting it is what asks for tracking."""
-_HEARD = frozenset({"run_started", "task_finished", "test_predicted", "task_reused", "task_failed", "run_finished"})
-_open: dict[Path, Tracker] = {}  # the runs of this process that have begun and not ended
+
+
+def _start(event: RunEvent) -> Tracker:
+    from harness_trackio.tracker import Tracker
+
+    return Tracker(event)
+
+
+_tracking = Tracking(
+    DIR_VARIABLE, _start, library="trackio", package="trackio", install="pip install 'prompt-harness[trackio]'"
+)
 
 
 @hookimpl
 def harness_run_event(event: RunEvent) -> None:
-    """Hand an event to the tracker of its run, which begins with ``run_started`` and ends with ``run_finished``.
+    """Hand an event to the tracker of its run.
 
     Raises
     ------
@@ -33,30 +40,4 @@ def harness_run_event(event: RunEvent) -> None:
     OSError, ValueError, sqlite3.Error
         If the store cannot be used.
     """
-    if event.kind not in _HEARD:
-        return
-    if event.kind == "run_started" and os.environ.get(DIR_VARIABLE, "").strip():
-        _open[event.run_dir] = _tracker()
-    tracker = _open.get(event.run_dir)
-    if tracker is None:
-        return
-    try:
-        tracker.hear(event)
-    except Exception:  # the harness notes it and calls no more: nothing is left to end at exit
-        del _open[event.run_dir]
-        raise
-    if event.kind == "run_finished":
-        del _open[event.run_dir]
-
-
-def _tracker() -> Tracker:
-    try:
-        from harness_trackio.tracker import Tracker
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "trackio":
-            raise
-        raise ImportError(
-            f"{DIR_VARIABLE} is set and trackio is not installed: pip install 'prompt-harness[trackio]', "
-            f"or unset {DIR_VARIABLE}; the run is not tracked"
-        ) from error
-    return Tracker(abandon=_open)
+    _tracking.hear(event)

@@ -16,7 +16,7 @@ from typing import Any
 from trackio.sqlite_storage import SQLiteStorage
 from trackio.utils import TRACKIO_DIR, get_storage_mode
 
-from harness_trackio.content import digest
+from harness.plugin.tracking import digest
 
 
 class Store:
@@ -72,6 +72,16 @@ class StoredRun:
         self._rows: list[tuple[int | None, Mapping[str, float], str, str]] = []
         self._last = self._rows
         self._alerts: list[tuple[int, str, str, str]] = []
+
+    def config(self) -> dict[str, Any]:
+        """Return the configuration that the store has of this run; empty if it does not have the run.
+
+        Raises
+        ------
+        sqlite3.Error
+            If the database cannot be read.
+        """
+        return SQLiteStorage.get_run_config(self._store.project, self._name, self._identity) or {}
 
     def add(self, step: int | None, metrics: Mapping[str, float], moment: str, stamp: str) -> None:
         """Have a row wait.
