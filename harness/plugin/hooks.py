@@ -40,4 +40,5 @@ def harness_run_event(event: RunEvent) -> None:
     """Hear what a run does: started, each task started, finished, reused or failed, progress, finished.
 
     Called in the process of the run, in order. A listener that raises is reported once and not called again.
+    ``harness.plugin.tracking`` has what a listener needs that keeps runs in a store.
     """

@@ -8,7 +8,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 # Read by MLflow when it is used; what the user has set stays. An unreachable server would hold a run up for many
 # minutes with MLflow's own seven retries, and a run on a machine without network must not look for one.
@@ -23,7 +28,7 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # stdout belongs 
 from mlflow import MlflowClient  # noqa: E402  its modules read the variables above
 from mlflow.exceptions import MlflowException  # noqa: E402
 
-from harness.plugin.tracking import RunTracker, State  # noqa: E402
+from harness.plugin.tracking import RunTracker, State, digest  # noqa: E402
 from harness_mlflow.content import LONGEST_TAG, cut, params  # noqa: E402
 from harness_mlflow.member import STATUSES, MemberRun, find_or_create  # noqa: E402
 
@@ -56,10 +61,10 @@ class Tracker(RunTracker):
         super().__init__(event)
         for noisy in ("mlflow", "alembic"):  # each says at length that it makes a new database
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        self._client = MlflowClient(tracking_uri=uri)
-        self._experiment = self._experiment_id(
-            os.environ.get(EXPERIMENT_VARIABLE, "").strip() or self.document["dataset"]["name"], uri
-        )
+        name = os.environ.get(EXPERIMENT_VARIABLE, "").strip() or self.document["dataset"]["name"]
+        with _alone(uri):
+            self._client = MlflowClient(tracking_uri=uri)
+            self._experiment = self._experiment_id(name, uri)
         tags = {"harness.run": self.identity, **self.facts, "mlflow.source.name": "harness"}
         self._parent = find_or_create(
             self._client,
@@ -98,3 +103,17 @@ class Tracker(RunTracker):
                 f"the experiment '{name}' in {uri} is deleted; restore it, or name another with {EXPERIMENT_VARIABLE}"
             )
         return found.experiment_id
+
+
+def _alone(uri: str) -> AbstractContextManager[object]:
+    """Keep other runs of this user on this machine from opening a local store meanwhile.
+
+    MLflow makes a new database, brings an old one up to date, and adds an experiment to a folder, without looking
+    whether another process is at it: one of the two fails, or there are two experiments of one name.
+    """
+    kind, colon, place = uri.partition(":")
+    if colon and kind not in ("file", "sqlite"):
+        return nullcontext()
+    path = place.removeprefix("///" if kind == "sqlite" else "//") if colon else uri
+    user = getattr(os, "getuid", int)()
+    return FileLock(Path(gettempdir()) / f"harness-mlflow-{user}-{digest(str(Path(path).resolve()))}.lock")

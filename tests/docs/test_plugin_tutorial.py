@@ -14,7 +14,7 @@ import pytest
 
 import harness.plugin as contract
 from harness import pipeline, training
-from harness.plugin import events, hooks
+from harness.plugin import events, hooks, tracking
 from tests.conftest import PROMPTS, run_harness, save_image
 from tests.third_party.environment import ROOT, Environment, make_environment
 
@@ -86,15 +86,16 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.long
 @pytest.mark.parametrize("title", GROWING)
 def test_every_block_of_the_guide_runs(title: str, folder: Path) -> None:
-    said, files = [], []
+    said, files, env = [], [], {}
     for language, block in sections()[title].blocks:
         if language == "python":
             files.append(block.split("\n")[0].removeprefix("# "))
             (folder / files[-1]).write_text(block)
             continue
         assert language == "sh"
-        for _, *arguments in commands(block):
-            answer = run_harness(*arguments, cwd=folder)
+        env |= re.findall(r"^export (\w+)=(\S+)$", block, flags=re.MULTILINE)
+        for _, *arguments in commands(re.sub(r"^export .*\n", "", block, flags=re.MULTILINE)):
+            answer = run_harness(*arguments, cwd=folder, env=env)
             assert answer.code == 0, f"{arguments}\n{answer.err}"
             assert "stopped" not in answer.err  # a listener that raised
             said.append(answer.out)
@@ -107,6 +108,7 @@ def test_every_block_of_the_guide_runs(title: str, folder: Path) -> None:
         "stripes.py": ["", "knn"],
         "softmax.py": ["ridge", "softmax", "simplex"],
         "journal.py": ["mean"],
+        "ledger.py": ["mean", "mean"],
     }
     (file,) = files
     for words, out in zip(expected[file], said, strict=True):
@@ -116,6 +118,9 @@ def test_every_block_of_the_guide_runs(title: str, folder: Path) -> None:
         assert [line["kind"] for line in lines] == [
             "run_started", *["task_started", "task_finished"] * 2, "run_finished",
         ]  # fmt: skip
+    if file == "ledger.py":
+        lines = [line.split(" ", 1)[1] for line in (folder / "ledger.txt").read_text().splitlines()]
+        assert [line.split(":")[0] for line in lines] == ["mean fold 0", "mean fold 1", "mean", "kept"], "nothing twice"
 
 
 def test_the_guide_shows_each_hook_in_use() -> None:
@@ -173,6 +178,20 @@ def test_the_reference_has_all_that_trained_predictors_share_with_its_arguments(
     public = {name: getattr(training, name) for name in training.__all__}
     expected = [f"{name}({', '.join(inspect.signature(value).parameters)})" for name, value in public.items()]
     assert sorted(written) == sorted(expected)
+
+
+def test_the_reference_has_all_that_trackers_share_with_its_arguments() -> None:
+    section = sections("###")["`harness.plugin.tracking`"]
+    public = {
+        name: value for name, value in vars(tracking).items() if getattr(value, "__module__", "") == tracking.__name__
+    }
+    for name, value in public.items():
+        given = inspect.signature(value).parameters.values()
+        words = ["*" * (one.kind is inspect.Parameter.VAR_POSITIONAL) + one.name for one in given]
+        assert f"`{name}({', '.join(words)})`" in section.text, name
+        for member in vars(value) if inspect.isclass(value) else ():
+            if not member.startswith("_") and member not in ("hear", "interrupt"):  # these call what is filled in
+                assert re.search(rf"`{member}\b", section.text), f"{name}.{member}"
 
 
 def test_the_reference_has_all_of_the_pipeline_with_its_arguments() -> None:
