@@ -155,8 +155,13 @@ def contents(made: Made) -> Any:
 
 
 def in_page(path: Path) -> dict[str, Any]:
+    """Read the rows that the page of a file holds for its script."""
+    return rows_in(path.read_text(encoding="utf-8"))
+
+
+def rows_in(html: str) -> dict[str, Any]:
     """Read the rows that a page holds for its script."""
-    found = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', path.read_text(), re.DOTALL)
+    found = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', html, re.DOTALL)
     assert found is not None
     return json.loads(found[1])
 

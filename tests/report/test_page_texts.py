@@ -24,6 +24,7 @@ from tests.report.pages import (
     Made,
     Tab,
     contents,
+    rows_in,
     settles,
     until,
 )
@@ -49,10 +50,16 @@ def test_no_text_ends_the_script_element_that_holds_it(texts: list[str]) -> None
 
 def test_half_a_surrogate_pair_anywhere_breaks_no_page(made: Made) -> None:
     told = contents(made)
-    odd = replace(
-        told, path="/runs/\ud800", gallery=replace(told.gallery, texts=["\udfff" for _ in told.gallery.texts])
-    )
-    assert run_page(odd).decode("utf-8").startswith("<!DOCTYPE html>")
+
+    def page(half: str, path: str) -> str:
+        texts = [f"text {k}, {half} and more" for k in range(len(told.gallery.texts))]
+        written = run_page(replace(told, path=path, gallery=replace(told.gallery, texts=texts))).decode("utf-8")
+        return re.sub(r"\bc\d+-([td])\b", r"c-\1", written)  # charts are numbered on and on
+
+    odd = page("\udfff", "/runs/\ud800mine")
+    assert "from /runs/\ufffdmine." in odd
+    assert rows_in(odd)["texts"][1] == "text 1, ? and more"
+    assert odd == page("?", "/runs/\ufffdmine")  # and nothing else is another
 
 
 def test_hostile_prompts_are_text_and_nothing_else(made: Made, browser: Any) -> None:
