@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,12 @@ class Made:
     def html(self) -> str:
         return self.page.read_text(encoding="utf-8")
 
+    @cached_property
+    def contents(self) -> Any:
+        """All that the page of the run tells; tests alter copies (``dataclasses.replace``)."""
+        around = Surroundings(judge(self.run), nearest_prompts, self.manager.blender, self.manager.predictors)
+        return run_contents(self.run, around, rows=1000)[0]
+
 
 def make_pages(root: Path) -> Made:
     """Carry two runs out, blend the first, and write its page and that of both."""
@@ -146,12 +153,6 @@ def state_of(root: Path) -> set[tuple[Path, int, int]]:
     """Return what changes when anything below a folder is altered: each file, its size and its time."""
     found = [(path, path.stat()) for path in root.rglob("*") if path.is_file()]
     return {(path, state.st_size, state.st_mtime_ns) for path, state in found}
-
-
-def contents(made: Made) -> Any:
-    """Return all that the page of the run tells."""
-    around = Surroundings(judge(made.run), nearest_prompts, made.manager.blender, made.manager.predictors)
-    return run_contents(made.run, around, rows=1000)[0]
 
 
 def in_page(path: Path) -> dict[str, Any]:

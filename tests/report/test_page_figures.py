@@ -26,14 +26,13 @@ from harness.store.schema import RepeatFacts
 from harness.workbench.leaderboard import judge
 from tests.report.pages import (
     Made,
-    contents,
 )
 
 pytestmark = pytest.mark.xdist_group("page")
 
 
 def test_figures_are_those_of_leaderboard_blend_and_comparison(made: Made) -> None:
-    told, board = contents(made), judge(made.run)
+    told, board = made.contents, judge(made.run)
     assert [(row.plugin, row.score, row.ci_low) for row in told.board.rows] == [
         (row.plugin, row.score, row.ci_low) for row in board.rows
     ]
@@ -50,7 +49,7 @@ def test_figures_are_those_of_leaderboard_blend_and_comparison(made: Made) -> No
 
 
 def test_folds_histograms_and_curves_are_of_the_stored_files(made: Made) -> None:
-    told, run = contents(made), made.run
+    told, run = made.contents, made.run
     for name, member in run.members.items():
         found = told.fold_scores[name]
         assert [one.mean for one in found] == pytest.approx([record.score for record in run.records(member)])
@@ -73,7 +72,7 @@ def test_folds_histograms_and_curves_are_of_the_stored_files(made: Made) -> None
 
 
 def test_what_a_sceptic_needs_stands_beside_the_figures(made: Made) -> None:
-    told, html = contents(made), made.html
+    told, html = made.contents, made.html
     for row in told.board.rows[1:]:
         gap = row.behind_leader
         assert f"{shown(gap.mean)} ({span(gap.ci_low, gap.ci_high)})" in html.replace("−", "-")
@@ -102,7 +101,7 @@ def test_intervals_are_said_to_be_of_one_fit(made: Made) -> None:
 
 
 def test_the_rank_of_the_truth_stands_in_a_table_and_with_each_row(made: Made) -> None:
-    told = contents(made)
+    told = made.contents
     data = json.loads(made.html.split('id="gallery-data">')[1].split("</script>")[0])
     run, voices = made.run, Voices.of(made.run)
     k = told.gallery.voices.index("blend")
@@ -115,7 +114,7 @@ def test_the_rank_of_the_truth_stands_in_a_table_and_with_each_row(made: Made) -
 
 
 def test_shades_are_of_one_members_scores(made: Made) -> None:
-    told = contents(made)
+    told = made.contents
     low, high = told.board.rows[-1].slices, told.board.rows[0].slices
     weak = told.board.rows[-1].model_copy(update={"slices": {name: value - 0.5 for name, value in low.items()}})
     slices = slices_of(replace(told, board=replace(told.board, rows=[*told.board.rows[:-1], weak])))
@@ -126,7 +125,7 @@ def test_shades_are_of_one_members_scores(made: Made) -> None:
 
 
 def test_agreement_is_that_of_members_that_do_not_say_the_same_of_every_row(made: Made) -> None:
-    told, run = contents(made), made.run
+    told, run = made.contents, made.run
     assert told.constant == ["mean"]
     near, far = (run.predictions(run.members[name]).astype(np.float64) for name in ("near", "far"))
     cosines = row_cosines(near, far)
@@ -150,7 +149,7 @@ def test_agreement_is_that_of_members_that_do_not_say_the_same_of_every_row(made
 
 
 def test_rows_say_what_members_predicted_in_prompts_of_their_own_fold(made: Made) -> None:
-    gallery, run = contents(made).gallery, made.run
+    gallery, run = made.contents.gallery, made.run
     assert [row.id for row in gallery.rows] == list(run.rows.ids)
     near = gallery.voices.index("near")
     cosines = row_cosines(run.prediction_rows(run.members["near"]), run.targets)
@@ -177,7 +176,7 @@ def test_steps_of_many_values_are_steps_of_all() -> None:
 
 
 def test_folds_are_points_with_intervals_and_bins_say_their_rows(made: Made) -> None:
-    told = contents(made)
+    told = made.contents
     drawn = charts.by_fold(told.fold_scores, told.gallery.voices)
     one = told.fold_scores["near"][0]
     near = next(row for row in drawn.rows if row[0] == "near")

@@ -22,7 +22,6 @@ from tests.report.pages import (
     SOURCES,
     Made,
     Tab,
-    contents,
     hrefs_of,
     leave_row,
     opened,
@@ -73,7 +72,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_it_sorts_and_filters(made: Made, browser: Any) -> None:
-    gallery = contents(made).gallery
+    gallery = made.contents.gallery
     lead, against = gallery.lead, gallery.against
     with Tab(browser, made.page) as page:
 
@@ -110,7 +109,7 @@ def test_it_sorts_and_filters(made: Made, browser: Any) -> None:
 
 
 def test_a_row_has_an_address_and_everything_works_by_keyboard(made: Made, browser: Any) -> None:
-    row = contents(made).gallery.rows[14]
+    row = made.contents.gallery.rows[14]
     with Tab(browser, made.page, hash=f"#row-{row.id}") as page:
         opened(page)
         assert page.locator("#row-title").text_content() == PROMPTS[14 - len(HOSTILE)]
@@ -135,7 +134,7 @@ def test_a_row_has_an_address_and_everything_works_by_keyboard(made: Made, brows
 
 
 def test_the_address_keeps_what_is_asked_for(made: Made, browser: Any) -> None:
-    gallery = contents(made).gallery
+    gallery = made.contents.gallery
     near, mean = gallery.voices.index("near"), gallery.voices.index("mean")
     lost = [row.id for row in sorted(gallery.rows, key=lambda row: round(row.cosines[near] - row.cosines[mean], 9))]
     with Tab(browser, made.page) as page:
@@ -179,7 +178,7 @@ def test_the_address_keeps_what_is_asked_for(made: Made, browser: Any) -> None:
 
 
 def test_one_card_a_group(made: Made, browser: Any) -> None:
-    gallery = contents(made).gallery
+    gallery = made.contents.gallery
     assert [row.group for row in gallery.rows] == made.run.rows.group.tolist()
     worst = sorted(gallery.rows, key=lambda row: row.cosines[gallery.lead])
     leads: dict[int, str] = {}
@@ -205,7 +204,7 @@ def test_one_card_a_group(made: Made, browser: Any) -> None:
 
 
 def test_ranges_and_a_file_that_no_spreadsheet_takes_for_formulas(made: Made, browser: Any, tmp_path: Path) -> None:
-    told = contents(made)
+    told = made.contents
     formulas = ["=1+2", "+1", "-1", "@cmd", "\t=x", 'say "a", or\nb']
     texts = [*formulas, *told.gallery.texts[len(formulas) :]]
     page_file = tmp_path / "formulas.html"

@@ -23,7 +23,6 @@ from tests.report.pages import (
     SOURCES,
     Made,
     Tab,
-    contents,
     rows_in,
     settles,
     until,
@@ -49,7 +48,7 @@ def test_no_text_ends_the_script_element_that_holds_it(texts: list[str]) -> None
 
 
 def test_half_a_surrogate_pair_anywhere_breaks_no_page(made: Made) -> None:
-    told = contents(made)
+    told = made.contents
 
     def page(half: str, path: str) -> str:
         texts = [f"text {k}, {half} and more" for k in range(len(told.gallery.texts))]
@@ -135,7 +134,7 @@ def test_paths_are_cut_and_nothing_else() -> None:
 
 
 def test_a_note_names_no_folder_of_the_machine(made: Made) -> None:
-    told = contents(made)
+    told = made.contents
     gallery = replace(told.gallery, notes=["near: the saved model /home/somebody/runs/model cannot be loaded"])
     page = run_page(replace(told, gallery=gallery)).decode()
     assert "/home/somebody" not in page

@@ -14,7 +14,6 @@ from harness.workbench.reporting import watch_report
 from tests.report.pages import (
     Made,
     Tab,
-    contents,
     copy_of,
     until,
 )
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("page")
 
 
 def test_a_page_that_renews_itself_leaves_the_reader_alone(made: Made, browser: Any, tmp_path: Path) -> None:
-    told = contents(made)
+    told = made.contents
     file = tmp_path / "renewed.html"
     file.write_bytes(run_page(replace(told, going_on=True)).replace(b'data-refresh="10"', b'data-refresh="1"'))
     # A row is open from the beginning: the page could renew itself before a slow machine has opened one.
