@@ -37,6 +37,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Two runs and their pages. Files that use it are of the xdist group "page", so that one worker makes it once."""
     return make_pages(tmp_path_factory.mktemp("page"))
 
 
