@@ -125,6 +125,25 @@ def harness(tmp_path: Path) -> Harness:
     return call
 
 
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command, run in this process: exit code, stdout, stderr."""
+    from harness.cli import main, render
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        monkeypatch.setattr(render, "_told", [render.NORMAL])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
 def save_image(path: Path, seed: int, size: tuple[int, int] = (40, 32)) -> None:
     """Write an image of random blocks: small, real, different for every seed."""
     rng = np.random.default_rng(seed)

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness.cli.app as app_module
-from harness.cli import main, render
+from harness.cli import render
 from harness.cli.streams import make_printable, printable
 from harness.cli.system import explain
 from harness.errors import InputError
@@ -27,25 +26,7 @@ from harness.store.finding import newest_run
 from harness.store.run import RunFolder
 from harness.wording import number_of
 from harness.workbench.progress import RunProgress, duration
-from tests.conftest import Harness
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command, run in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        monkeypatch.setattr(render, "_told", [render.NORMAL])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
+from tests.conftest import Command, Harness
 
 # -- encodings and widths ------------------------------------------------------------------------
 

@@ -24,7 +24,6 @@ from harness.store.published import PublishedDocument
 from tests.report.conftest import Shelf
 from tests.report.test_published import FOLDER, HERE, tables
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = """<script>alert("1")</script>'" onload> {{ 7*7 }} &amp; </style>"""
 
 
@@ -343,17 +342,6 @@ def test_data_called_index_keeps_the_index(folder: Path) -> None:
 # -- in a browser --------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Any:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.mark.parametrize("width", [400, 1600])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_and_ask_for_nothing(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
@@ -379,6 +367,7 @@ def test_pages_fit_and_ask_for_nothing(browser: Any, tmp_path: Path, width: int,
     assert asked == [file.as_uri() for file in files]
     shown.goto((tmp_path / "index.html").as_uri())
     shown.click(f"a[href='./{HERE[0].stem}.html']")
+    shown.wait_for_url(re.compile(re.escape(f"/{HERE[0].stem}.html")))
     assert read_published(HERE[0]).document.config.data in shown.text_content("h1")
     drawn = shown.locator(".members td.drawn svg").first.bounding_box()
     assert drawn["width"] > 80
