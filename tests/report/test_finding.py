@@ -38,6 +38,7 @@ def test_ranks_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None
     own = rng.integers(0, 60, size=40)
     own[:3] = (1, 2, 0)
     predictions = prompts[own] + unit_rows(rng, 40) * rng.uniform(0, 40, size=(40, 1)).astype(np.float32)
+    predictions /= np.linalg.norm(predictions, axis=1, keepdims=True)
     predictions[0] = predictions[1] = np.eye(384, dtype=np.float32)[0]
     predictions[2] = np.nan
     ranks = truth_ranks(predictions, prompts[own], own, prompts)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.scoring.cosine import Interval, group_interval
-from harness.scoring.repeats import unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +143,7 @@ def truth_ranks(
     known = np.flatnonzero(np.isfinite(predictions[:, 0]))
     for start in range(0, len(known), _BLOCK_ROWS):
         rows = known[start : start + _BLOCK_ROWS]
-        said = unit(predictions[rows]).astype(np.float32)
+        said = predictions[rows]
         true = np.einsum("ij,ij->i", said, np.asarray(truth[rows], dtype=np.float32))[:, None]
         above, same = np.zeros(len(rows)), np.zeros(len(rows))
         for first in range(0, len(prompts), _BLOCK_PROMPTS):
