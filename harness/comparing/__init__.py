@@ -4,9 +4,9 @@ from harness.comparing.paired import PairedComparison, compare_rows
 from harness.comparing.pairing import (
     IncompleteError,
     PairedComparisons,
+    RowScores,
     compare,
     last_learned_scores,
-    named_scores,
     same_rows,
 )
 from harness.comparing.sides import Side, names
@@ -16,13 +16,13 @@ __all__ = [
     "IncompleteError",
     "PairedComparison",
     "PairedComparisons",
+    "RowScores",
     "Side",
     "SplitComparison",
     "compare",
     "compare_rows",
     "compare_splits",
     "last_learned_scores",
-    "named_scores",
     "names",
     "same_rows",
 ]

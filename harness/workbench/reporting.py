@@ -209,9 +209,7 @@ def write_comparison(
     _require(out, rows)
     found = compare(_side(a), _side(b), run_dir, manager.blender)
     run = found.a.run
-    told, pictures = comparison_contents(
-        found, manager.blender, Source(run, manager).opener, nearest_prompts, rows=rows, beside=assets
-    )
+    told, pictures = comparison_contents(found, Source(run, manager).opener, nearest_prompts, rows=rows, beside=assets)
     folder, addresses = _placed(pictures, out, assets)
     text = comparison_page(replace(told, gallery=replace(told.gallery, thumbnails=addresses)))
     write_file(out, lambda stream: stream.write(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.comparing import compare, pairing
+from harness.errors import InputError
 from harness.plugin import PluginManager
 from harness.report.page.agreement import constant_members, members_problem
+from harness.report.page.comparison import comparison_contents
 from harness.report.page.finding import finding
 from harness.report.page.voices import Voices
+from harness.running.nearest import nearest_prompts
 from harness.store import run as store
 from harness.store.run import BLEND, RunFolder
 from harness.workbench.blending import blend_run
@@ -21,13 +26,14 @@ from tests.report.runs import REQUEST, make_pictures, make_run
 
 @pytest.fixture(scope="module")
 def blended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
-    """A run of three members with a blend, its sums not kept yet."""
+    """A run of three members with a blend, and one of two of them."""
     root = tmp_path_factory.mktemp("reading")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         make_pictures(root / "pictures")
         run = make_run(REQUEST, "runs/first")
         blend_run(run, PluginManager())
+        make_run({**REQUEST, "plugins": "mean,knn", "set": {"knn": {"neighbours": 7}}}, "runs/second")
         yield RunFolder(root / "runs/first")
 
 
@@ -58,3 +64,43 @@ def test_each_prediction_file_is_opened_once(blended: RunFolder, monkeypatch: py
 
 def test_a_member_that_says_the_same_of_every_row_is_found(blended: RunFolder) -> None:
     assert constant_members(Voices.of(blended)) == ["mean"]
+
+
+def test_a_member_that_was_damaged_since_is_named(blended: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(blended.path, tmp_path / "copy")
+    run = RunFolder(tmp_path / "copy")
+    voices = Voices.of(run)
+    name = max(voices.blend.fold_weights[0], key=voices.blend.fold_weights[0].get)
+    file = run.task_folder(name, 0, run.members[name].keys[0]) / "ids.json"
+    file.write_text(file.read_text() + " ")
+    voices = Voices.of(run)
+    assert (name in voices.names, BLEND in voices.names) == (False, True), (
+        "its sums are kept, which are of the predictions alone"
+    )
+    with pytest.raises(InputError, match=file.name):
+        voices.predictions(BLEND, np.arange(len(run.rows.ids)))
+
+
+@pytest.mark.parametrize("sides", [("runs/first", "runs/second"), ("runs/first:blend", "runs/first:knn")])
+def test_each_side_of_a_comparison_is_scored_once(
+    blended: RunFolder, sides: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(blended.path.parent.parent)
+    scored: Counter[tuple[Path, str]] = Counter()
+    score = pairing._named_scores
+    monkeypatch.setattr(
+        pairing, "_named_scores", lambda run, name, *more: scored.update([(run.path, name)]) or score(run, name, *more)
+    )
+    found = compare(*sides)
+    told, _ = comparison_contents(found, None, nearest_prompts, rows=100)
+    assert set(scored.values()) == {1}
+    expected = {(found.a.run.path, pair.a) for pair in told.comparisons}
+    assert expected | {(found.b.run.path, pair.b) for pair in told.comparisons} <= set(scored)
+    # What the rows are told to predict is what their run holds of it.
+    for place, name in enumerate(told.gallery.voices):
+        side, own = name.split(" · ")
+        run = {"A": found.a.run, "B": found.b.run}[side]
+        shown = {row.id: row.cosines[place] for row in told.gallery.rows}
+        column = Voices.of(run).column(own)
+        assert shown == pytest.approx(dict(zip(run.rows.ids, column.tolist(), strict=True)), abs=1e-4)
+        assert all(row.said[place] for row in told.gallery.rows)

@@ -103,6 +103,26 @@ class Voices:
         scores = np.stack([columns[name] for name in order], axis=1) if order else np.empty((n, 0))
         return cls(run, order, scores, None if blend is None else blend[0], sources)
 
+    @classmethod
+    def scored(cls, run: RunFolder, scores: Mapping[str, NDArray[np.float64]]) -> Voices:
+        """Take members, and the blend last learned, of which each row has a score; what else has one is left out.
+
+        Parameters
+        ----------
+        run
+            The run.
+        scores
+            Cosine of each row, shape (n,), by name.
+        """
+        members = run.members
+        names = [name for name in scores if name == BLEND or name in members]
+        blend = learned_blend(run) if BLEND in names else None
+        weights = [] if blend is None else blend.fold_weights
+        asked = {*names, *(name for own in weights for name, weight in own.items() if weight)} - {BLEND}
+        sources = {name: run.prediction_rows(members[name]) for name in asked}
+        columns = [scores[name] for name in names]
+        return cls(run, names, np.stack(columns, axis=1) if columns else np.empty((0, 0)), blend, sources)
+
     @property
     def complete(self) -> list[str]:
         """Those with a prediction for every row."""
@@ -132,7 +152,7 @@ class Voices:
         The blend of a row has the weights that were learned without the row's fold.
         """
         if name != BLEND:
-            return picked(self.sources[name], rows)
+            return picked(self._source(name), rows)
         assert self.blend is not None, "the blend is a voice only where one was learned"
         found = np.full((len(rows), self.run.targets.shape[1]), np.nan, dtype=np.float32)
         fold = self.run.rows.fold[rows]
@@ -140,8 +160,12 @@ class Voices:
             here = np.flatnonzero(fold == f)
             parts = [(weight, member) for member, weight in weights.items() if weight]
             if len(here) and parts:
-                found[here] = combine((w, picked(self.sources[m], rows[here])) for w, m in parts)
+                found[here] = combine((w, picked(self._source(m), rows[here])) for w, m in parts)
         return found
+
+    def _source(self, member: str) -> PredictionRows:
+        """Return a member's predictions; of one that was damaged since its blend was learned, say so as it is read."""
+        return self.sources[member] if member in self.sources else self.run.prediction_rows(self.run.members[member])
 
 
 def colour_order(document: RunDocument) -> list[str]:
