@@ -12,7 +12,8 @@ import pytest
 
 from harness.comparing import compare, pairing
 from harness.errors import InputError
-from harness.plugin import PluginManager
+from harness.plugin import Explanation, PluginManager
+from harness.report.page import gallery
 from harness.report.page.agreement import constant_members, members_problem
 from harness.report.page.comparison import comparison_contents
 from harness.report.page.finding import finding
@@ -104,3 +105,29 @@ def test_each_side_of_a_comparison_is_scored_once(
         column = Voices.of(run).column(own)
         assert shown == pytest.approx(dict(zip(run.rows.ids, column.tolist(), strict=True)), abs=1e-4)
         assert all(row.said[place] for row in told.gallery.rows)
+
+
+@pytest.mark.parametrize("together", [65_536, 12])
+def test_nearest_prompts_of_all_columns_are_looked_for_at_once(
+    blended: RunFolder, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "_TOGETHER", together)
+    asked: list[tuple[int, int]] = []
+
+    def nearest(run: RunFolder, vectors: np.ndarray, count: int, fold: int) -> list[list[Explanation]]:
+        asked.append((fold, len(vectors)))
+        return nearest_prompts(run, vectors, count, fold)
+
+    voices, n = Voices.of(blended), len(blended.rows.ids)
+    made = gallery.make_gallery(voices, n, None, nearest, None).gallery
+    assert all(size <= max(together, len(voices.names) + 1) for _, size in asked)
+    assert sum(size for _, size in asked) == n * (len(voices.names) + 1)
+    if together > 1000:
+        assert [fold for fold, _ in asked] == [0, 1, 2]
+    columns = [voices.predictions(name, np.arange(n)) for name in voices.names]
+    for i, row in enumerate(made.rows):
+        told = [*zip(columns, row.said, [gallery.SAID] * len(columns), strict=True)]
+        for vectors, said, count in [*told, (blended.targets, row.nearest, gallery.NEAREST)]:
+            (expected,) = nearest_prompts(blended, vectors[i : i + 1], count, row.fold)
+            assert [made.texts[one.text] for one in said] == [one.text for one in expected]
+            assert [one.cosine for one in said] == pytest.approx([one.score for one in expected], abs=1e-4)
