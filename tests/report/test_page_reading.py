@@ -11,17 +11,21 @@ import numpy as np
 import pytest
 
 from harness.comparing import compare, pairing
+from harness.data import images
 from harness.errors import InputError
 from harness.plugin import Explanation, PluginManager
-from harness.report.page import gallery
+from harness.report.page import gallery, telling
 from harness.report.page.agreement import constant_members, members_problem
 from harness.report.page.comparison import comparison_contents
 from harness.report.page.finding import finding
+from harness.report.page.gallery_contents import Gallery
+from harness.report.page.thumbnails import Thumbnails
 from harness.report.page.voices import Voices
 from harness.running.nearest import nearest_prompts
 from harness.store import run as store
 from harness.store.run import BLEND, RunFolder
 from harness.workbench.blending import blend_run
+from tests.conftest import save_image
 from tests.report.runs import REQUEST, make_pictures, make_run
 
 
@@ -131,3 +135,29 @@ def test_nearest_prompts_of_all_columns_are_looked_for_at_once(
             (expected,) = nearest_prompts(blended, vectors[i : i + 1], count, row.fold)
             assert [made.texts[one.text] for one in said] == [one.text for one in expected]
             assert [one.cosine for one in said] == pytest.approx([one.score for one in expected], abs=1e-4)
+
+
+def test_what_has_the_same_bytes_is_not_decoded_to_see_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_image(tmp_path / "a.png", 1)
+    image = images.ImageFile(tmp_path / "a.png")
+    digest = image.digest()
+    monkeypatch.setattr(images, "check_whole", lambda data, name: pytest.fail("it is decoded"))
+    assert images.shows(image, digest)
+    assert not images.shows(image, "0" * 32)
+    image.path.write_bytes(image.path.read_bytes()[:-10])
+    assert not images.shows(image, digest)
+    image.path.unlink()
+    with pytest.raises(InputError, match=r"a\.png"):
+        images.shows(image, digest)
+
+
+def test_members_are_asked_about_what_could_be_shown() -> None:
+    empty = Gallery(voices=[], lead=0, against=None, rows=[], texts=[], sources=[], thumbnails=[], total=3)
+    made = gallery.Made(empty, np.array([4, 6, 9]), Thumbnails([b"one"], [0, None, 0], 1, 0))
+    said = [[Explanation("caption", "of 4", 0.5)], [Explanation("caption", "of 9", 0.5)]]
+    asked: list[list[int]] = []
+    words, silent = telling._own_words(
+        lambda rows: asked.append(rows.tolist()) or ({"near": said}, {"far": "no"}), made
+    )
+    assert asked == [[4, 9]]
+    assert (dict(words), silent) == ({"near": [said[0], (), said[1]]}, {"far": "no"})

@@ -31,7 +31,7 @@ from harness.report.page.contents import (
     SourceShare,
 )
 from harness.report.page.finding import finding
-from harness.report.page.gallery import NearestPrompts, make_gallery, with_ranks, with_words
+from harness.report.page.gallery import Made, NearestPrompts, make_gallery, with_ranks, with_words
 from harness.report.page.texts import local_name, without_folders
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
@@ -118,7 +118,7 @@ def run_contents(
     gallery = with_ranks(made.gallery, ranks) if found is not None else made.gallery
     sure: list[Calibration] | None = None
     if around.ask is not None:
-        words, silent = around.ask(made.rows)
+        words, silent = _own_words(around.ask, made)
         notes = [f"{name} says nothing in its own words: {why}" for name, why in silent.items()]
         whole = len(made.rows) == len(run.rows.ids)
         if not whole:
@@ -150,6 +150,17 @@ def run_contents(
         notes=[*around.board.test_notes, *around.board.doubts, *around.board.repeat_notes],
     )
     return contents, made.pictures
+
+
+def _own_words(ask: Ask, made: Made) -> tuple[Mapping[str, Sequence[Sequence[Explanation]]], Mapping[str, str]]:
+    """Ask about the rows whose image could be shown: one that nothing decodes here would silence every member."""
+    shown = [place for place, number in enumerate(made.pictures.number) if number is not None]
+    said, silent = ask(made.rows[shown])
+    words: dict[str, list[Sequence[Explanation]]] = {name: [()] * len(made.rows) for name in said}
+    for name, own in said.items():
+        for place, one in zip(shown, own, strict=True):
+            words[name][place] = one
+    return words, silent
 
 
 def with_addresses(contents: RunContents, addresses: Sequence[str]) -> RunContents:
