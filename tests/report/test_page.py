@@ -44,13 +44,13 @@ from harness.running.session import carry_out
 from harness.scoring.cosine import Interval, group_interval, row_cosines
 from harness.scoring.rank_correlation import rank_correlation
 from harness.scoring.tables import shown, span
-from harness.store.finding import is_busy
+from harness.store.finding import find_run, is_busy
 from harness.store.run import RunFolder
 from harness.store.schema import RepeatFacts
 from harness.workbench.blending import blend_run
 from harness.workbench.exchange import export_run, import_run
 from harness.workbench.leaderboard import judge
-from harness.workbench.reporting import find_run, watch_report, write_comparison, write_report
+from harness.workbench.reporting import watch_report, write_comparison, write_report
 from tests.conftest import PROMPTS, save_image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

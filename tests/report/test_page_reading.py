@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from harness.cli.app import app
 from harness.comparing import compare, pairing
 from harness.data import images
 from harness.errors import InputError
@@ -21,11 +26,14 @@ from harness.report.page.finding import finding
 from harness.report.page.gallery_contents import Gallery
 from harness.report.page.thumbnails import Thumbnails
 from harness.report.page.voices import Voices
+from harness.running.config import resolve_config
 from harness.running.nearest import nearest_prompts
+from harness.running.plan import plan_run
+from harness.running.session import carry_out
 from harness.store import run as store
 from harness.store.run import BLEND, RunFolder
 from harness.workbench.blending import blend_run
-from tests.conftest import save_image
+from tests.conftest import PROMPTS, save_image
 from tests.report.runs import REQUEST, make_pictures, make_run
 
 
@@ -161,3 +169,81 @@ def test_members_are_asked_about_what_could_be_shown() -> None:
     )
     assert asked == [[4, 9]]
     assert (dict(words), silent) == ({"near": [said[0], (), said[1]]}, {"far": "no"})
+
+
+OWN_READER = """
+from harness.plugin import Row, hookimpl
+
+
+class Listed:
+    name, looks_for, recommended_threshold = "listed", "a listed.txt", None
+
+    def matches(self, location):
+        return (location / "listed.txt").is_file()
+
+    def read(self, location):
+        for i, prompt in enumerate((location / "listed.txt").read_text().splitlines()):
+            yield Row(id=f"{i:02d}", image=location.parent / "pictures" / f"{i:02d}.png", texts=(prompt,))
+
+
+@hookimpl
+def harness_register_datasets(register):
+    register(Listed())
+"""
+
+
+@pytest.fixture(scope="module")
+def own_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs on data that only their plugin file can read."""
+    root = tmp_path_factory.mktemp("own")
+    (root / "listed.py").write_text(OWN_READER)
+    make_pictures(root / "pictures")
+    data = root / "data"
+    data.mkdir()
+    (data / "listed.txt").write_text("\n".join(PROMPTS))
+    asked = {"data": str(data), "folds": 3, "plugin_files": [str(root / "listed.py")], "executor": "inline"}
+    for name, plugins in {"one": "mean,knn", "two": "knn"}.items():
+        config = resolve_config({**asked, "plugins": plugins, "run_dir": str(root / "runs" / name)})
+        assert not carry_out(plan_run(config, PluginManager([root / "listed.py"])), lambda event: None).failed
+    return root
+
+
+def shown(page: Path) -> tuple[int, int]:
+    """How many rows a page has with their image, and without."""
+    found = re.search(r'id="gallery-data">(.*?)</script>', page.read_text(), re.DOTALL)
+    rows = json.loads(found[1])["rows"]
+    without = sum(row["i"] is None for row in rows)
+    return len(rows) - without, without
+
+
+def test_a_run_finds_the_plugin_file_it_was_made_with(own_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own_reader)
+    for command in (["one"], ["one", "two"], ["one", "--plugin-file", "listed.py"]):
+        answer = CliRunner().invoke(app, ["report", *command, "--out", "page.html"], catch_exceptions=False)
+        assert answer.exit_code == 0
+        assert shown(own_reader / "page.html") == (len(PROMPTS), 0), command
+
+
+def test_a_page_says_why_it_has_no_images(own_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(own_reader)
+
+    def told(*runs: str) -> str:
+        answer = CliRunner().invoke(app, ["report", *runs, "--out", "page.html", "--json"], catch_exceptions=False)
+        assert shown(own_reader / "page.html") == (0, len(PROMPTS))
+        (note,) = [note for note in json.loads(answer.stdout)["notes"] if "not at hand" in note]
+        page = html.unescape((own_reader / "page.html").read_text())
+        assert note.replace(f"{own_reader}/", "") in page, "without the folders above"
+        return note
+
+    (own_reader / "listed.py").rename(own_reader / "away.py")
+    for runs in (["one"], ["one", "two"]):
+        assert "no data set was recognised" in told(*runs)
+    (own_reader / "listed.py").write_text("raise ValueError('broken since')")
+    assert "broken since" in told("one", "two")
+    (own_reader / "away.py").replace(own_reader / "listed.py")
+    (own_reader / "data").rename(own_reader / "elsewhere")
+    assert f"{own_reader / 'data'}" in told("one")
+    (own_reader / "data").mkdir()
+    save_image(own_reader / "data" / "other.png", 1)
+    (own_reader / "data" / "metadata.csv").write_text("file_name,prompt\nother.png,another\n")
+    assert "none of the run's rows" in told("one")

@@ -94,6 +94,7 @@ def comparison_contents(
     *,
     rows: int,
     beside: bool = False,
+    images_why_not: str = "",
 ) -> tuple[ComparisonContents, Thumbnails]:
     """Gather all that the page of a comparison tells, and the pictures of its rows.
 
@@ -109,6 +110,8 @@ def comparison_contents(
         Most rows of the gallery.
     beside
         Whether the pictures lie beside the page.
+    images_why_not
+        Why no image is at hand.
     """
     told = _with_best(found)
     comparisons = told[:_MOST_NAMES]
@@ -120,7 +123,7 @@ def comparison_contents(
     moved = gap[np.abs(gap) > TIE]
     reach = max(float(np.abs(gap).max()), 0.01)
     width = next(w for w in (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1) if reach / w <= 16 or w == 0.1)
-    made = make_gallery(sides, rows, opener, nearest, None, beside=beside)
+    made = make_gallery(sides, rows, opener, nearest, None, beside=beside, images_why_not=images_why_not)
     one, other = found.a.run, found.b.run
     contents = ComparisonContents(
         a=without_folders(found.a.text),

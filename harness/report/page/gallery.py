@@ -32,6 +32,7 @@ _TOGETHER = 65_536
 """Vectors that training prompts are looked for at a time: 96 MiB of embeddings."""
 _SHARE = 0.15
 _MOST_KIND = 40
+_MOST_REASON = 400
 
 
 @dataclass
@@ -64,6 +65,7 @@ def make_gallery(
     disagreement: NDArray[np.float64] | None,
     *,
     beside: bool = False,
+    images_why_not: str = "",
 ) -> Made:
     """Choose rows of a run, and gather what a page shows of them.
 
@@ -81,6 +83,8 @@ def make_gallery(
         Of the members on each row, shape (n,); None with fewer than two.
     beside
         Whether the pictures lie beside the page.
+    images_why_not
+        Why no image is at hand, where that is known.
     """
     run = voices.run
     lead, against = voices.lead, voices.against
@@ -104,7 +108,7 @@ def make_gallery(
         sources=sources_of(run),
         thumbnails=[],
         total=len(run.rows.ids),
-        notes=[*_notes(run, len(chosen), made, opener), *why_not],
+        notes=[*_notes(run, len(chosen), made, opener, images_why_not), *why_not],
         colours=[voices.colour(name) for name in voices.names],
     )
     return Made(gallery, chosen, made)
@@ -270,7 +274,7 @@ def _number(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _notes(run: RunFolder, shown: int, made: Thumbnails, opener: Opener | None) -> list[str]:
+def _notes(run: RunFolder, shown: int, made: Thumbnails, opener: Opener | None, images_why_not: str) -> list[str]:
     notes, total = [], len(run.rows.ids)
     if shown < total:
         notes.append(
@@ -278,7 +282,8 @@ def _notes(run: RunFolder, shown: int, made: Thumbnails, opener: Opener | None) 
             "disagree on most, and an even sample of the others; --rows takes more."
         )
     if opener is None:
-        notes.append("The images are not at hand on this machine, so that rows are shown without them.")
+        why = f": {readable(images_why_not, _MOST_REASON)}" if images_why_not else "."
+        notes.append(f"The images are not at hand on this machine, so that rows are shown without them{why}")
     elif made.missing:
         why = f", {made.changed} of them since the image is not the one that the run saw" if made.changed else ""
         notes.append(f"{number_of(made.missing, 'row')} without an image{why}.")

@@ -68,8 +68,8 @@ class Surroundings:
     ----------
     board
         The leaderboard, with the blend last learned.
-    opener
-        Gives the image of a row; None: none is at hand.
+    opener, images_why_not
+        Gives the image of a row; None: none is at hand, and why.
     nearest
         Finds training prompts.
     find_blender, predictors
@@ -87,6 +87,7 @@ class Surroundings:
     find_blender: FindBlender
     predictors: Mapping[str, type[Predictor]]
     opener: Opener | None = None
+    images_why_not: str = ""
     data: str | None = None
     thresholds: Sequence[ThresholdRow] = ()
     thresholds_why_not: str = ""
@@ -112,7 +113,15 @@ def run_contents(
     document, voices = run.document, Voices.of(run)
     constant = constant_members(voices)
     problem = members_problem(voices, constant)
-    made = make_gallery(voices, rows, around.opener, around.nearest, disagreement(problem), beside=beside)
+    made = make_gallery(
+        voices,
+        rows,
+        around.opener,
+        around.nearest,
+        disagreement(problem),
+        beside=beside,
+        images_why_not=around.images_why_not,
+    )
     blend = blend_told(run, voices, around.find_blender)
     found, ranks = finding(voices, made.rows)
     gallery = with_ranks(made.gallery, ranks) if found is not None else made.gallery
