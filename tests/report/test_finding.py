@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,8 @@ def test_of_a_run(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(found, "MOST_PAIRS", 8 * len(voices.names) * 4)
     told, ranks = finding(voices, np.array([1, 2, 5]))
     assert (told.prompts, len(told.notes)) == (8, 2)
+    assert (told.chance_median, told.chance_top) == (4.5, 1.0)
+    assert replace(told, prompts=40).chance_top == 0.25
     assert f"4 of the {n} rows" in told.notes[1]
     assert np.isfinite(ranks).all()
     assert ((ranks >= 1) & (ranks <= 9)).all()

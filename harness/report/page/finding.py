@@ -66,6 +66,16 @@ class Finding:
     prompts: int
     notes: Sequence[str]
 
+    @property
+    def chance_median(self) -> float:
+        """Median rank of a truth that is as likely anywhere among the prompts."""
+        return (self.prompts + 1) / 2
+
+    @property
+    def chance_top(self) -> float:
+        """Share of such truths among the first ten."""
+        return min(1.0, _TOP / self.prompts)
+
 
 def finding(voices: Voices, shown: NDArray[np.int64]) -> tuple[Finding | None, NDArray[np.float64]]:
     """Rank the truth of each row among the distinct prompts of the run.
