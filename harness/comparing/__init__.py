@@ -9,7 +9,7 @@ from harness.comparing.pairing import (
     last_learned_scores,
     same_rows,
 )
-from harness.comparing.sides import Side, names
+from harness.comparing.sides import Side
 from harness.comparing.splits import SplitComparison, compare_splits
 
 __all__ = [
@@ -23,6 +23,5 @@ __all__ = [
     "compare_rows",
     "compare_splits",
     "last_learned_scores",
-    "names",
     "same_rows",
 ]

@@ -15,7 +15,7 @@ from harness.data.opening import portable_name
 from harness.errors import InputError
 from harness.report.page.comparison import comparison_contents
 from harness.report.page.comparison_page import comparison_page
-from harness.report.page.run_page import REFRESH, run_page
+from harness.report.page.run_page import run_page
 from harness.report.page.telling import Surroundings, progress_of, run_contents, with_addresses
 from harness.running.device import require_device
 from harness.running.nearest import nearest_prompts
@@ -305,4 +305,4 @@ def _placed(pictures: Thumbnails, out: Path, assets: bool) -> tuple[Path | None,
     return folder, addresses
 
 
-__all__ = ["PAGE", "REFRESH", "ROWS", "Report", "watch_report", "write_comparison", "write_report"]
+__all__ = ["PAGE", "ROWS", "Report", "watch_report", "write_comparison", "write_report"]

@@ -143,7 +143,6 @@ def run_contents(
         board=around.board,
         spread=_spread(voices),
         fold_scores=fold_scores(voices),
-        slice_rows=dict(Counter(run.rows.sources or ())),
         blend=blend,
         blend_why_not="" if blend is not None else _why_no_blend(run, around.board),
         pairs=all_pairs(voices),
