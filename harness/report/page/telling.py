@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from harness.data.folds import ThresholdRow
     from harness.plugin import Explanation, Predictor
+    from harness.report.page.gallery_contents import Gallery
     from harness.scoring.leaderboard import Leaderboard
     from harness.store.run import RunFolder
     from harness.store.schema import RunDocument
@@ -127,13 +128,7 @@ def run_contents(
     gallery = with_ranks(made.gallery, ranks) if found is not None else made.gallery
     sure: list[Calibration] | None = None
     if around.ask is not None:
-        words, silent = _own_words(around.ask, made)
-        notes = [f"{name} says nothing in its own words: {why}" for name, why in silent.items()]
-        whole = len(made.rows) == len(run.rows.ids)
-        if not whole:
-            notes.append("The members' confidences are compared with scores only where --rows shows all rows.")
-        gallery = with_words(gallery, words, notes)
-        sure = confidences(voices, made.rows, words) if whole else []
+        gallery, sure = _explained(gallery, made, voices, around.ask)
     contents = RunContents(
         document=document,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -158,6 +153,16 @@ def run_contents(
         notes=[*around.board.test_notes, *around.board.doubts, *around.board.repeat_notes],
     )
     return contents, made.pictures
+
+
+def _explained(gallery: Gallery, made: Made, voices: Voices, ask: Ask) -> tuple[Gallery, list[Calibration]]:
+    """Return a gallery with what members say in words of their own, and how their scores go with that."""
+    words, silent = _own_words(ask, made)
+    notes = [f"{name} says nothing in its own words: {why}" for name, why in silent.items()]
+    whole = len(made.rows) == len(voices.run.rows.ids)
+    if not whole:
+        notes.append("The members' confidences are compared with scores only where --rows shows all rows.")
+    return with_words(gallery, words, notes), confidences(voices, made.rows, words) if whole else []
 
 
 def _own_words(ask: Ask, made: Made) -> tuple[Mapping[str, Sequence[Sequence[Explanation]]], Mapping[str, str]]:
