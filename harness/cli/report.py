@@ -52,9 +52,11 @@ def report(
     from harness.cli.render import note, print_json
     from harness.errors import InputError
     from harness.plugin import PluginManager
+    from harness.store.finding import find_run
     from harness.wording import size_of
+    from harness.workbench.plugin_files import recorded_files
     from harness.workbench.progress import Status
-    from harness.workbench.reporting import Report, find_run, watch_report, write_comparison, write_report
+    from harness.workbench.reporting import Report, watch_report, write_comparison, write_report
 
     named = runs or []
     if explain and (watch or len(named) == 2):
@@ -71,8 +73,8 @@ def report(
         if named and run_dir is not None:
             raise InputError(f"the run is given twice: {named[0]}, and --run-dir {run_dir}; leave one out")
         run = find_run(named[0] if named else run_dir)
-        files = [Path(file) for file in run.document.config.plugin_files]
-        manager = PluginManager([*(plugin_file or ()), *(file for file in files if file.is_file())])
+        files = plugin_file or ()
+        manager = PluginManager([*files, *recorded_files(run, files)])
 
         def say(page: Report) -> None:
             note(f"wrote {page.path} ({size_of(page.size)}), which renews itself")

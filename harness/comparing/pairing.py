@@ -44,6 +44,8 @@ class PairedComparisons:
         The two sides.
     comparisons
         One, or one for each name that two whole runs share.
+    scores
+        The scores of A's rows and of B's that they were made of.
     left_out
         Of two whole runs: why a name is not among them.
     notes
@@ -53,6 +55,7 @@ class PairedComparisons:
     a: Side
     b: Side
     comparisons: list[PairedComparison]
+    scores: tuple[RowScores, RowScores] = field(repr=False, compare=False)
     left_out: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -133,15 +136,16 @@ def compare(
             raise InputError(f"{a} and {b} are the same thing, {thing}; name two different ones")
     order = same_rows(one.run, two.run)
     rows = one.run.rows
+    of_a = RowScores(one.run, find_blender, notes)
+    of_b = of_a if two.run is one.run else RowScores(two.run, find_blender, notes)
 
     def pair(name_a: str, name_b: str) -> PairedComparison:
-        scores_a = named_scores(one.run, name_a, find_blender, notes)
-        scores_b = named_scores(two.run, name_b, find_blender, notes)[order]
-        return compare_rows(name_a, name_b, scores_a, scores_b, rows.group, rows.sources)
+        return compare_rows(name_a, name_b, of_a[name_a], of_b[name_b][order], rows.group, rows.sources)
 
     if one.name is not None and two.name is not None:
-        return PairedComparisons(one, two, [pair(one.name, two.name)], notes=notes)
-    return PairedComparisons(one, two, *_compare_all(one.run, two.run, pair), notes=notes)
+        return PairedComparisons(one, two, [pair(one.name, two.name)], (of_a, of_b), notes=notes)
+    comparisons, left_out = _compare_all(one.run, two.run, pair)
+    return PairedComparisons(one, two, comparisons, (of_a, of_b), left_out, notes)
 
 
 def _compare_all(
@@ -220,18 +224,43 @@ def _say_difference(a: RunFolder, b: RunFolder) -> str:
 # -- scores --------------------------------------------------------------------------------------
 
 
-def named_scores(
+class RowScores:
+    """The cosines of a run's rows by name, of blends the nested ones: each is computed once, when first asked for.
+
+    Parameters
+    ----------
+    run
+        The run.
+    find_blender
+        Returns a blending method by name.
+    notes
+        Gets a sentence for each blend.
+    """
+
+    def __init__(self, run: RunFolder, find_blender: Callable[[str], Blender], notes: list[str]) -> None:
+        self.run = run
+        self._find_blender = find_blender
+        self._notes = notes
+        self._known: dict[str, NDArray[np.float64]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        """Return the cosine of each row, shape (n,), in the order of the run.
+
+        Raises
+        ------
+        IncompleteError
+            If a row has none.
+        InputError
+            If the weights last learned are damaged, or the blending method is unknown.
+        """
+        if name not in self._known:
+            self._known[name] = _named_scores(self.run, name, self._find_blender, self._notes)
+        return self._known[name]
+
+
+def _named_scores(
     run: RunFolder, name: str, find_blender: Callable[[str], Blender], notes: list[str]
 ) -> NDArray[np.float64]:
-    """Return the cosine of each row, shape (n,), in the order of the run; of a blend the nested one.
-
-    Raises
-    ------
-    IncompleteError
-        If a row has none.
-    InputError
-        If the weights last learned are damaged, or the blending method is unknown.
-    """
     if name == BLEND:
         return last_learned_scores(run, notes)
     if name.startswith(LEARN):

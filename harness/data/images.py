@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from harness.data.file_memory import Place
+    from harness.plugin import ImageSource
 
 PIXELS_VARIABLE = "HARNESS_MAX_PIXELS"
 """Names how many pixels an image may have."""
@@ -72,7 +73,7 @@ class EncodedImage:
         """BLAKE2b of its bytes. Raises ``InputError`` if they are not a whole image's."""
         data = self._read()
         check_whole(data, self.name)
-        return hashlib.blake2b(data, digest_size=16).hexdigest()
+        return _hashed(data)
 
     def open(self) -> Image:
         """Decode to RGB. Raises ``InputError`` naming it if it cannot be decoded whole."""
@@ -81,6 +82,22 @@ class EncodedImage:
     def open_small(self, least: int) -> Image:
         """Do the same, and let a large JPEG be scaled down as it is decoded: no side falls below ``least`` pixels."""
         return decode(self._read(), self.name, least)
+
+
+def _hashed(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def shows(image: ImageSource, digest: str) -> bool:
+    """Whether an image is that of a digest: where its bytes are the same, they need not be decoded to see it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    found = _hashed(image.read_bytes()) if isinstance(image, EncodedImage) else image.digest()
+    return found == digest
 
 
 @dataclass(frozen=True, slots=True)

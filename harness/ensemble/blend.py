@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from harness.data.folds import Folds
     from harness.plugin import Blender, BlendProblem
+    from harness.store.rows import PredictionRows
     from harness.store.schema import ContributionFacts, RepeatFacts
 
 
@@ -138,11 +139,20 @@ def choose_members(
     return left
 
 
-def run_problem(run: RunFolder, members: Sequence[str]) -> BlendProblem:
+def run_problem(
+    run: RunFolder, members: Sequence[str], opened: Mapping[str, PredictionRows] | None = None
+) -> BlendProblem:
     """Sum up the out-of-fold predictions of some members of a run, with the groups of its rows.
 
     The predictions are read a few rows at a time, and the sums kept in the run's folder: while the members stay what
     they are, no later call reads a prediction again. The arrays may be memory-mapped.
+
+    Parameters
+    ----------
+    run, members
+        The run, and names in it.
+    opened
+        Predictions that the caller has open, by member, which saves as many open files as they have.
 
     Raises
     ------
@@ -153,7 +163,8 @@ def run_problem(run: RunFolder, members: Sequence[str]) -> BlendProblem:
     known = kept_problem(run, specs)
     if known is not None:
         return known
-    sources = {name: run.prediction_rows(spec) for name, spec in specs.items()}
+    opened = opened or {}
+    sources = {name: opened[name] if name in opened else run.prediction_rows(spec) for name, spec in specs.items()}
     for name, source in sources.items():
         if source.missing:
             raise InputError(

@@ -106,14 +106,7 @@ class Leaderboard:
             ]
             for row in self.rows
         ]
-        told = {
-            "≈: these rows cannot tell it from the first": any(row.tied_with_leader for row in self.rows),
-            "*: tiny weights, which have only ever seen synthetic scenes": any(row.out_of_domain for row in self.rows),
-            "†: made elsewhere, so that no leak could be checked": any(row.imported for row in self.rows),
-            f"{self.dataset} is synthetic: scores on it mean nothing for Stable Diffusion": self.synthetic,
-        }
-        notes = [text for text, holds in told.items() if holds]
-        notes += [f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items()]
+        notes = [*self.mark_notes, *(f"{name} is not ranked: {reason}" for name, reason in self.incomplete.items())]
         notes += [*self.blend_notes, *self.test_notes, *self.doubts, *self.repeat_notes]
         title = f"{self.dataset}: out-of-fold mean cosine, {self.counted}"
         return Table(title, ["member", "score", "95 % interval", "behind", *REPEATED * repeated], rows, notes)
@@ -131,6 +124,17 @@ class Leaderboard:
         if not self.rows:
             return "0 rows"
         return f"{number_of(self.rows[0].n, 'row')} in {counted(self.rows[0].groups, self.rows[0].effective_groups)}"
+
+    @property
+    def mark_notes(self) -> list[str]:
+        """What the marks of its rows mean, and that the data are synthetic, in sentences."""
+        told = {
+            "≈: these rows cannot tell it from the first": any(row.tied_with_leader for row in self.rows),
+            "*: tiny weights, which have only ever seen synthetic scenes": any(row.out_of_domain for row in self.rows),
+            "†: made elsewhere, so that no leak could be checked": any(row.imported for row in self.rows),
+            f"{self.dataset} is synthetic: scores on it mean nothing for Stable Diffusion": self.synthetic,
+        }
+        return [text for text, holds in told.items() if holds]
 
     @property
     def repeat_notes(self) -> list[str]:

@@ -26,6 +26,27 @@ def newest_run(root: Path = RUNS_FOLDER) -> RunFolder:
     return next((run for run in runs if run.has_results), runs[0])
 
 
+def run_at(name: str | Path) -> RunFolder:
+    """Return the run of a folder, or of its name below ``runs/`` where no run is there; it need not exist."""
+    run, below = RunFolder(Path(name)), RunFolder(RUNS_FOLDER / name)
+    return below if not run.exists and below.exists else run
+
+
+def find_run(name: str | Path | None) -> RunFolder:
+    """Return the run of a folder, or of its name below ``runs/``; without one, that used last.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name is None:
+        return newest_run()
+    run = run_at(name)
+    _ = run.document
+    return run
+
+
 def all_runs(root: Path = RUNS_FOLDER) -> list[RunFolder]:
     """Return all runs under ``root``, the one used last first."""
     found = [(path.stat().st_mtime_ns, path.parent) for path in root.glob("*/run.json")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from harness.data.images import shows
 from harness.data.lazy_images import LazyImages
 from harness.errors import InputError
 from harness.process import usable_cores
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.plugin import PluginManager
+    from harness.plugin import ImageSource, PluginManager
     from harness.report.page.thumbnails import Opener
     from harness.store.run import RunFolder
 
@@ -52,16 +53,16 @@ def own_words(
     InputError
         If no image is at hand, or the device is none.
     """
-    known, places, sources, digests = run.rows.pictures, [], [], []
+    places, sources, digests = [], [], []
     for place, row in enumerate(rows.tolist()):
         source = None if opener is None else opener(row)
         if source is None:
             continue
         try:
-            digest = source.digest()
+            digest = _digest_as_seen(source, run, row)
         except (InputError, OSError):  # damaged since, or gone: the page shows that row without an image
             continue
-        if known is None or known[row] == digest:
+        if digest is not None:
             places.append(place)
             sources.append(source)
             digests.append(digest)
@@ -80,3 +81,14 @@ def own_words(
         for place, own in zip(places, said, strict=True):
             words[name][place] = own
     return words, found.silent
+
+
+def _digest_as_seen(source: ImageSource, run: RunFolder, row: int) -> str | None:
+    """Return the content hash of a row's image; None where it is not the one that the run saw.
+
+    In a run that was begun before hashes were kept, any that is whole may be.
+    """
+    if run.rows.pictures is None:
+        return source.digest()
+    digest = run.rows.pictures[row]
+    return digest if shows(source, digest) else None

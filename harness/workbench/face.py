@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError, TaskFailedError
 from harness.plugin import PluginManager, Predictor
 from harness.store.config import RunConfig
-from harness.store.finding import all_runs, newest_run
-from harness.store.run import RUNS_FOLDER, RunFolder
+from harness.store.finding import all_runs, find_run
+from harness.store.run import RUNS_FOLDER
+from harness.workbench.plugin_files import recorded_files
 from harness.workbench.run import Run
 
 if TYPE_CHECKING:
@@ -94,15 +95,8 @@ def open_run(path: str | Path | None = None, *, predictors: Sequence[type[Predic
     InputError
         If there is none.
     """
-    if path is None:
-        folder = newest_run()
-    else:
-        folder = RunFolder(Path(path))
-        if not folder.exists and RunFolder(RUNS_FOLDER / path).exists:
-            folder = RunFolder(RUNS_FOLDER / path)
-    files = [Path(file) for file in folder.document.config.plugin_files]
-    manager = PluginManager([file for file in files if file.is_file()], classes=predictors)
-    return Run(folder, manager)
+    folder = find_run(path)
+    return Run(folder, PluginManager(recorded_files(folder), classes=predictors))
 
 
 def runs(root: str | Path = RUNS_FOLDER) -> list[Run]:

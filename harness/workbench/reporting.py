@@ -15,15 +15,14 @@ from harness.data.opening import portable_name
 from harness.errors import InputError
 from harness.report.page.comparison import comparison_contents
 from harness.report.page.comparison_page import comparison_page
-from harness.report.page.run_page import REFRESH, run_page
+from harness.report.page.run_page import run_page
 from harness.report.page.telling import Surroundings, progress_of, run_contents, with_addresses
 from harness.running.device import require_device
 from harness.running.nearest import nearest_prompts
 from harness.running.predicting import Progress
 from harness.store.atomic import write_file
-from harness.store.finding import is_busy, newest_run
+from harness.store.finding import is_busy, run_at
 from harness.store.places import require_file
-from harness.store.run import RUNS_FOLDER, RunFolder
 from harness.wording import size_of
 from harness.workbench.explaining import own_words
 from harness.workbench.leaderboard import judge
@@ -32,6 +31,7 @@ from harness.workbench.source import Source
 if TYPE_CHECKING:
     from harness.plugin import PluginManager
     from harness.report.page.thumbnails import Thumbnails
+    from harness.store.run import RunFolder
 
 PAGE = Path("report.html")
 ROWS = 1000
@@ -89,22 +89,6 @@ class Report:
             "finished": self.finished,
             "notes": self.notes,
         }
-
-
-def find_run(name: str | Path | None) -> RunFolder:
-    """Return the run of a folder, or of a name below ``runs/``; without one, that used last.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    if name is None:
-        return newest_run()
-    run, below = RunFolder(Path(name)), RunFolder(RUNS_FOLDER / name)
-    chosen = below if not run.exists and below.exists else run
-    _ = chosen.document
-    return chosen
 
 
 def write_report(
@@ -173,6 +157,7 @@ def _surroundings(run: RunFolder, manager: PluginManager, source: Source) -> Sur
         find_blender=manager.blender,
         predictors=manager.predictors,
         opener=source.opener,
+        images_why_not=source.images_why_not,
         data=_portable(document.config.data or document.dataset.name, document.dataset.location),
         thresholds=table,
         thresholds_why_not=why_not,
@@ -209,8 +194,9 @@ def write_comparison(
     _require(out, rows)
     found = compare(_side(a), _side(b), run_dir, manager.blender)
     run = found.a.run
+    source = Source(run, manager)
     told, pictures = comparison_contents(
-        found, manager.blender, Source(run, manager).opener, nearest_prompts, rows=rows, beside=assets
+        found, source.opener, nearest_prompts, rows=rows, beside=assets, images_why_not=source.images_why_not
     )
     folder, addresses = _placed(pictures, out, assets)
     text = comparison_page(replace(told, gallery=replace(told.gallery, thumbnails=addresses)))
@@ -289,8 +275,8 @@ def _large(size: int) -> list[str]:
 
 def _side(text: str) -> str:
     """Let a run below ``runs/`` be named by its name alone."""
-    below = RUNS_FOLDER / text
-    return str(below) if not Path(text).exists() and RunFolder(below).exists else text
+    found = run_at(text).path
+    return text if found == Path(text) else str(found)  # ./NAME stays what it is: a folder, and no name
 
 
 def _portable(typed: str, location: str) -> str | None:
@@ -319,4 +305,4 @@ def _placed(pictures: Thumbnails, out: Path, assets: bool) -> tuple[Path | None,
     return folder, addresses
 
 
-__all__ = ["PAGE", "REFRESH", "ROWS", "Report", "find_run", "watch_report", "write_comparison", "write_report"]
+__all__ = ["PAGE", "ROWS", "Report", "watch_report", "write_comparison", "write_report"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.plugin import PluginManager
 from harness.store.run import RunFolder
 from harness.wording import number_of
+from harness.workbench.plugin_files import recorded_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,8 +58,7 @@ class Run:
         """The plugins that this run uses."""
         if self._given is not None:
             return self._given
-        files = [Path(file) for file in self._folder.document.config.plugin_files]
-        return PluginManager([file for file in files if file.is_file()])
+        return PluginManager(recorded_files(self._folder))
 
     def __repr__(self) -> str:
         document = self._folder.document

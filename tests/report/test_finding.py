@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,7 @@ def test_ranks_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None
     own = rng.integers(0, 60, size=40)
     own[:3] = (1, 2, 0)
     predictions = prompts[own] + unit_rows(rng, 40) * rng.uniform(0, 40, size=(40, 1)).astype(np.float32)
+    predictions /= np.linalg.norm(predictions, axis=1, keepdims=True)
     predictions[0] = predictions[1] = np.eye(384, dtype=np.float32)[0]
     predictions[2] = np.nan
     ranks = truth_ranks(predictions, prompts[own], own, prompts)
@@ -84,6 +87,8 @@ def test_of_a_run(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(found, "MOST_PAIRS", 8 * len(voices.names) * 4)
     told, ranks = finding(voices, np.array([1, 2, 5]))
     assert (told.prompts, len(told.notes)) == (8, 2)
+    assert (told.chance_median, told.chance_top) == (4.5, 1.0)
+    assert replace(told, prompts=40).chance_top == 0.25
     assert f"4 of the {n} rows" in told.notes[1]
     assert np.isfinite(ranks).all()
     assert ((ranks >= 1) & (ranks <= 9)).all()

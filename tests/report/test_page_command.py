@@ -12,7 +12,8 @@ import pytest
 from harness.comparing import compare
 from harness.errors import InputError
 from harness.scoring.tables import shown
-from harness.workbench.reporting import find_run, write_report
+from harness.store.finding import find_run
+from harness.workbench.reporting import write_report
 from tests.conftest import Command
 from tests.report.pages import Made, in_page
 

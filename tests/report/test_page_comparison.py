@@ -50,7 +50,7 @@ def test_of_two_runs_the_rows_that_moved_most(made: Made, browser: Any) -> None:
 
 def comparison_told(made: Made, a: str | Path, b: str | Path) -> Any:
     found = compare(str(a), str(b), None, made.manager.blender)
-    return comparison_contents(found, made.manager.blender, None, nearest_prompts, rows=100)[0]
+    return comparison_contents(found, None, nearest_prompts, rows=100)[0]
 
 
 def test_the_best_of_each_side_lead_however_little_they_differ(made: Made, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from harness.ensemble.blend import run_problem
 from harness.report.page.contents import Calibration, CalibrationPoint
 from harness.scoring.cosine import group_interval
 from harness.scoring.rank_correlation import rank_correlation
-from harness.scoring.repeats import unit
 from harness.store.run import BLEND
 
 if TYPE_CHECKING:
@@ -42,12 +41,12 @@ def constant_members(voices: Voices) -> list[str]:
     for name in voices.complete:
         if name == BLEND:
             continue
-        source = run.prediction_rows(run.members[name])
+        source = voices.sources[name]
         sums = np.zeros((folds, source.shape[1]))
         for part in row_blocks(source.shape[0]):
-            rows = unit(source[part])
+            rows = source[part]
             for f in np.unique(fold[part]).tolist():
-                sums[f] += rows[fold[part] == f].sum(axis=0)
+                sums[f] += rows[fold[part] == f].sum(axis=0, dtype=np.float64)
         # The mean cosine of unit rows with their mean is the length of that mean.
         lengths = np.linalg.norm(sums, axis=1) / np.maximum(sizes, 1)
         if (lengths[sizes >= _FEWEST_OF_FOLD] > _CONSTANT).any():
@@ -59,7 +58,7 @@ def members_problem(voices: Voices, constant: Sequence[str]) -> BlendProblem | N
     """Return the sums of all complete members that are not constant; None with fewer than two."""
     names = [name for name in voices.complete if name != BLEND]
     kept = [k for k, name in enumerate(names) if name not in constant]
-    return run_problem(voices.run, names).restrict(kept) if len(kept) > 1 else None
+    return run_problem(voices.run, names, voices.sources).restrict(kept) if len(kept) > 1 else None
 
 
 def disagreement(problem: BlendProblem | None) -> NDArray[np.float64] | None:

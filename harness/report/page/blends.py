@@ -38,7 +38,7 @@ def blend_told(run: RunFolder, voices: Voices, find_blender: FindBlender) -> Ble
     if document is None:
         return None
     members = [name for name in document.weights if name in voices.complete]
-    problem = run_problem(run, members)
+    problem = run_problem(run, members, voices.sources)
     return BlendTold(
         document=document,
         contributions=document.contributions or _brought(run, problem, document, find_blender),

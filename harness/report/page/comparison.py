@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,9 +14,9 @@ from harness.comparing import (
     IncompleteError,
     PairedComparison,
     PairedComparisons,
+    RowScores,
     Side,
     compare_rows,
-    named_scores,
     same_rows,
 )
 from harness.comparing.paired import TIE
@@ -32,7 +32,6 @@ from harness.store.run import BLEND
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.plugin import Blender
     from harness.store.run import RunFolder
 
 MOST_POINTS = 1000
@@ -90,12 +89,12 @@ class BothSides:
 
 def comparison_contents(
     found: PairedComparisons,
-    find_blender: Callable[[str], Blender],
     opener: Opener | None,
     nearest: NearestPrompts,
     *,
     rows: int,
     beside: bool = False,
+    images_why_not: str = "",
 ) -> tuple[ComparisonContents, Thumbnails]:
     """Gather all that the page of a comparison tells, and the pictures of its rows.
 
@@ -103,18 +102,20 @@ def comparison_contents(
     ----------
     found
         The comparison.
-    find_blender, nearest
-        Returns a blending method by name; finds training prompts.
     opener
         Gives the images of the rows of A's run; None: none is at hand.
+    nearest
+        Finds training prompts.
     rows
         Most rows of the gallery.
     beside
         Whether the pictures lie beside the page.
+    images_why_not
+        Why no image is at hand.
     """
-    told = _with_best(found, find_blender)
+    told = _with_best(found)
     comparisons = told[:_MOST_NAMES]
-    sides = _both(found, [(one.a, one.b) for one in comparisons], find_blender)
+    sides = _both(found, [(one.a, one.b) for one in comparisons])
     a, b = sides.column(sides.lead), sides.column(sides.against)
     n = len(a)
     drawn = np.arange(n) if n <= MOST_POINTS else np.linspace(0, n - 1, MOST_POINTS).round().astype(np.int64)
@@ -122,7 +123,7 @@ def comparison_contents(
     moved = gap[np.abs(gap) > TIE]
     reach = max(float(np.abs(gap).max()), 0.01)
     width = next(w for w in (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1) if reach / w <= 16 or w == 0.1)
-    made = make_gallery(sides, rows, opener, nearest, None, beside=beside)
+    made = make_gallery(sides, rows, opener, nearest, None, beside=beside, images_why_not=images_why_not)
     one, other = found.a.run, found.b.run
     contents = ComparisonContents(
         a=without_folders(found.a.text),
@@ -146,7 +147,7 @@ def comparison_contents(
     return contents, made.pictures
 
 
-def _with_best(found: PairedComparisons, find_blender: Callable[[str], Blender]) -> list[PairedComparison]:
+def _with_best(found: PairedComparisons) -> list[PairedComparison]:
     """Return the comparisons, the main one first: how far apart two are has no say in which that is.
 
     It is the blend against the blend. Where a side has none, it is the best member of A against the best of B, which is
@@ -160,7 +161,7 @@ def _with_best(found: PairedComparisons, find_blender: Callable[[str], Blender])
     if told[0].a == BLEND or found.a.name is not None:
         return told
     one, other = found.a.run, found.b.run
-    scores_a, scores_b = (_best_member(run, find_blender) for run in (one, other))
+    scores_a, scores_b = map(_best_member, found.scores)
     if scores_a is None or scores_b is None:
         return told
     (a, best_a), (b, best_b) = scores_a, scores_b
@@ -170,31 +171,30 @@ def _with_best(found: PairedComparisons, find_blender: Callable[[str], Blender])
     return told if main.tied == 1.0 else [main, *(pair for pair in told if pair is not main)]
 
 
-def _best_member(run: RunFolder, find_blender: Callable[[str], Blender]) -> tuple[str, NDArray[np.float64]] | None:
+def _best_member(scores: RowScores) -> tuple[str, NDArray[np.float64]] | None:
     """Return the member with the highest score, and its rows' cosines; None where none is finished."""
-    scores = {}
-    for name in run.members:
+    known = {}
+    for name in scores.run.members:
         with suppress(IncompleteError):
-            scores[name] = named_scores(run, name, find_blender, [])
-    return max(scores.items(), key=lambda item: (item[1].mean(), item[0]), default=None)
+            known[name] = scores[name]
+    return max(known.items(), key=lambda item: (item[1].mean(), item[0]), default=None)
 
 
-def _both(
-    found: PairedComparisons, names: Sequence[tuple[str, str]], find_blender: Callable[[str], Blender]
-) -> BothSides:
-    one, other = found.a.run, found.b.run
-    order = same_rows(one, other)
-    voices_a = Voices.of(one)
-    voices_b = voices_a if one is other else Voices.of(other)
-    sides = (("A", one, voices_a, np.arange(len(order))), ("B", other, voices_b, order))
-    columns: dict[str, NDArray[np.float64]] = {}
-    meant = []
+def _both(found: PairedComparisons, names: Sequence[tuple[str, str]]) -> BothSides:
+    order = same_rows(found.a.run, found.b.run)
+    sides = tuple(zip("AB", found.scores, (np.arange(len(order)), order), strict=True))
+    wanted: dict[str, tuple[RowScores, str, NDArray[np.int64]]] = {}
     for pair in names:
-        for name, (side, run, voices, rows) in zip(pair, sides, strict=True):
-            if f"{side} · {name}" not in columns:
-                columns[f"{side} · {name}"] = named_scores(run, name, find_blender, [])[rows]
-                meant.append((voices, name, rows))
-    return BothSides(one, list(columns), np.stack(list(columns.values()), axis=1), meant)
+        for name, (side, scores, rows) in zip(pair, sides, strict=True):
+            wanted[f"{side} · {name}"] = scores, name, rows
+    # Two members of one run have one opened file each.
+    voices = {
+        scores: Voices.scored(scores.run, {name: scores[name] for one, name, _ in wanted.values() if one is scores})
+        for scores in set(found.scores)
+    }
+    columns = [scores[name][rows] for scores, name, rows in wanted.values()]
+    meant = [(voices[scores], name, rows) for scores, name, rows in wanted.values()]
+    return BothSides(found.a.run, list(wanted), np.stack(columns, axis=1), meant)
 
 
 def _same(a: RunFolder, b: RunFolder) -> list[str]:

@@ -259,7 +259,6 @@ class RunContents:
     board: Leaderboard
     spread: Mapping[str, Cumulative]
     fold_scores: Mapping[str, Sequence[Interval | None]]
-    slice_rows: Mapping[str, int]
     blend: BlendTold | None
     blend_why_not: str
     pairs: Sequence[PairedComparison]

@@ -155,10 +155,10 @@ def tint(place: int) -> str:
     return _VOICES[place] if place < COLOURS else _GREY
 
 
-def by_voice(voices: Sequence[str], field: str = "name") -> dict[str, Any]:
+def by_voice(voices: Sequence[str]) -> dict[str, Any]:
     """Return the encoding of colour by voice."""
     scale = {"domain": [label(name) for name in voices], "range": [tint(k) for k in range(len(voices))]}
-    return {"field": field, "type": "nominal", "scale": scale, "legend": None}
+    return {"field": "name", "type": "nominal", "scale": scale, "legend": None}
 
 
 def voice_legend(voices: Sequence[str], shown: Sequence[str]) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.scoring.cosine import Interval, group_interval
-from harness.scoring.repeats import unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +65,16 @@ class Finding:
     voices: Sequence[Found]
     prompts: int
     notes: Sequence[str]
+
+    @property
+    def chance_median(self) -> float:
+        """Median rank of a truth that is as likely anywhere among the prompts."""
+        return (self.prompts + 1) / 2
+
+    @property
+    def chance_top(self) -> float:
+        """Share of such truths among the first ten."""
+        return min(1.0, _TOP / self.prompts)
 
 
 def finding(voices: Voices, shown: NDArray[np.int64]) -> tuple[Finding | None, NDArray[np.float64]]:
@@ -144,7 +153,7 @@ def truth_ranks(
     known = np.flatnonzero(np.isfinite(predictions[:, 0]))
     for start in range(0, len(known), _BLOCK_ROWS):
         rows = known[start : start + _BLOCK_ROWS]
-        said = unit(predictions[rows]).astype(np.float32)
+        said = predictions[rows]
         true = np.einsum("ij,ij->i", said, np.asarray(truth[rows], dtype=np.float32))[:, None]
         above, same = np.zeros(len(rows)), np.zeros(len(rows))
         for first in range(0, len(prompts), _BLOCK_PROMPTS):

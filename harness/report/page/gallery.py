@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,8 +28,11 @@ NEAREST = 3
 """Training prompts that are shown as the nearest to the truth."""
 MOST_COMPARED = 20_000_000_000
 """Pairs of a prediction and a training prompt up to which they are looked for: half an hour is not a page's time."""
+_TOGETHER = 65_536
+"""Vectors that training prompts are looked for at a time: 96 MiB of embeddings."""
 _SHARE = 0.15
 _MOST_KIND = 40
+_MOST_REASON = 400
 
 
 @dataclass
@@ -62,6 +65,7 @@ def make_gallery(
     disagreement: NDArray[np.float64] | None,
     *,
     beside: bool = False,
+    images_why_not: str = "",
 ) -> Made:
     """Choose rows of a run, and gather what a page shows of them.
 
@@ -79,6 +83,8 @@ def make_gallery(
         Of the members on each row, shape (n,); None with fewer than two.
     beside
         Whether the pictures lie beside the page.
+    images_why_not
+        Why no image is at hand, where that is known.
     """
     run = voices.run
     lead, against = voices.lead, voices.against
@@ -91,8 +97,7 @@ def make_gallery(
     )
     made = thumbnails(chosen.tolist(), opener, run.rows.pictures, beside=beside)
     texts = _Texts()
-    said = [_said(run, chosen, voices.predictions(name, chosen), nearest, texts) for name in voices.names]
-    truth, why_not = _nearest_to_truth(run, chosen, nearest, texts, len(voices.names))
+    said, truth, why_not = _nearest(voices, chosen, nearest, texts)
     rows = _rows(voices, chosen, made, said, truth, disagreement, texts)
     gallery = Gallery(
         voices=list(voices.names),
@@ -103,7 +108,7 @@ def make_gallery(
         sources=sources_of(run),
         thumbnails=[],
         total=len(run.rows.ids),
-        notes=[*_notes(run, len(chosen), made, opener), *why_not],
+        notes=[*_notes(run, len(chosen), made, opener, images_why_not), *why_not],
         colours=[voices.colour(name) for name in voices.names],
     )
     return Made(gallery, chosen, made)
@@ -146,35 +151,54 @@ def sources_of(run: RunFolder) -> list[str]:
     return [] if run.rows.sources is None else sorted(set(run.rows.sources))
 
 
-def _said(
-    run: RunFolder,
-    rows: NDArray[np.int64],
-    vectors: NDArray[np.float32],
-    nearest: NearestPrompts,
-    texts: _Texts,
-    count: int = SAID,
-) -> list[list[Statement]]:
-    """Return the nearest training prompts to some vectors, those of the row's own fold; none where a vector is NaN."""
-    found: list[list[Statement]] = [[] for _ in rows]
-    if not any(run.rows.prompts) or len(rows) * len(run.rows.ids) > MOST_COMPARED:
-        return found
-    for f in np.unique(run.rows.fold[rows]).tolist():
-        here = np.flatnonzero((run.rows.fold[rows] == f) & np.isfinite(vectors[:, 0]))
-        if not len(here) or not len(run.folds.training_rows(f)):
-            continue
-        for i, said in zip(here.tolist(), nearest(run, vectors[here], count, f), strict=True):
-            found[i] = [Statement(texts.number(one.text), round(float(one.score or 0.0), 4)) for one in said]
-    return found
+def _nearest(
+    voices: Speaking, rows: NDArray[np.int64], nearest: NearestPrompts, texts: _Texts
+) -> tuple[list[list[list[Statement]]], list[list[Statement]], list[str]]:
+    """Return the training prompts of each row's fold nearest to what each voice predicted, and to the truth.
 
-
-def _nearest_to_truth(
-    run: RunFolder, rows: NDArray[np.int64], nearest: NearestPrompts, texts: _Texts, voices: int
-) -> tuple[list[list[Statement]], list[str]]:
+    By voice and by row for the voices, by row for the truth; none where a prediction is missing. The last are reasons
+    why there are none at all.
+    """
+    run, names = voices.run, voices.names
+    found: list[list[list[Explanation]]] = [[[] for _ in rows] for _ in range(len(names) + 1)]
     if not any(run.rows.prompts):
-        return [[] for _ in rows], ["The run was taken in without its prompts, so no text can be shown."]
-    if len(rows) * len(run.rows.ids) > MOST_COMPARED:
-        return [[] for _ in rows], ["There are too many rows to look for the nearest training prompts."]
-    return _said(run, rows, np.asarray(run.targets[rows]), nearest, texts, NEAREST), []
+        why_not = ["The run was taken in without its prompts, so no text can be shown."]
+    elif len(rows) * len(run.rows.ids) > MOST_COMPARED:
+        why_not = ["There are too many rows to look for the nearest training prompts."]
+    else:
+        why_not = []
+        for f, places in _parts(run, rows, len(found)):
+            here = rows[places]
+            vectors = np.stack([*(voices.predictions(name, here) for name in names), np.asarray(run.targets[here])])
+            known = np.isfinite(vectors[:, :, 0])
+            column, place = np.nonzero(known)
+            for k, i, told in zip(column, places[place], nearest(run, vectors[known], NEAREST, f), strict=True):
+                found[k][i] = told
+    by_fold = np.argsort(run.rows.fold[rows], kind="stable").tolist()
+    *said, truth = (
+        _statements(column, by_fold, count, texts)
+        for column, count in zip(found, [*[SAID] * len(names), NEAREST], strict=True)
+    )
+    return said, truth, why_not
+
+
+def _parts(run: RunFolder, rows: NDArray[np.int64], columns: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each fold that learned from anything, and the places of its rows: so many as are looked for at a time."""
+    fold, step = run.rows.fold[rows], max(1, _TOGETHER // columns)
+    for f in np.unique(fold).tolist():
+        here = np.flatnonzero(fold == f)
+        if len(run.folds.training_rows(f)):
+            yield from ((f, here[start : start + step]) for start in range(0, len(here), step))
+
+
+def _statements(
+    column: Sequence[Sequence[Explanation]], order: Sequence[int], count: int, texts: _Texts
+) -> list[list[Statement]]:
+    """Return the first few of what was found for each row; the texts are numbered in an order of rows."""
+    told: list[list[Statement]] = [[] for _ in column]
+    for i in order:
+        told[i] = [Statement(texts.number(one.text), round(float(one.score or 0.0), 4)) for one in column[i][:count]]
+    return told
 
 
 def _rows(
@@ -250,7 +274,7 @@ def _number(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _notes(run: RunFolder, shown: int, made: Thumbnails, opener: Opener | None) -> list[str]:
+def _notes(run: RunFolder, shown: int, made: Thumbnails, opener: Opener | None, images_why_not: str) -> list[str]:
     notes, total = [], len(run.rows.ids)
     if shown < total:
         notes.append(
@@ -258,7 +282,8 @@ def _notes(run: RunFolder, shown: int, made: Thumbnails, opener: Opener | None) 
             "disagree on most, and an even sample of the others; --rows takes more."
         )
     if opener is None:
-        notes.append("The images are not at hand on this machine, so that rows are shown without them.")
+        why = f": {readable(images_why_not, _MOST_REASON)}" if images_why_not else "."
+        notes.append(f"The images are not at hand on this machine, so that rows are shown without them{why}")
     elif made.missing:
         why = f", {made.changed} of them since the image is not the one that the run saw" if made.changed else ""
         notes.append(f"{number_of(made.missing, 'row')} without an image{why}.")

@@ -37,7 +37,6 @@ class Scale:
 
     low: float
     high: float
-    digits: int = 3
 
     def __call__(self, value: float) -> str:
         """Return the place of a value."""
@@ -59,9 +58,7 @@ class Scale:
         return told
 
 
-def scale_of(
-    values: Sequence[float | None], *, zero: bool = False, digits: int = 2, floor: float | None = None
-) -> Scale:
+def scale_of(values: Sequence[float | None], *, zero: bool = False, floor: float | None = None) -> Scale:
     """Return a scale with room for some values, and for 0 if that is asked for; its ends are round numbers.
 
     It does not begin below ``floor``.
@@ -70,11 +67,9 @@ def scale_of(
     low, high = min(known, default=0.0), max(known, default=1.0)
     if high - low < _NARROW:
         low, high = low - _NARROW / 2, high + _NARROW / 2
-    if high - low < 0.05:
-        digits = max(digits, 3)
-    unit, spare = 10.0**-digits, 0.04 * (high - low)
+    unit, spare = 0.001 if high - low < 0.05 else 0.01, 0.04 * (high - low)
     low, high = math.floor((low - spare) / unit) * unit, math.ceil((high + spare) / unit) * unit
-    return Scale(low if floor is None else max(low, floor), high, digits)
+    return Scale(low if floor is None else max(low, floor), high)
 
 
 def pair_scale(comparisons: Sequence[PairedComparison]) -> Scale:

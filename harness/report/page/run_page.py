@@ -41,7 +41,7 @@ def run_page(told: RunContents) -> bytes:
         done=sum(one.done for one in told.progress),
         board=board,
         board_scale=scale_of(intervals),
-        board_notes=board.table().notes[: _own_notes(told)],
+        board_notes=board.mark_notes,
         repeated=any(row.repeats is not None for row in board.rows),
         colour=lambda name: colour_of(voices, name) if name in voices else "--voice-more",
         score_charts=_score_charts(told),
@@ -65,19 +65,6 @@ def run_page(told: RunContents) -> bytes:
 def _counted(told: RunContents) -> str:
     rows = number_of(told.document.dataset.rows, "row")
     return f"{rows} in {number_of(told.board.rows[0].groups, 'group')}" if told.board.rows else rows
-
-
-def _own_notes(told: RunContents) -> int:
-    """Return how many of the leaderboard's notes explain its marks: the others stand elsewhere on the page."""
-    rows, board = told.board.rows, told.board
-    return sum(
-        (
-            any(row.tied_with_leader for row in rows),
-            any(row.out_of_domain for row in rows),
-            any(row.imported for row in rows),
-            board.synthetic,
-        )
-    )
 
 
 def verdict(told: RunContents) -> str:
@@ -155,7 +142,8 @@ def slices_of(told: RunContents) -> dict[str, Any]:
     One scale for all would be stretched by a weak member, so that no other's differences could be seen.
     """
     rows = told.board.rows
-    sources = sorted(told.slice_rows, key=lambda name: (-told.slice_rows[name], name))
+    counts = {one.name: one.rows for one in told.data.sources}
+    sources = sorted(counts, key=lambda name: (-counts[name], name))
     if not rows or len(sources) < 2:
         return {"sources": [], "voices": [], "more": 0}
     shownames = sources[:_MOST_SOURCES]
@@ -165,7 +153,7 @@ def slices_of(told: RunContents) -> dict[str, Any]:
         "sources": [
             {
                 "name": name,
-                "rows": told.slice_rows[name],
+                "rows": counts[name],
                 "cells": [
                     {"value": row.slices[name], "shade": _shade(row.slices[name], low, high)}
                     for row, (low, high) in zip(rows, ends, strict=True)

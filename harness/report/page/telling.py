@@ -31,7 +31,7 @@ from harness.report.page.contents import (
     SourceShare,
 )
 from harness.report.page.finding import finding
-from harness.report.page.gallery import NearestPrompts, make_gallery, with_ranks, with_words
+from harness.report.page.gallery import Made, NearestPrompts, make_gallery, with_ranks, with_words
 from harness.report.page.texts import local_name, without_folders
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from harness.data.folds import ThresholdRow
     from harness.plugin import Explanation, Predictor
+    from harness.report.page.gallery_contents import Gallery
     from harness.scoring.leaderboard import Leaderboard
     from harness.store.run import RunFolder
     from harness.store.schema import RunDocument
@@ -68,8 +69,8 @@ class Surroundings:
     ----------
     board
         The leaderboard, with the blend last learned.
-    opener
-        Gives the image of a row; None: none is at hand.
+    opener, images_why_not
+        Gives the image of a row; None: none is at hand, and why.
     nearest
         Finds training prompts.
     find_blender, predictors
@@ -87,6 +88,7 @@ class Surroundings:
     find_blender: FindBlender
     predictors: Mapping[str, type[Predictor]]
     opener: Opener | None = None
+    images_why_not: str = ""
     data: str | None = None
     thresholds: Sequence[ThresholdRow] = ()
     thresholds_why_not: str = ""
@@ -112,19 +114,21 @@ def run_contents(
     document, voices = run.document, Voices.of(run)
     constant = constant_members(voices)
     problem = members_problem(voices, constant)
-    made = make_gallery(voices, rows, around.opener, around.nearest, disagreement(problem), beside=beside)
+    made = make_gallery(
+        voices,
+        rows,
+        around.opener,
+        around.nearest,
+        disagreement(problem),
+        beside=beside,
+        images_why_not=around.images_why_not,
+    )
     blend = blend_told(run, voices, around.find_blender)
     found, ranks = finding(voices, made.rows)
     gallery = with_ranks(made.gallery, ranks) if found is not None else made.gallery
     sure: list[Calibration] | None = None
     if around.ask is not None:
-        words, silent = around.ask(made.rows)
-        notes = [f"{name} says nothing in its own words: {why}" for name, why in silent.items()]
-        whole = len(made.rows) == len(run.rows.ids)
-        if not whole:
-            notes.append("The members' confidences are compared with scores only where --rows shows all rows.")
-        gallery = with_words(gallery, words, notes)
-        sure = confidences(voices, made.rows, words) if whole else []
+        gallery, sure = _explained(gallery, made, voices, around.ask)
     contents = RunContents(
         document=document,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -134,7 +138,6 @@ def run_contents(
         board=around.board,
         spread=_spread(voices),
         fold_scores=fold_scores(voices),
-        slice_rows=dict(Counter(run.rows.sources or ())),
         blend=blend,
         blend_why_not="" if blend is not None else _why_no_blend(run, around.board),
         pairs=all_pairs(voices),
@@ -150,6 +153,27 @@ def run_contents(
         notes=[*around.board.test_notes, *around.board.doubts, *around.board.repeat_notes],
     )
     return contents, made.pictures
+
+
+def _explained(gallery: Gallery, made: Made, voices: Voices, ask: Ask) -> tuple[Gallery, list[Calibration]]:
+    """Return a gallery with what members say in words of their own, and how their scores go with that."""
+    words, silent = _own_words(ask, made)
+    notes = [f"{name} says nothing in its own words: {why}" for name, why in silent.items()]
+    whole = len(made.rows) == len(voices.run.rows.ids)
+    if not whole:
+        notes.append("The members' confidences are compared with scores only where --rows shows all rows.")
+    return with_words(gallery, words, notes), confidences(voices, made.rows, words) if whole else []
+
+
+def _own_words(ask: Ask, made: Made) -> tuple[Mapping[str, Sequence[Sequence[Explanation]]], Mapping[str, str]]:
+    """Ask about the rows whose image could be shown: one that nothing decodes here would silence every member."""
+    shown = [place for place, number in enumerate(made.pictures.number) if number is not None]
+    said, silent = ask(made.rows[shown])
+    words: dict[str, list[Sequence[Explanation]]] = {name: [()] * len(made.rows) for name in said}
+    for name, own in said.items():
+        for place, one in zip(shown, own, strict=True):
+            words[name][place] = one
+    return words, silent
 
 
 def with_addresses(contents: RunContents, addresses: Sequence[str]) -> RunContents:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.data.images import PILLOW, EncodedImage
+from harness.data.images import PILLOW, EncodedImage, shows
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,18 +117,11 @@ def _load(source: ImageSource | None, digest: str | None, least: int) -> Image |
     if source is None:
         return "missing"
     try:
-        if digest is not None and _digest(source) != digest:
+        if digest is not None and not shows(source, digest):
             return "changed"
         return source.open_small(least) if isinstance(source, EncodedImage) else source.open()
     except (InputError, OSError):
         return "missing"
-
-
-def _digest(source: ImageSource) -> str:
-    """Return the content hash; of encoded images that of the bytes, which are decoded only once, later."""
-    if isinstance(source, EncodedImage):
-        return hashlib.blake2b(source.read_bytes(), digest_size=16).hexdigest()
-    return source.digest()
 
 
 def _encoded(image: Image | str, size: tuple[int, int]) -> bytes | str:

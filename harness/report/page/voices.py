@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from harness.comparing import IncompleteError, last_learned_scores
+from harness.data.arrays import let_go
 from harness.ensemble.blend import combine
 from harness.ensemble.learned import learned_blend
 from harness.errors import InputError
@@ -69,24 +70,29 @@ class Voices:
         Cosine of each row, shape (n, V); NaN where there is no prediction. That of the blend is nested.
     blend
         The weights last learned; None where the blend is no voice.
+    sources
+        Predictions of each member among them: opened once, and then read as often as they are asked for.
     """
 
     run: RunFolder
     names: Sequence[str]
     scores: NDArray[np.float64]
     blend: BlendDocument | None
+    sources: Mapping[str, PredictionRows]
 
     @classmethod
     def of(cls, run: RunFolder) -> Voices:
         """Score every member that has a prediction, and the blend if there is one."""
         columns: dict[str, NDArray[np.float64]] = {}
+        sources: dict[str, PredictionRows] = {}
         for name, member in run.members.items():
             try:
-                found = row_cosines(run.prediction_rows(member), run.targets)
+                source = run.prediction_rows(member)
+                found = row_cosines(source, run.targets)
             except InputError:  # damaged: the leaderboard says so
                 continue
             if np.isfinite(found).any():
-                columns[name] = found
+                columns[name], sources[name] = found, source
         blend = _blend(run)
         if blend is not None:
             columns[BLEND] = blend[1]
@@ -95,7 +101,27 @@ class Voices:
         )
         n = len(run.rows.ids)
         scores = np.stack([columns[name] for name in order], axis=1) if order else np.empty((n, 0))
-        return cls(run, order, scores, None if blend is None else blend[0])
+        return cls(run, order, scores, None if blend is None else blend[0], sources)
+
+    @classmethod
+    def scored(cls, run: RunFolder, scores: Mapping[str, NDArray[np.float64]]) -> Voices:
+        """Take members, and the blend last learned, of which each row has a score; what else has one is left out.
+
+        Parameters
+        ----------
+        run
+            The run.
+        scores
+            Cosine of each row, shape (n,), by name.
+        """
+        members = run.members
+        names = [name for name in scores if name == BLEND or name in members]
+        blend = learned_blend(run) if BLEND in names else None
+        weights = [] if blend is None else blend.fold_weights
+        asked = {*names, *(name for own in weights for name, weight in own.items() if weight)} - {BLEND}
+        sources = {name: run.prediction_rows(members[name]) for name in asked}
+        columns = [scores[name] for name in names]
+        return cls(run, names, np.stack(columns, axis=1) if columns else np.empty((0, 0)), blend, sources)
 
     @property
     def complete(self) -> list[str]:
@@ -126,17 +152,20 @@ class Voices:
         The blend of a row has the weights that were learned without the row's fold.
         """
         if name != BLEND:
-            return picked(self.run.prediction_rows(self.run.members[name]), rows)
+            return picked(self._source(name), rows)
         assert self.blend is not None, "the blend is a voice only where one was learned"
         found = np.full((len(rows), self.run.targets.shape[1]), np.nan, dtype=np.float32)
-        fold, members = self.run.rows.fold[rows], self.run.members
+        fold = self.run.rows.fold[rows]
         for f, weights in enumerate(self.blend.fold_weights):
             here = np.flatnonzero(fold == f)
             parts = [(weight, member) for member, weight in weights.items() if weight]
             if len(here) and parts:
-                sources = ((w, picked(self.run.prediction_rows(members[m]), rows[here])) for w, m in parts)
-                found[here] = combine(sources)
+                found[here] = combine((w, picked(self._source(m), rows[here])) for w, m in parts)
         return found
+
+    def _source(self, member: str) -> PredictionRows:
+        """Return a member's predictions; of one that was damaged since its blend was learned, say so as it is read."""
+        return self.sources[member] if member in self.sources else self.run.prediction_rows(self.run.members[member])
 
 
 def colour_order(document: RunDocument) -> list[str]:
@@ -156,6 +185,7 @@ def picked(source: PredictionRows, rows: NDArray[np.int64]) -> NDArray[np.float3
         here = np.flatnonzero(file == number)
         if len(here):
             found[here] = values[place[here]]
+            let_go(values)
     return found
 
 
