@@ -48,12 +48,14 @@ def test_a_page_that_renews_itself_leaves_the_reader_alone(made: Made, browser: 
         }""")
         page.wait_for_timeout(1200)
         assert page.evaluate("window.first && document.activeElement === document.querySelector('#by-q')")
+        place = page.evaluate("""() => {
+            document.querySelectorAll('#cards li')[35].scrollIntoView({ behavior: 'instant' });
+            return scrollY;
+        }""")
+        # What lies there then is the last page, of the finished run: it stays, and can be looked at.
+        file.write_bytes(run_page(told))
         with page.expect_event("load"):
-            place = page.evaluate("""() => {
-                document.activeElement.blur();
-                document.querySelectorAll('#cards li')[35].scrollIntoView({ behavior: 'instant' });
-                return scrollY;
-            }""")
+            page.evaluate("() => { setTimeout(() => document.activeElement.blur(), 300); }")
         assert not page.evaluate("window.first")
         assert page.evaluate("document.querySelector('#by-sort').value") == "row"
         until(page, "document.querySelectorAll('#cards li').length === 44")
