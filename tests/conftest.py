@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import threadpoolctl
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from harness.data.images import ImageFile
@@ -24,6 +25,9 @@ from harness.process import MODEST
 from harness.running.executors import THREAD_VARIABLES
 from tests import warm
 
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("harness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("harness")
 # Before anything imports huggingface_hub: no test may try the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 # One cache for the session, shared by its xdist workers, never the user's.

@@ -114,7 +114,7 @@ def test_the_blend_of_best_alone_is_that_member(tmp_path: Path) -> None:
 # -- two runs ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(order=st.permutations(range(N)), seed=st.integers(0, 99))
 def test_the_order_of_the_other_run_changes_nothing(order: list[int], seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ def ends(interval: Interval) -> tuple[float, ...]:
     return (interval.mean, *(interval.ends or ()))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(case=cases)
 def test_the_difference_is_paired_by_row_in_whole_and_in_slices(case: tuple[int, int]) -> None:
     a, b, groups, sources = scores_of(*case)
@@ -46,7 +46,7 @@ def test_the_difference_is_paired_by_row_in_whole_and_in_slices(case: tuple[int,
         assert ends(part.difference) == pytest.approx(ends(by_hand), abs=1e-15)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(case=cases)
 def test_the_other_way_round_every_sign_turns(case: tuple[int, int]) -> None:
     a, b, groups, sources = scores_of(*case)

@@ -56,7 +56,7 @@ def both(some: list[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @given(rows(), st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_arrow_and_lists_hold_the_same(some: list[Row], data: st.DataObject) -> None:
     plain, kept = both(some)
     chosen = data.draw(st.lists(st.integers(0, len(some) - 1), max_size=20))
@@ -77,7 +77,7 @@ def test_arrow_and_lists_hold_the_same(some: list[Row], data: st.DataObject) -> 
 
 
 @given(rows())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_arrow_and_lists_are_sorted_and_numbered_alike(some: list[Row]) -> None:
     plain, kept = both(some)
     assert order_of(kept["ids"]).tolist() == order_of(plain["ids"]).tolist()

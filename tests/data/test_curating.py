@@ -40,7 +40,7 @@ def cosines(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 # -- one of near-duplicates ------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(shape=SHAPES, threshold=st.floats(0.3, 0.99))
 def test_no_two_that_stay_are_near_and_whatever_goes_is_near_what_stays(
     shape: tuple[int, int, float, int], threshold: float
@@ -61,7 +61,7 @@ def test_no_two_that_stay_are_near_and_whatever_goes_is_near_what_stays(
         assert stands[row] == near[0] < row
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(shape=SHAPES, threshold=st.floats(0.3, 0.99), block=st.integers(1, 50), refuse=st.integers(1, 5))
 def test_too_many_pairs_for_memory_make_no_difference(
     shape: tuple[int, int, float, int], threshold: float, block: int, refuse: int
@@ -84,7 +84,7 @@ def test_a_chain_is_thinned_and_not_reduced_to_one() -> None:
     assert 20 <= len(kept) <= 30  # of a connected component one row would stay, 60 steps from the last
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(shape=SHAPES, asked=st.integers(1, 40), block=st.integers(1, 60))
 def test_the_nearest_is_found_in_blocks_of_any_size(shape: tuple[int, int, float, int], asked: int, block: int) -> None:
     vectors = vectors_of(shape)
@@ -111,7 +111,7 @@ def prompts_of(node: NDArray[np.int64], vectors: NDArray[np.float32]) -> Prompts
     return Prompts(node, rows, start, vectors)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(
     shape=SHAPES,
     n=st.integers(1, 150),
@@ -161,7 +161,7 @@ def test_a_prompt_whose_images_all_go_stands_in_for_nothing() -> None:
     assert found.reason.tolist() == [Reason.KEPT, Reason.NEAR_PROMPT, Reason.SAME_IMAGE]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(shape=SHAPES, held=st.integers(1, 20), threshold=st.floats(0.3, 0.95))
 def test_nothing_that_stays_is_near_evaluation_data_or_shows_its_images(
     shape: tuple[int, int, float, int], held: int, threshold: float
@@ -266,7 +266,7 @@ def all_kept(rows: JoinedRows) -> Selection:
     return Selection(np.zeros(n, np.int8), np.full(n, -1, np.int64), np.full(n, np.nan, np.float32))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     weights=st.lists(st.integers(1, 50), min_size=1, max_size=6),
     at_hand=st.lists(st.integers(0, 400), min_size=6, max_size=6),

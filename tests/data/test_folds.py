@@ -61,7 +61,7 @@ problems = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problem=problems, n_folds=st.integers(2, 5))
 def test_no_group_straddles_and_no_training_prompt_is_near_a_held_out_one(
     problem: tuple[int, int, float, int, float], n_folds: int
@@ -80,7 +80,7 @@ def test_no_group_straddles_and_no_training_prompt_is_near_a_held_out_one(
     assert sorted(np.concatenate([folds.held_rows(f) for f in range(n_folds)])) == list(range(n))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(problem=problems, data=st.data())
 def test_folds_do_not_depend_on_row_order(problem: tuple[int, int, float, int, float], data: st.DataObject) -> None:
     n, clusters, spread, seed, threshold = problem
@@ -126,7 +126,7 @@ def test_equal_prompts_share_a_group_whatever_the_threshold() -> None:
         assert len(set(folds.fold[rows == text])) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problem=problems, n_folds=st.integers(2, 5), data=st.data())
 def test_own_groups_and_equal_pictures_add_to_the_links_of_texts(
     problem: tuple[int, int, float, int, float], n_folds: int, data: st.DataObject
@@ -257,7 +257,7 @@ def test_pairs_are_found_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == {(a, b) for a in range(100) for b in range(a + 1, 100) if full[a, b]}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 40), st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=60), st.integers(1, 7))
 def test_components_by_batches_equal_components_at_once(n: int, edges: list[tuple[int, int]], batch: int) -> None:
     edges = [(a % n, b % n) for a, b in edges]

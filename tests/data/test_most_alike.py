@@ -31,7 +31,7 @@ def brute_force(
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     n=st.integers(1, 400),
     q=st.integers(0, 70),

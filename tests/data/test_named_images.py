@@ -143,7 +143,7 @@ def test_no_reader_opens_an_image_outside_of_the_folder(tmp_path: Path, layout: 
     assert str(tmp_path / "set") in message
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(sorted(LISTED)), st.lists(st.sampled_from(["..", ".", "images", "out", "x.png", "~"]), min_size=1)
 )

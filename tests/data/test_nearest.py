@@ -58,7 +58,7 @@ def test_a_torch_device_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     n=st.integers(2, 300), spread=st.floats(0.01, 1.5), seed=st.integers(0, 2**16), dim=st.sampled_from([3, 40, 384])
 )

@@ -80,7 +80,7 @@ def tables(draw: st.DrawFn) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(vectors=tables(), threshold=st.sampled_from([-0.2, 0.0, 0.3, 0.5, 0.7, 0.9, 0.999, 1.0]))
 def test_every_way_finds_what_brute_force_finds(way: str, vectors: NDArray[np.float32], threshold: float) -> None:
     expected = brute(vectors, threshold)
@@ -112,7 +112,7 @@ def test_a_pair_just_above_the_line_counts_and_one_just_below_does_not(way: str,
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(vectors=tables().filter(len), width=st.sampled_from([8, 16, 64, 416]), data=st.data())
 def test_no_product_lies_below_the_cosine(
     dtype: torch.dtype, vectors: NDArray[np.float32], width: int, data: st.DataObject
@@ -176,7 +176,7 @@ def dense(n: int, cliques: int, seed: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(cliques=st.integers(1, 6), seed=st.integers(0, 2**16), spread=st.booleans())
 def test_components_are_those_of_all_pairs(way: str, cliques: int, seed: int, spread: bool) -> None:
     vectors = clustered(240, 60, 0.5, seed) if spread else dense(240, cliques, seed)
@@ -193,7 +193,7 @@ def test_components_are_those_of_all_pairs(way: str, cliques: int, seed: int, sp
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 2**16), spread=st.sampled_from([0.2, 0.5]), folds=st.sampled_from([2, 5, 70]))
 def test_near_folds_are_those_of_all_pairs(way: str, seed: int, spread: float, folds: int) -> None:
     vectors = clustered(240, 30, spread, seed)

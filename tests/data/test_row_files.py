@@ -34,7 +34,7 @@ def filled(folder: Path, count: int = 10, width: int = 3) -> tuple[RowFile, np.n
     return file, keys, rows
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 30), max_size=40), st.lists(st.integers(0, 40), max_size=40))
 def test_rows_are_found_by_content_in_any_order(tmp_path_factory: pytest.TempPathFactory, there, asked) -> None:  # type: ignore[no-untyped-def]
     file = RowFile(tmp_path_factory.mktemp("rows") / "k.rows")

@@ -29,7 +29,7 @@ def assert_sources_held_out(folds: Folds, sources: list[str]) -> None:
         assert not set(names[folds.held_rows(f)]) & set(names[folds.training_rows(f)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(2, 12), st.integers(2, 6), st.integers(30, 150), st.integers(0, 2**16), st.sampled_from([0.5, 0.7, 0.9])
 )

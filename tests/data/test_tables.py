@@ -16,7 +16,7 @@ from harness.data.layouts.tables import FILE_COLUMNS, TEXT_COLUMNS, read_table, 
 from harness.errors import InputError
 from tests.data.test_layouts import images
 
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # A table cannot hold half a character or a zero byte, and begins with a mark only where that says its encoding.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff"), min_size=1, max_size=30)

@@ -32,7 +32,7 @@ from harness.data.modes import grey_of_numbers
 from harness.errors import InputError
 from tests.campaigns.headers import campaign
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 NOISE = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 PICTURE = PIL.Image.fromarray(NOISE)
 
@@ -275,7 +275,7 @@ def test_integers_of_32_bits_are_scaled_by_their_range(values: list[int], levels
     assert np.abs(shown(data)[0, :, 0].astype(int) - levels).max() <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(hnp.arrays(np.float32, (3, 4), elements=st.floats(width=32, allow_subnormal=False)))
 def test_greater_numbers_are_never_darker(values: NDArray[np.float32]) -> None:
     finite = np.isfinite(values)

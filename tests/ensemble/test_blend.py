@@ -21,7 +21,7 @@ from tests.ensemble.problems import folds_of, members, problem_of
 cases = st.tuples(st.integers(20, 120), st.integers(1, 6), st.integers(0, 2**16))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(case=cases)
 def test_the_gram_form_equals_blending_the_vectors(case: tuple[int, int, int]) -> None:
     n, k, seed = case
@@ -33,7 +33,7 @@ def test_the_gram_form_equals_blending_the_vectors(case: tuple[int, int, int]) -
     assert np.allclose(row_scores(problem, weights), row_cosines(blended, targets), atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(case=cases)
 def test_the_gradient_is_exact(case: tuple[int, int, int]) -> None:
     problem = problem_of(*case)
@@ -47,7 +47,7 @@ def test_the_gradient_is_exact(case: tuple[int, int, int]) -> None:
     assert np.allclose(gradient, numeric, atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(case=cases)
 def test_simplex_weights_lie_on_the_simplex_and_beat_every_single_member(case: tuple[int, int, int]) -> None:
     problem = problem_of(*case)
@@ -66,7 +66,7 @@ def test_three_members_match_an_exhaustive_grid(seed: int) -> None:
     assert score(problem, SimplexBlender().weights(problem)) >= best - 1e-6
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(case=cases, factor=st.floats(0.01, 100))
 def test_scaling_a_member_or_permuting_rows_changes_nothing(case: tuple[int, int, int], factor: float) -> None:
     n, k, seed = case

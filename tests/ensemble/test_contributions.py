@@ -46,7 +46,7 @@ def nested(problem: BlendProblem, method: str) -> float:
 # -- Shapley values ------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(k=st.integers(1, 5), seed=st.integers(0, 2**16), method=st.sampled_from(FAST), sampled=st.booleans())
 def test_the_values_sum_to_the_nested_score(k: int, seed: int, method: str, sampled: bool) -> None:
     problem = problem_of(40, k, seed)

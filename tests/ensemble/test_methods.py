@@ -47,7 +47,7 @@ def test_the_methods_come_through_the_hook_and_no_side_door() -> None:
 # -- optimality ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=cases)
 def test_simplex_beats_greedy_beats_the_best_single_in_sample(case: tuple[int, int, int]) -> None:
     problem = problem_of(*case)
@@ -56,7 +56,7 @@ def test_simplex_beats_greedy_beats_the_best_single_in_sample(case: tuple[int, i
     assert greedy >= problem.agreement.mean(axis=0).max() - 1e-12
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=cases, skilled=st.booleans())
 def test_simplex_meets_the_first_order_conditions(case: tuple[int, int, int], skilled: bool) -> None:
     problem = problem_of(*case) if skilled else skilless(*case)
@@ -79,7 +79,7 @@ def test_the_residual_tells_weights_that_are_not_optimal() -> None:
     assert kkt_residual(problem, moved) > 1e-4
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(point=st.lists(st.floats(-5, 5), min_size=1, max_size=7), seed=st.integers(0, 99))
 def test_the_projection_is_the_nearest_point_of_the_simplex(point: list[float], seed: int) -> None:
     here = np.array(point)
@@ -90,7 +90,7 @@ def test_the_projection_is_the_nearest_point_of_the_simplex(point: list[float], 
     assert ((others - here) ** 2).sum(axis=1).min() >= ((nearest - here) ** 2).sum() - 1e-9
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(case=cases)
 def test_the_second_derivative_is_exact(case: tuple[int, int, int]) -> None:
     problem, k = problem_of(*case), case[1]
@@ -118,7 +118,7 @@ def test_three_members_match_an_exhaustive_grid_refined(make: object, seed: int)
     assert score(problem, SimplexBlender().weights(problem)) == pytest.approx(by_grid, abs=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(case=cases)
 def test_nnls_is_least_squares_on_the_vectors_themselves(case: tuple[int, int, int]) -> None:
     n, k, seed = case
@@ -185,7 +185,7 @@ def test_signed_takes_an_error_away_that_simplex_cannot() -> None:
     assert result["signed"].nested.mean > result["simplex"].nested.mean + 0.05
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(case=cases)
 def test_signed_is_in_sample_never_worse_than_simplex(case: tuple[int, int, int]) -> None:
     problem = problem_of(*case)

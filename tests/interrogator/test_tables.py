@@ -21,7 +21,7 @@ from harness.plugin import Context
 from tests.interrogator.towers import build, scenes
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 6), st.integers(1, 30), st.integers(1, 700), st.integers(0, 2**31), st.booleans())
 def test_top_is_exact_and_orders_equals_by_column(rows: int, blocks: int, count: int, seed: int, equals: bool) -> None:
     values = np.random.default_rng(seed).normal(size=(rows, blocks * 64)).astype(np.float32)

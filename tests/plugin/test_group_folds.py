@@ -13,7 +13,7 @@ from sklearn.model_selection import GroupKFold
 from harness.plugin.group_folds import group_folds
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(groups=st.lists(st.integers(-3, 12), min_size=2, max_size=60), count=st.integers(2, 6))
 def test_they_are_those_of_group_k_fold(groups: list[int], count: int) -> None:
     labels = np.array(groups)

@@ -191,7 +191,7 @@ def test_text_of_strangers_stays_text(name: str) -> None:
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(NAMES.filter(lambda text: "=" not in text))
 def test_any_name_is_a_name(name: str) -> None:
     assume(name not in {row["plugin"] for row in json.loads(HERE[0].read_text())["rows"]})

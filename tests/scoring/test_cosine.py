@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.scoring.cosine import group_interval, row_cosines, slice_means, student_quantile
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(2, 30), st.integers(0, 2**16), st.data())
 def test_the_score_knows_neither_row_order_nor_length(n: int, seed: int, data: st.DataObject) -> None:
     rng = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ def test_groups_that_all_score_the_same_leave_no_doubt(value: float) -> None:
     assert between.high - between.low < 1e-12
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(2, 10), st.integers(0, 2**16), st.booleans())
 def test_few_groups_have_an_interval_around_the_mean(count: int, seed: int, one_apart: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -94,7 +94,7 @@ def test_two_groups_reach_as_far_as_students_t_says() -> None:
     assert interval.high - interval.mean == pytest.approx(0.5 * 12.7062, rel=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**16), st.floats(0.01, 100), st.floats(-10, 10))
 def test_the_interval_moves_and_grows_with_the_values(seed: int, scale: float, shift: float) -> None:
     rng = np.random.default_rng(seed)

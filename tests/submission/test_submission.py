@@ -33,7 +33,7 @@ READERS = PluginManager().readers
 IDS = ["b", "a_1", "c-2"]
 Floats = NDArray[np.float32]
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def vectors(n: int, seed: int = 0) -> Floats:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -24,7 +24,6 @@ def training(groups: Sequence[int]) -> TrainingData:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.sampled_from([0.0, 0.02, 0.05, 0.1, 0.3, 0.5]))
 def test_the_inner_split_keeps_groups_whole(labels: list[int], share: float) -> None:
     groups = np.array(labels, dtype=np.int64)

@@ -31,14 +31,14 @@ def smooth(width: int, height: int) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.stack([grey, grey // 2, 255 - grey], axis=2))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.integers(1, 16), st.booleans())
 def test_ordinary_images_come_back_themselves(short: int, ratio: int, upright: bool) -> None:
     image = PIL.Image.new("RGB", (short, short * ratio) if upright else (short * ratio, short))
     assert without_ends(image) is image
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(17, 90), st.integers(0, 11), st.booleans())
 def test_the_centre_crop_of_a_thin_image_is_that_of_the_whole(short: int, ratio: int, more: int, upright: bool) -> None:
     long = short * ratio + more % short
@@ -50,7 +50,7 @@ def test_the_centre_crop_of_a_thin_image_is_that_of_the_whole(short: int, ratio:
     assert torch.abs(bounded(CROP)(image) - CROP(image)).max() <= 6 / 255
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 12), st.integers(17, 90), st.booleans())
 def test_the_centre_crop_is_the_same_where_no_length_is_rounded(short: int, ratio: int, upright: bool) -> None:
     long = short * (ratio + ratio % 2)

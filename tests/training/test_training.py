@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import harness.training
@@ -49,7 +49,6 @@ def test_all_that_is_public_is_documented() -> None:
 # Seeding.
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**63), st.integers(0, 2**32 - 1))
 def test_a_seed_decides_what_is_drawn_and_the_global_generators_stay(seed: int, start: int) -> None:
     torch.manual_seed(start)
@@ -114,7 +113,6 @@ def test_autocast_computes_in_the_type_and_only_float16_is_scaled(name: str) -> 
 # Sampling.
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(0, 5))
 def test_batches_of_a_pass_are_distinct_rows_and_full(rows: int, size: int, epoch: int) -> None:
     order = epoch_batches(rows, size, (5, epoch))
@@ -148,7 +146,6 @@ def test_crops_are_squares_of_the_image_of_the_side_drawn() -> None:
 # Schedule and optimizer.
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.floats(0.0, 1.0), st.sampled_from([0.0, 1.0]))
 def test_the_rate_rises_to_its_peak_and_falls(steps: int, warmup: float, first: float) -> None:
     ramp = round(steps * warmup)
@@ -233,7 +230,6 @@ def test_the_best_epoch_is_kept_and_patience_counts_from_it() -> None:
     assert best.state["w"].item() == pytest.approx(0.4)  # a copy
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20))
 def test_without_patience_it_never_stops_and_the_first_of_the_best_counts(scores: list[float]) -> None:
     best = BestEpoch()
@@ -255,7 +251,6 @@ def test_a_loss_that_is_no_number_is_named_with_the_mend() -> None:
 # Rows.
 
 
-@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 8), st.floats(1e-3, 1e3), st.sampled_from([np.float32, np.float64]))
 def test_rows_of_length_1_point_where_they_did(n: int, d: int, scale: float, dtype: type) -> None:
     rows = (scale * np.random.default_rng(n * 9 + d).normal(size=(n, d))).astype(dtype)
@@ -268,7 +263,6 @@ def test_rows_of_length_1_point_where_they_did(n: int, d: int, scale: float, dty
     assert not l2_normalised(np.zeros((2, 3), dtype)).any()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 20), st.integers(0, 5))
 def test_no_constant_prediction_scores_higher_than_the_mean_direction(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -294,7 +288,6 @@ def test_shrinkage_goes_from_the_rows_to_the_mean_and_the_best_share_is_found() 
     assert best_shrinkage(targets, targets, mean) == 0.0
 
 
-@settings(deadline=None)
 @given(st.integers(2, 400), st.integers(1, 20), st.integers(1, 30), st.integers(0, 2**32))
 def test_rows_read_by_blocks_come_once_and_near_each_other(rows: int, size: int, block: int, seed: int) -> None:
     size = min(size, rows)
@@ -320,7 +313,6 @@ def test_blocks_and_rows_are_shuffled_anew_by_each_seed() -> None:
         assert abs(np.corrcoef(order[:1600] % 100, np.arange(1600))[0, 1]) < 0.2, "and so do their rows"
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 6), max_size=60), st.integers(1, 8), st.integers(0, 2**32))
 def test_no_label_has_more_rows_than_it_may(labels: list[int], most: int, seed: int) -> None:
     chosen = at_most(np.array(labels, dtype=np.int64), most, seed)
