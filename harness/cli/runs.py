@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -66,7 +67,7 @@ def export(
 
     opened = open_run(run)
     path = opened.export(out or Path(f"{opened.path.resolve().name}.zip"), prompts=prompts, models=models)
-    note(f"wrote {path}: take it in elsewhere with `harness runs import {path.name}`")
+    note(f"wrote {path}: take it in elsewhere with `harness runs import {shlex.quote(path.name)}`")
 
 
 @app.command("import")
@@ -105,10 +106,8 @@ def import_(
         print_json({"run_dir": str(opened.path), **board.document()})
     else:
         print_leaderboard(board)
-    if oof is None:
-        note(f"imported {name} as {opened.path}; next: harness ensemble --optimize --run-dir {opened.path}")
-    else:
-        note(f"{name} takes part in {opened.path}; next: harness ensemble --optimize --run-dir {opened.path}")
+    told = f"imported {name} as" if oof is None else f"{name} takes part in"
+    note(f"{told} {opened.path}; next: harness ensemble --optimize --run-dir {shlex.quote(str(opened.path))}")
 
 
 @app.command("remove")
