@@ -56,7 +56,7 @@ def export(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The file to write. Default: NAME.zip.")] = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="Write the prompts, too.")] = False,
-    models: Annotated[bool, typer.Option("--models", help="Write the fitted models, too.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Write the fitted models, too; some hold prompts.")] = False,
 ) -> None:
     """Write a run as one file that another machine can import and blend without the data.
 
@@ -66,6 +66,10 @@ def export(
     from harness.workbench.face import open_run
 
     opened = open_run(run)
+    if models and not prompts:
+        note(
+            "models hold what they keep of the prompts they learned from, some all of them: share the file as you would"
+        )
     path = opened.export(out or Path(f"{opened.path.resolve().name}.zip"), prompts=prompts, models=models)
     note(f"wrote {path}: take it in elsewhere with `harness runs import {shlex.quote(path.name)}`")
 

@@ -154,6 +154,8 @@ def predict_images(
             "the run was begun before it was kept which images it was trained on: of those, what is said here may be "
             "what its models were told; give its command again with another --run-dir"
         )
+    if not any(run.rows.prompts):
+        found.notes.append("the run was taken in without its prompts, so that none can be told as near")
     members = run.members
     for name, member in members.items():
         if reason := models.why_not(member):

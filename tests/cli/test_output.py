@@ -29,6 +29,7 @@ from harness.store.run import RunFolder
 from harness.wording import number_of
 from harness.workbench.progress import RunProgress, duration
 from tests.conftest import Harness
+from tests.ensemble.problems import members, write_run
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -218,8 +219,8 @@ def test_a_stream_that_was_closed_ends_no_command(closed: str, code: int, tmp_pa
 
     harness = f"exec {shlex.quote(sys.executable)} -m harness.cli"
     command = "runs remove there" if code else "data make scenes --n 3 --out made"
-    (tmp_path / "there").mkdir()
-    (tmp_path / "there" / "run.json").write_text("{}")
+    views, targets = members(40, 4, 1, dim=384)
+    write_run(tmp_path / "there", {"a": views[0]}, targets)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     shell = ["sh", "-c", f"{harness} {command} {closed}"]
     ended = subprocess.run(shell, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)

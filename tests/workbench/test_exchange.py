@@ -77,6 +77,17 @@ def test_a_run_without_its_models_says_so(exported: tuple[harness.Run, Path], tm
     assert run.predict(image).embeddings
 
 
+def test_a_run_without_its_prompts_names_none(exported: tuple[harness.Run, Path], tmp_path: Path) -> None:
+    run, _ = exported
+    image = next((tmp_path / "data" / "images").iterdir())
+    taken = harness.import_run(run.export("models.zip", models=True), tmp_path / "taken")
+    found, wanted = taken.predict(image), run.predict(image)
+    assert found.explanations == {name: [[]] for name in wanted.explanations}
+    assert any("without its prompts" in note for note in found.notes)
+    for name, vectors in wanted.embeddings.items():
+        assert np.array_equal(found.embeddings[name], vectors)
+
+
 def change(file: Path, name: str, content: bytes | None) -> Path:
     changed = file.with_name("changed.zip")
     with zipfile.ZipFile(file) as old, zipfile.ZipFile(changed, "w") as new:
@@ -140,6 +151,8 @@ def test_the_commands_list_export_import_and_remove(kaggle: Path, tmp_path: Path
 def test_a_command_that_is_named_next_can_be_given(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     harness("run", "--data", kaggle, "--folds", 2, "--plugins", "mean", "--run-dir", "my run")
     exported = harness("runs", "export", "my run")
+    assert "hold" not in exported.err
+    assert "prompts they learned from" in harness("runs", "export", "my run", "--models", "--out", "models.zip").err
     told = [exported.err.split("`")[1]]
     taken = harness("runs", "import", "my run.zip", "--run-dir", "their run")
     told.append(taken.err.split("next: ")[1])
