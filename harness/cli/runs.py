@@ -67,9 +67,7 @@ def export(
 
     opened = open_run(run)
     if models and not prompts:
-        note(
-            "models hold what they keep of the prompts they learned from, some all of them: share the file as you would"
-        )
+        note("some models hold the prompts they learned from: share the file as you would share those")
     path = opened.export(out or Path(f"{opened.path.resolve().name}.zip"), prompts=prompts, models=models)
     note(f"wrote {path}: take it in elsewhere with `harness runs import {shlex.quote(path.name)}`")
 

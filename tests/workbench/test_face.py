@@ -88,7 +88,9 @@ class Failing(Constant):
 
 
 def test_classes_take_part_under_names_of_ones_own(kaggle: Path, in_tmp: Path) -> None:
-    run = face.run(kaggle, predictors={"a": Constant, "b": "mean", "constant": Constant}, folds=2, executor="inline")
+    run = face.run(
+        kaggle.name, predictors={"a": Constant, "b": "mean", "constant": Constant}, folds=2, executor="inline"
+    )
     assert list(run.members) == ["a", "b", "constant"]
     assert np.array_equal(run.predictions("a"), run.predictions("constant"))
     assert run.members["a"].distribution.startswith("class ")
