@@ -6,14 +6,27 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 
 
 def main() -> None:
     """Run the ``harness`` command, turning exceptions into one clear message and an exit code."""
+    _open_streams()
     try:
         _run()
     except KeyboardInterrupt as error:  # before or behind a command, which has words of its own
         _end("Interrupted", 128 + getattr(error, "number", signal.SIGINT), "")
+
+
+def _open_streams() -> None:
+    """Let a stream that whoever started the command had closed lead nowhere: Python has None in its place.
+
+    The lowest free descriptor is taken, which is that of the stream, and so no other file is mistaken for it. It is
+    open as long as the process.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
 
 
 def _run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +56,7 @@ def export(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The file to write. Default: NAME.zip.")] = None,
     prompts: Annotated[bool, typer.Option("--prompts", help="Write the prompts, too.")] = False,
-    models: Annotated[bool, typer.Option("--models", help="Write the fitted models, too.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Write the fitted models, too; some hold prompts.")] = False,
 ) -> None:
     """Write a run as one file that another machine can import and blend without the data.
 
@@ -65,8 +66,10 @@ def export(
     from harness.workbench.face import open_run
 
     opened = open_run(run)
+    if models and not prompts:
+        note("some models hold the prompts they learned from: share the file as you would share those")
     path = opened.export(out or Path(f"{opened.path.resolve().name}.zip"), prompts=prompts, models=models)
-    note(f"wrote {path}: take it in elsewhere with `harness runs import {path.name}`")
+    note(f"wrote {path}: take it in elsewhere with `harness runs import {shlex.quote(path.name)}`")
 
 
 @app.command("import")
@@ -105,10 +108,8 @@ def import_(
         print_json({"run_dir": str(opened.path), **board.document()})
     else:
         print_leaderboard(board)
-    if oof is None:
-        note(f"imported {name} as {opened.path}; next: harness ensemble --optimize --run-dir {opened.path}")
-    else:
-        note(f"{name} takes part in {opened.path}; next: harness ensemble --optimize --run-dir {opened.path}")
+    told = f"imported {name} as" if oof is None else f"{name} takes part in"
+    note(f"{told} {opened.path}; next: harness ensemble --optimize --run-dir {shlex.quote(str(opened.path))}")
 
 
 @app.command("remove")

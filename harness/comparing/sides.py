@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,10 @@ def find_side(text: str, run_dir: Path | None, notes: list[str]) -> Side:
     if default is None:
         if "/" in text:
             raise InputError(f"{text}: there is no run here (no run.json); name the folder of a run, or FOLDER:NAME")
-        default = newest_run()  # says that there is none, and where it was looked for
+        try:
+            default = newest_run()  # says that there is none, and where it was looked for
+        except InputError as error:
+            raise InputError(f"{text} is no run folder, and {error}") from error
     if place is not None:
         notes.append(f"{text} is taken as the name in {default.path}; the run folder of that name is ./{text}")
     side = Side(text, default, text)
@@ -108,7 +112,7 @@ def _check_name(side: Side) -> None:
     if name == BLEND:
         raise InputError(
             f"{side.text}: no blend was learned in {run.path} (no blend.json); learn one with `harness ensemble "
-            f"--optimize --run-dir {run.path}`, or name a method: {side.text}:simplex"
+            f"--optimize --run-dir {shlex.quote(str(run.path))}`, or name a method: {side.text}:simplex"
         )
     where = f"{name} is no run folder, and " if side.text == name else f"{side.text}: "
     raise InputError(where + unknown_name("member", name, [*run.members, BLEND], say_names(run)))

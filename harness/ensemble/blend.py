@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.data.folds import Folds
     from harness.plugin import Blender, BlendProblem
     from harness.store.rows import PredictionRows
-    from harness.store.schema import ContributionFacts, RepeatFacts
+    from harness.store.schema import ContributionFacts, RepeatFacts, TestFacts
 
 
 @dataclass(frozen=True)
@@ -298,6 +298,8 @@ def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float
     if test is None:
         return None
     members = run.members
+    weights = {name: weight for name, weight in weights.items() if weight} or weights
+    _require_test_predictions(run, list(weights), test)
     sources = {name: run.test_rows(members[name], test.fingerprint) for name in weights}
     result = np.empty(next(iter(sources.values())).shape, dtype=np.float32)
     for name, source in sources.items():
@@ -314,6 +316,18 @@ def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float
     for part in row_blocks(len(result)):
         result[part] = combine((weight, sources[name][part]) for name, weight in weights.items())
     return result
+
+
+def _require_test_predictions(run: RunFolder, names: Sequence[str], test: TestFacts) -> None:
+    """Raise ``InputError`` if several members have not predicted the test set, with all of their names."""
+    members = run.members
+    lacking = [name for name in names if not run.has_test_predictions(members[name], test.fingerprint)]
+    if len(lacking) > 1:  # of one there is more to say, when it is read
+        raise InputError(
+            f"{run.path}: the members {', '.join(lacking)} have not predicted the test set, {test.location}; give the "
+            "commands that made them again, with --test (for those made elsewhere: `harness runs import NAME OOF "
+            f"TEST`), or leave them out with `--exclude {','.join(lacking)}`"
+        )
 
 
 def combine(parts: Iterable[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32]:

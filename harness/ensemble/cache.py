@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,16 @@ def kept_problem(run: RunFolder, members: Mapping[str, Member]) -> BlendProblem 
 
 
 def keep_problem(run: RunFolder, members: Mapping[str, Member], problem: BlendProblem) -> BlendProblem:
-    """Keep the sums of some members, in place of entries that say less, and return them with the run's groups."""
+    """Keep the sums of some members, in place of entries that say less, and return them with the run's groups.
+
+    Where the run's folder can only be read, or the disk is full, nothing is kept.
+    """
+    with suppress(OSError):
+        _keep(run, members, problem)
+    return replace(problem, groups=run.folds.block)
+
+
+def _keep(run: RunFolder, members: Mapping[str, Member], problem: BlendProblem) -> None:
     identities = _identities(run, members)
     document = GramMembers(members=identities)
     digest = hashlib.sha256(json.dumps(document.document(), sort_keys=True).encode()).hexdigest()
@@ -66,7 +76,6 @@ def keep_problem(run: RunFolder, members: Mapping[str, Member], problem: BlendPr
     for other in _entries(run):
         if other != entry and _says_less(_read(other), identities):
             shutil.rmtree(other, ignore_errors=True)
-    return replace(problem, groups=run.folds.block)
 
 
 def _entries(run: RunFolder) -> list[Path]:

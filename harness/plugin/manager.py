@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from harness.plugin.reader import DatasetReader
 
 DISABLE_VARIABLE = "HARNESS_DISABLE_PLUGINS"
+OWN_CLASS = "class "
+"""What stands before the name of a class that no plugin brought, in place of a distribution."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -254,7 +256,7 @@ class PluginManager:
             raise InputError(str(broken)) from broken
         if self._predictors.get(cls.name, (None,))[0] is cls:  # a plugin brought it
             return
-        status = PluginStatus(cls.name, "", f"class {cls.__module__}.{cls.__qualname__}")
+        status = PluginStatus(cls.name, "", f"{OWN_CLASS}{cls.__module__}.{cls.__qualname__}")
         self.statuses.append(status)
         status.predictors = self._keep(self._predictors, [cls], status, "predictor")
         if status.status == "broken":

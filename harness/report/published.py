@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
+from harness.plugin.manager import OWN_CLASS
 from harness.report.figures import RunPart, score_again
 from harness.report.markdown import markdown
 from harness.report.reading import read_published
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from harness.report.figures import Figures
     from harness.store.config import RunConfig
     from harness.store.run import RunFolder
-    from harness.store.schema import RunDocument
+    from harness.store.schema import Member, RunDocument
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,30 @@ def publish(
     """
     facts = run.document
     board = leaderboard(run, by_distance=False)
-    imported = {name: "its predictions were made elsewhere" for name, m in facts.members.items() if m.imported}
-    ranked = {row.plugin for row in board.rows if row.plugin not in imported}
+    lone = {name: reason for name, m in facts.members.items() if (reason := _why_nobody_else(m))}
+    ranked = {row.plugin for row in board.rows if row.plugin not in lone}
     members = [name for name in facts.members if name in ranked]
     if not members:
-        raise InputError(f"{run.path}: no member has a prediction for every row yet; finish it with `harness run`")
+        reasons = "".join(f"\n  - {name}: {reason}" for name, reason in lone.items())
+        mend = f"no other can be published:{reasons}" if lone else "finish it with `harness run`"
+        raise InputError(f"{run.path}: no member has a prediction for every row yet; {mend}")
     target = folder / f"{file_stem(board.dataset, data, facts.folds.split)}.json"
     refuse_strangers(folder, [target.stem])
     settings = portable_settings(facts, members, data=data, predictors=predictors)
     figures = score_again(RunPart(run, members), blenders)
-    document = _document(facts, settings, figures, board.incomplete | imported, target)
+    document = _document(facts, settings, figures, board.incomplete | lone, target)
     other = _is_of_other_data(target, board.data_fingerprint)
     table = _write(target, document)
     return Written(target, table, write_site(folder), other)
+
+
+def _why_nobody_else(member: Member) -> str:
+    """Return why nobody else can compute a member again, or nothing."""
+    if member.imported:
+        return "its predictions were made elsewhere"
+    if member.distribution.startswith(OWN_CLASS):
+        return f"it is the {member.distribution} of a script or notebook, and no --plugin-file brings it"
+    return ""
 
 
 def _document(

@@ -37,7 +37,14 @@ def nearest_prompts(
         Prompts for each prediction, at most.
     fold
         Only rows that the models of this fold learned from. None: all.
+
+    Returns
+    -------
+    list
+        Empty lists where the run was taken in without its prompts.
     """
+    if not any(run.rows.prompts):  # of a run that was taken in without them
+        return [[] for _ in predictions]
     first: dict[str, int] = {}
     for i in range(len(run.rows.prompts)) if fold is None else run.folds.training_rows(fold).tolist():
         first.setdefault(run.rows.prompts[i], i)

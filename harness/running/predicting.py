@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from harness.data.cache import DiskCache
-from harness.data.contents import content_hash
 from harness.data.dataset import image_digests
 from harness.data.images import ImageFile
 from harness.data.layouts.files import FoundImages, find_images
@@ -22,7 +20,7 @@ from harness.data.lazy_images import LazyImages
 from harness.errors import HarnessError, InputError, PredictionError
 from harness.plugin import EMBEDDING_DIM, Context, Explanation, PluginManager, Predictor
 from harness.process import usable_cores
-from harness.running.config import explain_validation
+from harness.running.askable import why_not
 from harness.running.nearest import nearest_by_fold
 from harness.running.task import build_predictor, task_seed
 from harness.running.training_images import TrainingImage, images_by_fold, training_images
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 Explanations = list[list[Explanation]]
 Progress = Callable[[str, int, int], None]
-AGAIN = "give the command of the run again"
 
 
 @dataclass(frozen=True)
@@ -157,6 +154,8 @@ def predict_images(
             "the run was begun before it was kept which images it was trained on: of those, what is said here may be "
             "what its models were told; give its command again with another --run-dir"
         )
+    if not any(run.rows.prompts):
+        found.notes.append("the run was taken in without its prompts, so that none can be told as near")
     members = run.members
     for name, member in members.items():
         if reason := models.why_not(member):
@@ -255,31 +254,7 @@ class _FoldModels:
 
     def why_not(self, member: Member) -> str:
         """Return why a member cannot be asked, or nothing."""
-        if member.imported:
-            return "its predictions were made elsewhere, and there is no model of it here"
-        if reason := self.run.unfinished(member):
-            return f"{reason}; finish them with `harness run`"
-        try:
-            cls = self.manager.predictor(member.predictor)
-        except InputError as error:
-            files = self.run.document.config.plugin_files
-            return str(error) + "".join(f"; the run had --plugin-file {file}" for file in files)
-        if cls.version != member.version:
-            return (
-                f"its models were made by {member.predictor} {member.version}, and {cls.version} is installed; " + AGAIN
-            )
-        if member.trainable and cls.load is Predictor.load:
-            return f"{member.predictor} has no `load`, so that its models cannot be used again"
-        try:
-            options = cls.Config.model_validate(member.config).model_dump(mode="json")
-        except ValidationError as error:
-            return explain_validation(error, cls.Config, lambda key: f"{member.name}.{key} of the run")
-        if changed := [file for file, content in member.files.items() if _content(file) != content]:
-            return f"its models were made with another content of {changed[0]}; restore it, or " + AGAIN
-        for key, value in member.config.items():
-            if options.get(key) != value:
-                return f"its models were made with {key}={value}, which is read as {options.get(key)} now; " + AGAIN
-        return ""
+        return why_not(self.run, self.manager, member)
 
     def is_tiny(self, member: Member) -> bool:
         """Whether a member uses the bundled tiny weights."""
@@ -383,11 +358,6 @@ def _checked_words(said: Any, count: int) -> Explanations:
                 raise PredictionError(f"the score of {item.text!r} is {score}")
             words[-1].append(Explanation(item.kind, item.text, score))
     return words
-
-
-def _content(file: str) -> str | None:
-    """Return the hash of what a local file or folder holds; None where there is none."""
-    return content_hash(Path(file)) if Path(file).exists() else None
 
 
 def _reason(error: Exception) -> str:

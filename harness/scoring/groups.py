@@ -63,6 +63,8 @@ class GroupSizes:
         """Say what a reader of the intervals should know, in sentences."""
         if not self.doubtful:
             return []
+        if self.groups == 1:
+            return ["there are no intervals: all rows are linked into one group, and nothing tells how groups differ"]
         return [
             f"intervals may be too narrow: {self.effective:.3g} effective groups, the largest with {self.largest:.0%} "
             f"of the rows; {WARNING}"

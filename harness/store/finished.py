@@ -86,6 +86,15 @@ def has_model(folder: Path) -> bool:
     return True
 
 
+def is_without_model(folder: Path) -> bool:
+    """Whether a predictor saved files for a finished task, and none are there: they stayed where it was exported."""
+    try:
+        files = TaskRecord.read(folder / "record.json").files
+    except (InputError, OSError):  # told where the model is asked for
+        return False
+    return any(name.startswith("model/") for name in files) and not (folder / "model").exists()
+
+
 def require_model_unchanged(folder: Path) -> None:
     """Raise ``InputError`` if what a predictor saved in a finished task's folder is not what lies there now."""
     files = TaskRecord.read(folder / "record.json").files

@@ -336,6 +336,10 @@ class RunFolder:
         """Where a fold model's predictions of the test set with this fingerprint lie."""
         return self.task_folder(member, fold, key) / f"test-{fingerprint}.npy"
 
+    def has_test_predictions(self, member: Member, fingerprint: str) -> bool:
+        """Whether every fold model of a member has predicted the test set with this fingerprint."""
+        return all(self.test_file(member.name, *task, fingerprint).is_file() for task in member.keys.items())
+
     def test_files(self, member: Member, fingerprint: str) -> list[Path]:
         """Return the files with the predictions of the test set, one a fold model, those of repeats included.
 
@@ -357,7 +361,8 @@ class RunFolder:
                         f"`--exclude {member.name}`"
                     )
                 raise InputError(
-                    f"{self.path}: member '{member.name}' has not predicted the test set; run `harness run` again"
+                    f"{self.path}: member '{member.name}' has not predicted the test set; give the command that made "
+                    f"it again, with --test, or leave it out with `--exclude {member.name}`"
                 )
             files.append(path)
         return [*files, *self._test_files_of_repeats(member, fingerprint)]

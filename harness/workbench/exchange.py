@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def export_run(run: RunFolder, path: Path, *, prompts: bool = False, models: boo
     try:
         write_file(path, write)
     except OSError as error:
-        raise InputError(f"{path}: it cannot be written ({error.strerror})") from error
+        raise InputError(f"{path}: it cannot be written ({error.strerror}); name another file") from error
     return path
 
 
@@ -204,10 +205,13 @@ def import_run(path: Path, run_dir: Path | None = None) -> RunFolder:
                 try:
                     with archive.open(place) as packed, file.open("wb") as stream:
                         shutil.copyfileobj(packed, stream)
-                except (KeyError, zipfile.BadZipFile, OSError) as error:
+                except (KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
                     raise InputError(
                         f"{path}: {place} cannot be read from it ({error}); export the run anew"
                     ) from error
+                except OSError as error:  # the disk is full, say, which is no fault of the file that is read
+                    error.filename = error.filename or str(target / place)
+                    raise
                 if _sha256(file) != wanted:
                     raise InputError(f"{path}: {place} is damaged (its hash is another); export the run anew")
             _ = RunFolder(half).document  # what does not fit is told before anything stands there

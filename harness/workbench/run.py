@@ -314,7 +314,8 @@ class Run:
         prompts
             Whether to write the prompts, too.
         models
-            Whether to write the fitted models, too.
+            Whether to write the fitted models, too. Those of some predictors hold the prompts they learned from,
+            whatever ``prompts`` says.
         """
         from harness.workbench.exchange import export_run
 

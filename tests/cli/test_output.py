@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from harness.store.run import RunFolder
 from harness.wording import number_of
 from harness.workbench.progress import RunProgress, duration
 from tests.conftest import Command, Harness
+from tests.ensemble.problems import members, write_run
 
 # -- encodings and widths ------------------------------------------------------------------------
 
@@ -190,6 +192,22 @@ def test_an_output_that_takes_no_more_is_told(harness: Harness) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: No space left on device; free some space")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), (">&- 2>&-", 0), ("<&-", 2)])
+def test_a_stream_that_was_closed_ends_no_command(closed: str, code: int, tmp_path: Path) -> None:
+    import subprocess
+
+    harness = f"exec {shlex.quote(sys.executable)} -m harness.cli"
+    command = "runs remove there" if code else "data make scenes --n 3 --out made"
+    views, targets = members(40, 4, 1, dim=384)
+    write_run(tmp_path / "there", {"a": views[0]}, targets)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    shell = ["sh", "-c", f"{harness} {command} {closed}"]
+    ended = subprocess.run(shell, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
+    assert (ended.returncode, "defect" in ended.stderr) == (code, False), ended.stderr
+    if not code:
+        assert len(list((tmp_path / "made" / "images").iterdir())) == 3
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,17 @@ def test_a_damaged_entry_is_made_anew(run: RunFolder, damage: str) -> None:
     assert np.array_equal(run_problem(run, list("abc")).pairs, first.pairs)
     assert entries(run) == [["a", "b", "c"]]
     assert np.array_equal(run_problem(run, list("abc")).pairs, first.pairs)
+
+
+def test_where_nothing_can_be_kept_the_sums_are_the_same(run: RunFolder, tmp_path: Path) -> None:
+    wanted = run_problem(run, list("abc"))
+    other = RunFolder(tmp_path / "other")
+    shutil.copytree(run.path, other.path, ignore=shutil.ignore_patterns("gram"))
+    (other.path / "gram").write_text("in the way, as a folder is that can only be read")
+    found = run_problem(other, list("abc"))
+    assert np.array_equal(found.pairs, wanted.pairs)
+    assert np.array_equal(found.groups, wanted.groups)
+    assert sorted(path.name for path in other.path.iterdir()) == sorted(path.name for path in run.path.iterdir())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])

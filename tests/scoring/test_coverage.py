@@ -57,6 +57,7 @@ def test_groups_are_worth_as_many_equal_ones() -> None:
     (note,) = uneven.notes()
     assert str(uneven) == "51 groups (3.92 effective)"
     assert "3.92 effective groups, the largest with 50% of the rows" in note
+    assert GroupSizes.of(np.zeros(9, np.int64)).notes()[0].startswith("there are no intervals: all rows are linked")
 
 
 def test_cutting_a_component_does_not_narrow_an_interval() -> None:

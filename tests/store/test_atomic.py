@@ -32,6 +32,35 @@ def test_a_write_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name")
+def test_a_pipe_or_device_is_written_into_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "out").symlink_to(pipe)  # as /dev/stdout leads to one
+    for place in (pipe, tmp_path / "out"):
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            write_file(place, lambda stream: stream.write(b"rows"))
+            assert os.read(reader, 100) == b"rows"
+        finally:
+            os.close(reader)
+        assert pipe.is_fifo()
+    assert (tmp_path / "out").is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    far, link, loose = tmp_path / "far" / "file", tmp_path / "link", tmp_path / "loose"
+    far.write_bytes(b"old")
+    link.symlink_to(far)
+    loose.symlink_to(tmp_path / "far" / "new")
+    for place in (link, loose):
+        write_file(place, lambda stream: stream.write(b"new"))
+        assert place.is_symlink()
+    assert (far.read_bytes(), (tmp_path / "far" / "new").read_bytes()) == (b"new", b"new")
+
+
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     final = tmp_path / "task"
     with pytest.raises(RuntimeError), new_folder(final) as half:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -59,6 +63,29 @@ def test_nothing_of_this_machine_goes_out_unless_asked(exported: tuple[harness.R
     taken = harness.import_run(everything, tmp_path / "all")
     image = next((tmp_path / "data" / "images").iterdir())
     assert np.array_equal(taken.predict(image).embeddings["ridge"], run.predict(image).embeddings["ridge"])
+
+
+def test_a_run_without_its_models_says_so(exported: tuple[harness.Run, Path], tmp_path: Path) -> None:
+    run, file = exported
+    image = next((tmp_path / "data" / "images").iterdir())
+    taken = harness.import_run(file, tmp_path / "all")
+    with pytest.raises(
+        InputError, match=r"no member that can be asked(?s:.*)mean: its saved models are not here: .*--models"
+    ):
+        taken.predict(image)
+    taken.report(tmp_path / "page.html", explain=True)
+    assert run.predict(image).embeddings
+
+
+def test_a_run_without_its_prompts_names_none(exported: tuple[harness.Run, Path], tmp_path: Path) -> None:
+    run, _ = exported
+    image = next((tmp_path / "data" / "images").iterdir())
+    taken = harness.import_run(run.export("models.zip", models=True), tmp_path / "taken")
+    found, wanted = taken.predict(image), run.predict(image)
+    assert found.explanations == {name: [[]] for name in wanted.explanations}
+    assert any("without its prompts" in note for note in found.notes)
+    for name, vectors in wanted.embeddings.items():
+        assert np.array_equal(found.embeddings[name], vectors)
 
 
 def change(file: Path, name: str, content: bytes | None) -> Path:
@@ -119,3 +146,36 @@ def test_the_commands_list_export_import_and_remove(kaggle: Path, tmp_path: Path
     assert harness("ensemble", "--optimize").code == 0
     refused = harness("runs", "remove", "nowhere", "--yes")
     assert (refused.code, "there is no run here" in refused.err) == (2, True)
+
+
+def test_a_command_that_is_named_next_can_be_given(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    harness("run", "--data", kaggle, "--folds", 2, "--plugins", "mean", "--run-dir", "my run")
+    exported = harness("runs", "export", "my run")
+    assert "hold" not in exported.err
+    assert "prompts they learned from" in harness("runs", "export", "my run", "--models", "--out", "models.zip").err
+    told = [exported.err.split("`")[1]]
+    taken = harness("runs", "import", "my run.zip", "--run-dir", "their run")
+    told.append(taken.err.split("next: ")[1])
+    words = [shlex.split(text)[-1] for text in told]
+    assert words == ["my run.zip", "their run"]
+
+
+def test_a_full_disk_is_no_fault_of_the_file(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
+    import resource
+
+    run = harness("run", "--data", kaggle, "--folds", 2, "--plugins", "mean", "--json").json["run_dir"]
+    file = tmp_path / "away.zip"
+    assert harness("runs", "export", run, "--out", file).code == 0
+    ended = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "runs", "import", str(file), "--run-dir", "taken"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        # No file may grow beyond this: writing fails as it does on a disk that is full.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (ended.returncode, "free some space" in ended.stderr) == (1, True), ended.stderr
+    assert "anew" not in ended.stderr
+    assert not (tmp_path / "taken").exists()

@@ -13,6 +13,7 @@ import pytest
 import harness as face
 from harness.errors import InputError, TaskFailedError
 from harness.plugin import Predictor
+from harness.workbench.publishing import publish_run
 from tests.conftest import Harness
 
 SCRIPT = """
@@ -87,13 +88,23 @@ class Failing(Constant):
 
 
 def test_classes_take_part_under_names_of_ones_own(kaggle: Path, in_tmp: Path) -> None:
-    run = face.run(kaggle, predictors={"a": Constant, "b": "mean", "constant": Constant}, folds=2, executor="inline")
+    run = face.run(
+        kaggle.name, predictors={"a": Constant, "b": "mean", "constant": Constant}, folds=2, executor="inline"
+    )
     assert list(run.members) == ["a", "b", "constant"]
     assert np.array_equal(run.predictions("a"), run.predictions("constant"))
     assert run.members["a"].distribution.startswith("class ")
     assert [len(x) for x in (run.ids, run.prompts, run.targets)] == [16, 16, 16]
     for fold in range(2):
         assert set(run.folds.training_rows(fold)).isdisjoint(run.folds.held_rows(fold))
+    image = next((kaggle / "images").iterdir())
+    skipped = face.open_run(run.path).predict(image).skipped
+    assert list(skipped) == ["a", "constant"]
+    assert "give that to harness.open_run(PATH, predictors=[...])" in skipped["a"]
+    page = run.report(in_tmp / "page.html").read_text(encoding="utf-8")
+    assert "for which it needs a --plugin-file: a, constant." in page
+    document = json.loads(publish_run(run.folder, in_tmp / "published").document.read_text(encoding="utf-8"))
+    assert document["config"]["plugins"] == ["b=mean"], "nobody else has the classes"
     again = face.run(kaggle, predictors=[Constant], folds=2, executor="inline")
     assert face.open_run().path == again.path
     assert face.open_run(run.path.name).ids == run.ids, "a name below runs/ is enough"

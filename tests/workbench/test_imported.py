@@ -141,6 +141,20 @@ def test_a_blend_for_a_test_set_needs_predictions_of_it(run: harness.Run) -> Non
         run.blend().predictions()
 
 
+def test_all_that_have_not_predicted_a_test_set_are_named_at_once(kaggle: Path, in_tmp: Path) -> None:
+    options = {"folds": 2, "run_dir": "run", "executor": "inline"}
+    harness.run(kaggle, predictors=["mean", "knn"], **options)
+    run = harness.run(kaggle, predictors=["ridge"], test=kaggle / "images", **options)
+    with pytest.raises(InputError, match=r"members mean, knn have not predicted .* `--exclude mean,knn`"):
+        run.blend("uniform").predictions()
+    with pytest.raises(InputError, match=r"'mean' has not predicted .* `--exclude mean`"):
+        run.blend("uniform", exclude=["knn"]).predictions()
+    run.add_predictions("mine", noisy(run.targets, 1), test=run.targets)
+    best = run.blend("best")
+    assert best.weights == {"mean": 0.0, "knn": 0.0, "ridge": 0.0, "mine": 1.0}
+    assert np.allclose(best.predictions(), run.targets, atol=1e-6), "what weighs nothing is not needed"
+
+
 def test_the_command_marks_what_was_made_elsewhere(kaggle: Path, tmp_path: Path, harness: Harness) -> None:
     run = harness("run", "--data", kaggle, "--folds", 2, "--plugins", "mean", "--json").json["run_dir"]
     np.save(tmp_path / "oof.npy", noisy(np.load(tmp_path / "cwd" / run / "targets.npy"), 1))

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.data.pictures import picture_notes
 from harness.errors import InputError
+from harness.plugin.manager import OWN_CLASS
 from harness.report.page.agreement import calibrations, confidences, constant_members, disagreement, members_problem
 from harness.report.page.blends import FindBlender, all_pairs, blend_told, fold_scores
 from harness.report.page.contents import (
@@ -350,7 +351,10 @@ def _command(document: RunDocument, around: Surroundings) -> tuple[str, str]:
     asked = around.data
     try:
         if asked is not None and own:
-            return run_command(portable_settings(document, own, data=asked, predictors=around.predictors)), ""
+            command = run_command(portable_settings(document, own, data=asked, predictors=around.predictors))
+            classes = [name for name in own if document.members[name].distribution.startswith(OWN_CLASS)]
+            told = f"Classes of a script or notebook, for which it needs a --plugin-file: {', '.join(classes)}."
+            return command, told if classes else ""
     except InputError as error:
         why = str(error)
     else:
