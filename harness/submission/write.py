@@ -51,18 +51,25 @@ def write_submission(path: Path, ids: Sequence[str], predictions: NDArray[np.flo
 
 
 def _check_ids(ids: Sequence[str]) -> None:
+    if problem := why_unwritable(ids):
+        raise InputError(problem)
+
+
+def why_unwritable(ids: Sequence[str]) -> str:
+    """Return why images of these ids can have no submission, and the mend; empty if they can."""
     seen = set()
     for image_id in ids:
         if not image_id:
-            raise InputError("an image id is empty and cannot stand in a submission; name every image")
+            return "an image id is empty and cannot stand in a submission; name every image"
         if any(c in image_id for c in _FORBIDDEN):
-            raise InputError(
+            return (
                 f"the image id {image_id!r} holds a comma, quote or line break and cannot stand in a submission; "
                 "rename it"
             )
         if image_id in seen:
-            raise InputError(f"the image id '{image_id}' is in the test set twice; ids must be unique")
+            return f"the image id '{image_id}' is in the test set twice; ids must be unique"
         seen.add(image_id)
+    return ""
 
 
 def _write_rows(stream: IO[bytes], ids: Sequence[str], values: NDArray[Any]) -> None:

@@ -104,6 +104,7 @@ def run_predictors(
         plan = plan_run(resolved, manager, say, executor.encoder(resolved.encoder, resolved.encoder_device))
         repeats = plan_repeats(plan, say)
         require_disk([plan, *repeats], name_option("run_dir"))
+        _tell_of_ids(plan, say)
         summary = carry_out(plan, listener, executor, more=bool(repeats))
         if repeats:
             with plan.run.locked():  # nobody shall remove it meanwhile
@@ -114,6 +115,15 @@ def run_predictors(
     fault = bool(summary.failed) and all(outcome.input_fault for outcome in summary.failed)
     notes = [*executor.notes, *_notes(plan, repeats, summary, manager)]
     return RunResult(run, summary, notes, _failure(plan, summary), fault)
+
+
+def _tell_of_ids(plan: Plan, say: Say) -> None:
+    """Say before the work what would be refused after it, when a submission is written; all else goes without."""
+    from harness.submission.write import why_unwritable
+
+    test = plan.inputs.test
+    if test is not None and (problem := why_unwritable(test.ids)):
+        say(f"no submission can be written of the test set, {test.location}: {problem}")
 
 
 def what_would_run(options: Mapping[str, Any], config: Path | None = None) -> DryRun:

@@ -14,6 +14,7 @@ import harness as face
 from harness.errors import InputError, TaskFailedError
 from harness.plugin import Predictor
 from harness.workbench.publishing import publish_run
+from harness.workbench.running import run_predictors
 from tests.conftest import Harness
 
 SCRIPT = """
@@ -164,3 +165,18 @@ def test_nothing_heavy_is_imported_with_the_face() -> None:
     assert "run" in dir(face)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = face.nothing  # type: ignore[attr-defined]
+
+
+def test_a_test_set_that_can_have_no_submission_is_told_of_before_the_work(kaggle: Path, tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    for image in sorted((kaggle / "images").iterdir())[:3]:
+        (tmp_path / "test" / image.name).write_bytes(image.read_bytes())
+    asked = {"data": str(kaggle), "test": str(tmp_path / "test"), "plugins": "mean", "folds": 2, "executor": "inline"}
+    told: list[str] = []
+    run_predictors({**asked, "run_dir": str(tmp_path / "plain")}, say=told.append)
+    assert not any("submission" in line for line in told)
+    next((tmp_path / "test").iterdir()).rename(tmp_path / "test" / "a,b.png")
+    run_predictors({**asked, "run_dir": str(tmp_path / "odd")}, say=told.append)
+    (line,) = [line for line in told if "submission" in line]
+    assert "'a,b'" in line
+    assert "rename it" in line
