@@ -298,7 +298,9 @@ def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float
     if test is None:
         return None
     members = run.members
-    weights = {name: weight for name, weight in weights.items() if weight} or weights
+    # One that weighs nothing need not have predicted it; what is there is read all the same, and refused if damaged.
+    there = {name for name in weights if run.has_test_predictions(members[name], test.fingerprint)}
+    weights = {name: weight for name, weight in weights.items() if weight or name in there} or weights
     _require_test_predictions(run, list(weights), test)
     sources = {name: run.test_rows(members[name], test.fingerprint) for name in weights}
     result = np.empty(next(iter(sources.values())).shape, dtype=np.float32)
