@@ -284,7 +284,9 @@ def _of_weights(
     if off and any(published.values()):
         apart = abs(learned.score(published, without) - learned.score(found, without))
         length = abs(sum(published.values()) - sum(found.values()))
-        if apart <= (SAME_OPTIMUM if tolerance <= EXACT else tolerance) and length <= WEIGHT:
+        # Where members may be others within the tolerance, weights that need not sum to one follow them.
+        most, longer = (SAME_OPTIMUM, WEIGHT) if tolerance <= EXACT else (tolerance, max(tolerance, WEIGHT))
+        if apart <= most and length <= longer:
             off = set()
     for member, weight in found.items():
         verdict: Verdict = "differs" if member in off else "same"

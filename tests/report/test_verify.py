@@ -177,6 +177,23 @@ def test_weights_that_are_only_near_the_optimum_are_not(shelf: Shelf, tmp_path: 
     assert named(check(moved, run, tolerance=2e-6)) == []
 
 
+@pytest.mark.parametrize(
+    ("longer", "tolerance", "differs"), [(1.002, 5e-3, False), (1.002, EXACT, True), (2, 5e-3, True)]
+)
+def test_weights_that_need_not_sum_to_one_may_move_as_members_may(
+    shelf: Shelf, tmp_path: Path, longer: float, tolerance: float, differs: bool
+) -> None:
+    """A blend's score does not tell its length, which follows what its members are elsewhere."""
+
+    def stretch(document: dict[str, Any]) -> None:
+        weights = blend(document, "signed")["weights"]
+        weights.update({name: longer * weight for name, weight in weights.items()})
+
+    found = named(check(edited(shelf.published, tmp_path, stretch), shelf.run, tolerance))
+    assert bool(found) == differs
+    assert all(name.startswith("signed: weights.") for name in found)
+
+
 @pytest.mark.parametrize("by", [1e-3, 1e-7])
 def test_predictions_that_were_tampered_with_are_found(shelf: Shelf, tmp_path: Path, by: float) -> None:
     run = by_hand(shelf.run, tmp_path / "run")
