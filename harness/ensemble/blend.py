@@ -298,10 +298,10 @@ def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float
     if test is None:
         return None
     members = run.members
+    lacking = {name for name in weights if not run.has_test_predictions(members[name], test.fingerprint)}
     # One that weighs nothing need not have predicted it; what is there is read all the same, and refused if damaged.
-    there = {name for name in weights if run.has_test_predictions(members[name], test.fingerprint)}
-    weights = {name: weight for name, weight in weights.items() if weight or name in there} or weights
-    _require_test_predictions(run, list(weights), test)
+    weights = {name: weight for name, weight in weights.items() if weight or name not in lacking} or weights
+    _refuse_several(run, [name for name in weights if name in lacking], test)
     sources = {name: run.test_rows(members[name], test.fingerprint) for name in weights}
     result = np.empty(next(iter(sources.values())).shape, dtype=np.float32)
     for name, source in sources.items():
@@ -320,10 +320,8 @@ def blend_test(run: RunFolder, weights: Mapping[str, float]) -> NDArray[np.float
     return result
 
 
-def _require_test_predictions(run: RunFolder, names: Sequence[str], test: TestFacts) -> None:
+def _refuse_several(run: RunFolder, lacking: Sequence[str], test: TestFacts) -> None:
     """Raise ``InputError`` if several members have not predicted the test set, with all of their names."""
-    members = run.members
-    lacking = [name for name in names if not run.has_test_predictions(members[name], test.fingerprint)]
     if len(lacking) > 1:  # of one there is more to say, when it is read
         raise InputError(
             f"{run.path}: the members {', '.join(lacking)} have not predicted the test set, {test.location}; give the "

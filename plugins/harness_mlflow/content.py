@@ -8,10 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from harness.plugin.tracking import mean_metrics
-
-__all__ = ["LONGEST_TAG", "cut", "mean_metrics", "milliseconds", "params"]
-
 LONGEST_KEY = 250
 LONGEST_PARAM = 500
 """Characters of a param's value: the least that any store keeps; newer ones keep 6000."""

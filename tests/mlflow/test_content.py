@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from harness_mlflow.content import mean_metrics, params
+from harness_mlflow.content import params
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param
+
+from harness.plugin.tracking import mean_metrics
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=700),
