@@ -34,11 +34,13 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Halves of it that killed processes left are cleared away. A link stays one: what it leads to is written. So does a
     device or a pipe, such as ``/dev/stdout`` or ``/dev/null``: a rename would put a file in its place.
     """
-    path = path.resolve() if path.is_symlink() else path
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if (
+        path.exists() and not path.is_file() and not path.is_dir()
+    ):  # before links: that of a process's pipe names no file
         with path.open("wb") as stream:
             write(stream)
         return
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path.parent, f".{glob.escape(path.name)}.????????")
     half = temporary_name(path)

@@ -49,6 +49,14 @@ def test_a_pipe_or_device_is_written_into_and_stays_one(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_what_a_command_writes_to_its_own_stream_comes_through_a_pipe() -> None:
+    code = "from pathlib import Path; from harness.store.atomic import write_file; " + (
+        "write_file(Path('/dev/stdout'), lambda stream: stream.write(b'rows'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"rows"), done.stderr
+
+
 def test_a_link_stays_one_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     far, link, loose = tmp_path / "far" / "file", tmp_path / "link", tmp_path / "loose"
