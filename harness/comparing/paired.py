@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.scoring.cosine import Interval, group_interval
+from harness.scoring.cosine import TIE, Interval, group_interval
 from harness.scoring.groups import GroupSizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-TIE = 1e-9
-"""Rows whose scores differ by no more are tied: less than what the order of a sum may change."""
 
 
 @dataclass(frozen=True)

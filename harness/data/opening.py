@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,14 +71,38 @@ def open_dataset(
         ) from error
     looked_for = "".join(f"\n  - {reader.looks_for}" for reader in readers.values())
     if not exists(location):
-        raise DataNotFoundError(
-            f"{spec}: there is no such folder, file or data set, nor one of that name in the folder that "
-            f"{REAL_DATA_VARIABLE} names; a data set is one of:{looked_for}"
-        )
+        raise DataNotFoundError(_missing(spec, looked_for))
     hint = "; add images, or name another folder"
     if location.is_file():
         hint = f" (a file was named; did you mean its folder, {location.parent}?)"
     raise InputError(f"{spec}: no data set was recognised there{hint}; looked for:{looked_for}")
+
+
+def _missing(spec: str, looked_for: str) -> str:
+    """Word the message for what leads nowhere: by what is like it, or by where its path ends, else by all there is."""
+    told, root = f"{spec}: there is no such folder, file or data set", os.environ.get(REAL_DATA_VARIABLE)
+    ends = [_where_it_ends(start / spec) for start in (Path(), *([Path(root)] if root else []))]
+    near = [str(there / name) for there, missing in ends for name in get_close_matches(missing, _names(there), n=2)]
+    if near:
+        return f"{told}; did you mean {' or '.join(near)}?"
+    if len(Path(spec).parts) > 1:
+        there, missing = ends[0]
+        return f"{told}; the folder {there} has no '{missing}' in it"
+    return (
+        f"{told}, nor one of that name in the folder that {REAL_DATA_VARIABLE} names; a data set is one of:{looked_for}"
+    )
+
+
+def _where_it_ends(path: Path) -> tuple[Path, str]:
+    """Return the last folder on the way to a path that is there, and what it lacks."""
+    there = next((folder for folder in path.parents if folder.is_dir()), Path())
+    return there, path.parts[len(there.parts)]
+
+
+def _names(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return [path.name for path in folder.iterdir()]
+    return []
 
 
 def _read(spec: str, location: Path, reader: DatasetReader, skip_broken: bool, say: Say) -> Dataset:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.comparing import compare_rows
-from harness.scoring.cosine import Interval, group_interval
+from harness.scoring.cosine import Interval, group_interval, row_cosines
 
 Scores = NDArray[np.float64]
 cases = st.tuples(st.integers(1, 60), st.integers(0, 2**16))
@@ -76,9 +76,9 @@ def test_the_pairing_shows_what_two_overlapping_intervals_hide() -> None:
     assert level.difference.low < 0.0 < level.difference.high
 
 
-def test_shares_count_ties_within_a_billionth() -> None:
+def test_shares_count_ties_within_what_float32_rounds() -> None:
     b = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
-    a = b + np.array([0.1, 9e-10, 0.0, -1.1e-9, 1.1e-9])
+    a = b + np.array([0.1, 1.9e-7, 0.0, -2.1e-7, 2.1e-7])
     found = compare_rows("a", "b", a, b, np.arange(5))
     assert (found.won, found.lost, found.tied) == (0.4, 0.2, 0.4)
 
@@ -87,6 +87,22 @@ def test_the_same_scores_are_not_told_apart() -> None:
     a = np.linspace(0.1, 0.9, 9)
     found = compare_rows("a", "b", a, a.copy(), np.arange(9))
     assert (ends(found.difference), found.tied, found.verdict) == ((0.0, 0.0, 0.0), 1.0, "not told apart")
+
+
+def test_predictions_that_differ_by_rounding_are_not_told_apart() -> None:
+    rng = np.random.default_rng(5)
+    targets, guesses = rng.normal(size=(2, 300, 384))
+    exact = guesses / np.linalg.norm(guesses, axis=1, keepdims=True)
+    scores = row_cosines(exact, targets)
+    rounded = row_cosines(exact.astype(np.float32), targets)
+    assert (np.abs(rounded - scores) > 0).all()
+    found = compare_rows("a", "b", scores, rounded, np.arange(300))
+    assert (found.tied, found.verdict, found.excludes_zero) == (1.0, "not told apart", False)
+    # All of them a little less: an interval that is narrower than its distance from 0.
+    found = compare_rows("a", "b", scores, scores - np.linspace(1e-8, 2e-8, 300), np.arange(300))
+    assert (found.tied, found.verdict, found.excludes_zero) == (1.0, "not told apart", False)
+    found = compare_rows("a", "b", scores, scores - np.linspace(3e-7, 4e-7, 300), np.arange(300))
+    assert (found.won, found.verdict, found.excludes_zero) == (1.0, "A is better", True)
 
 
 def test_one_group_shows_nothing_and_stays_json() -> None:

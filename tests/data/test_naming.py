@@ -31,6 +31,30 @@ def test_a_name_is_looked_for_in_the_folder_of_data_sets(
         open_dataset("data", READERS)  # what lies here comes first, whatever it is
 
 
+def test_what_leads_nowhere_is_told_by_what_is_like_it_or_by_where_its_path_ends(
+    kaggle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+    monkeypatch.chdir(away)
+    for root, spec, told in (
+        (tmp_path, "dta", f"did you mean {kaggle}?"),
+        (None, f"{tmp_path}/dta/images", f"did you mean {kaggle}?"),
+        (None, f"{tmp_path}/zzzz/images", f"the folder {tmp_path} has no 'zzzz' in it"),
+        (None, "../zzzz", "the folder .. has no 'zzzz' in it"),
+        (tmp_path, "zzzz", "a data set is one of:\n  - "),
+        (None, "dta", "a data set is one of:\n  - "),
+    ):
+        monkeypatch.delenv("HARNESS_REAL_DATA", raising=False)
+        if root is not None:
+            monkeypatch.setenv("HARNESS_REAL_DATA", str(root))
+        with pytest.raises(DataNotFoundError) as caught:
+            open_dataset(spec, READERS)
+        assert str(caught.value).startswith(f"{spec}: there is no such folder, file or data set")
+        assert told in str(caught.value)
+        assert ("one of" in told) == ("\n" in str(caught.value))  # one line where it can be told
+
+
 def test_an_absolute_path_is_named_by_the_folder_of_data_sets(
     kaggle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,6 @@ from harness.comparing import (
     compare_rows,
     same_rows,
 )
-from harness.comparing.paired import TIE
 from harness.report.page import one_fit
 from harness.report.page.contents import ComparisonContents
 from harness.report.page.gallery import NearestPrompts, make_gallery
@@ -27,6 +26,7 @@ from harness.report.page.telling import bins_of
 from harness.report.page.texts import local_name, without_folders
 from harness.report.page.thumbnails import Opener, Thumbnails
 from harness.report.page.voices import Voices
+from harness.scoring.cosine import TIE
 from harness.store.run import BLEND
 
 if TYPE_CHECKING:
