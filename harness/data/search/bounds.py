@@ -179,23 +179,29 @@ class Errs(NamedTuple):
 
 
 class Rounded(NamedTuple):
-    """Rows of low precision: k coordinates and the length of the rest, shape (n, k + 1); that length, (n,); errors."""
+    """Rows of low precision: k coordinates, the length of the rest and room for two columns, shape (n, k + 3).
+
+    With that length, shape (n,), and what the rows err by.
+    """
 
     rows: torch.Tensor
     rest: NDArray[np.float32]
     errs: Errs
 
 
-def rounded_rows(vectors: NDArray[np.float32], axes: NDArray[np.float64], k: int, dtype: torch.dtype) -> Rounded:
-    """Return rows on the first k axes, a chunk at a time."""
+def rounded_rows(
+    vectors: NDArray[np.float32], axes: NDArray[np.float64], k: int, dtype: torch.dtype, last: float
+) -> Rounded:
+    """Return rows on the first k axes, a chunk at a time; the last two columns are filled with a number."""
     import torch
 
-    table = torch.empty((len(vectors), k + 1), dtype=dtype)
+    # With all its columns from the start: there is no room for another one of a large table.
+    table = torch.full((len(vectors), k + 3), last, dtype=dtype)
     rest = np.empty(len(vectors), dtype=np.float32)
     errs, basis = Errs(), torch.from_numpy(axes[:, :k])
     for start in range(0, len(vectors), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        table[chunk], rest[chunk], err = _rounded(vectors[chunk], basis, dtype)
+        table[chunk, : k + 1], rest[chunk], err = _rounded(vectors[chunk], basis, dtype)
         errs = errs.or_more(err)
     return Rounded(table, rest, errs)
 

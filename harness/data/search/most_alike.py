@@ -72,15 +72,12 @@ class MostAlike:
     """
 
     def __init__(self, table: NDArray[np.float32], count: int, format: Format | None = None) -> None:
-        import torch
-
         self._table = table
         format = format or fast_format()
         self._axes = principal_axes(table)
         self._kept = _choose_columns(table, self._axes, count, format)
-        rounded = rounded_rows(table, self._axes, self._kept, format.dtype)
-        ones = torch.ones((len(table), 2), dtype=format.dtype)
-        self._columns = torch.cat([rounded.rows, ones], dim=1)
+        rounded = rounded_rows(table, self._axes, self._kept, format.dtype, 1.0)
+        self._columns = rounded.rows
         self._rest = rounded.rest
         self._errs = rounded.errs
         self._own = threading.local()
@@ -141,11 +138,8 @@ class MostAlike:
 
     def asked(self, queries: NDArray[np.float32]) -> tuple[torch.Tensor, NDArray[np.float32], float]:
         """Return what multiplies ``columns``, with zeros for the last two, the rests of queries, and the slack."""
-        import torch
-
-        rounded = rounded_rows(queries, self._axes, self._kept, self._columns.dtype)
-        zeros = torch.zeros((len(queries), 2), dtype=self._columns.dtype)
-        return torch.cat([rounded.rows, zeros], dim=1), rounded.rest, slack_of(rounded.errs, self._errs, self._kept + 3)
+        rounded = rounded_rows(queries, self._axes, self._kept, self._columns.dtype, 0.0)
+        return rounded.rows, rounded.rest, slack_of(rounded.errs, self._errs, self._kept + 3)
 
 
 class _Block:
