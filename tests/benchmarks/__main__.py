@@ -35,6 +35,7 @@ BENCHMARKS = (
 
 
 _OF_MILLION = ("work", "steps", "stand_in", "shared_images", "most_gib", "most_minutes", "go_on", "folds")
+_OF_PAIRS = ("pair_rows", "thresholds", "vectors", "plain_blocks", "pair_format")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     of_pairs.add_argument(
         "--vectors", type=Path, metavar="FILE", help="a .npy file of unit rows; none: prompts are embedded"
     )
+    of_pairs.add_argument("--pair-format", choices=("float32", "bfloat16"), help="of the products; default: the faster")
     of_pairs.add_argument("--plain-blocks", type=int, help="multiply at most so many blocks of the plain product")
     of_gpu = parser.add_argument_group("options of gpu")
     of_gpu.add_argument("--small", action="store_true", help=argparse.SUPPRESS)
@@ -96,7 +98,7 @@ def parse(arguments: list[str]) -> tuple[list[str], Options]:
     gpu = {name: told.pop(name) for name in ("small", "parts", "budget") if name in told}
     large = {name: told.pop(name) for name in _OF_MILLION if name in told}
     large |= {"rows": told["rows"]} if "rows" in told else {}
-    of = {name: told.pop(name) for name in ("pair_rows", "thresholds", "vectors", "plain_blocks") if name in told}
+    of = {name: told.pop(name) for name in _OF_PAIRS if name in told}
     card = gpu_setting.Options(**gpu, clipnet=clipnet)
     return names, Options(weights.Options(**told), card, million.Options(**large), pairs.Options(**of), file)
 

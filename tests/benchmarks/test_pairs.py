@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from harness.data import MostAlike
 from harness.data.search.pairs import search_pairs
+from harness.data.search.processor import Processor
 from tests.benchmarks import neighbours, pairs
 from tests.benchmarks.__main__ import parse
 from tests.data.synthetic import clustered
@@ -29,6 +32,17 @@ def test_each_threshold_has_a_row_and_the_components_have_one(options: pairs.Opt
     assert linked.what == "components of 5000 prompts at 0.7, 0.9"
 
 
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_the_format_of_the_products_can_be_told(options: pairs.Options, name: str) -> None:
+    chosen = replace(options, pair_format=name)
+    found, _, linked = pairs.measure(chosen)
+    assert found.what.endswith(f" in {name}")
+    assert linked.other == list(pairs.measure(options))[2].other  # as many components, whatever multiplies
+    engine = chosen.engine(np.load(options.vectors), [0.7])
+    assert isinstance(engine, Processor)
+    assert engine.format.dtype == getattr(torch, name)
+
+
 def test_a_search_that_misses_pairs_is_found_out(options: pairs.Options, monkeypatch: pytest.MonkeyPatch) -> None:
     def careless(*arguments: object, **more: object) -> Iterator[tuple[np.ndarray, ...]]:
         for i, j, cosine in search_pairs(*arguments, **more):  # type: ignore[arg-type]
@@ -43,6 +57,7 @@ def test_its_options_are_read() -> None:
     names, options = parse(["pairs", "--pair-rows", "50,60", "--thresholds", ".7,.9", "--plain-blocks", "5"])
     assert names == ["pairs"]
     assert options.pairs == pairs.Options([50, 60], (0.7, 0.9), None, 5)
+    assert parse(["pairs", "--pair-format", "float32"])[1].pairs.pair_format == "float32"
 
 
 def test_the_neighbours_of_both_ways_are_the_same_or_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:

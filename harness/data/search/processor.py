@@ -41,13 +41,20 @@ class Format(NamedTuple):
     a_column: float
 
 
+def formats() -> dict[str, Format]:
+    """Return the formats that there are, by name."""
+    import torch
+
+    return {"float32": Format(torch.float32, 0.09), "bfloat16": Format(torch.bfloat16, 0.016)}
+
+
 @cache
 def fast_format() -> Format:
     """Return the format that this CPU multiplies faster, as measured once: only time depends on it, no result."""
     import torch
 
     seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    for name, (dtype, _) in formats().items():
         rows = torch.ones((1024, 128), dtype=dtype)
         product = torch.empty((1024, 1024), dtype=dtype)
         times = []
@@ -55,10 +62,8 @@ def fast_format() -> Format:
             began = time.perf_counter()
             torch.mm(rows, rows.T, out=product)
             times.append(time.perf_counter() - began)
-        seconds[dtype] = min(times)
-    if seconds[torch.bfloat16] < 0.7 * seconds[torch.float32]:
-        return Format(torch.bfloat16, 0.016)
-    return Format(torch.float32, 0.09)
+        seconds[name] = min(times)
+    return formats()["bfloat16" if seconds["bfloat16"] < 0.7 * seconds["float32"] else "float32"]
 
 
 class Processor:
@@ -87,12 +92,12 @@ class Processor:
         format: Format | None = None,
     ) -> None:
         self._vectors, self._rows, self._interest = vectors, rows, interest
-        self._format = format or fast_format()
+        self.format = format or fast_format()
         axes = principal_axes(vectors, rows)
         width = choose_width(
-            vectors, axes, thresholds[0], len(thresholds), a_column=self._format.a_column, a_pair=A_PAIR, rows=rows
+            vectors, axes, thresholds[0], len(thresholds), a_column=self.format.a_column, a_pair=A_PAIR, rows=rows
         )
-        self._bounds = make_bounds(vectors, axes, thresholds, width, self._format.dtype, rows=rows)
+        self._bounds = make_bounds(vectors, axes, thresholds, width, self.format.dtype, rows=rows)
         self._settled = np.zeros(len(self._bounds.table), dtype=np.int8)
         self._own = threading.local()
 
