@@ -100,6 +100,36 @@ class TextColumn(Column[str]):
         return found
 
 
+class TextsAsTheyCome:
+    """Texts that are taken in one by one: in the end a list of few, or a column of many, and never both of all."""
+
+    def __init__(self) -> None:
+        self._waiting: list[str] = []
+        self._chunks: list[Any] = []
+
+    def add(self, text: str) -> None:
+        """Take in the next."""
+        self._waiting.append(text)
+        if len(self._waiting) == _STEP:
+            self._to_arrow()
+
+    def _to_arrow(self) -> None:
+        import pyarrow as pa
+
+        # Of the system's memory: Arrow's own keeps what the making of each chunk took.
+        self._chunks.append(pa.array(self._waiting, pa.large_string(), memory_pool=pa.system_memory_pool()))
+        self._waiting = []
+
+    def all(self) -> Sequence[str]:
+        """Return all of them, in order."""
+        if not self._chunks:
+            return self._waiting
+        import pyarrow as pa
+
+        self._to_arrow()
+        return TextColumn(pa.chunked_array(self._chunks))
+
+
 class PlaceColumn(Column[str]):
     """Texts that may hold bytes of file names that are no characters: ``large_binary``."""
 

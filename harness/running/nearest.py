@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.data.columns import rows_at
 from harness.plugin import Explanation
 from harness.store.run import RunFolder
 
@@ -46,8 +47,9 @@ def nearest_prompts(
     if not any(run.rows.prompts):  # of a run that was taken in without them
         return [[] for _ in predictions]
     first: dict[str, int] = {}
-    for i in range(len(run.rows.prompts)) if fold is None else run.folds.training_rows(fold).tolist():
-        first.setdefault(run.rows.prompts[i], i)
+    learned = range(len(run.rows.prompts)) if fold is None else run.folds.training_rows(fold).tolist()
+    for i, prompt in zip(learned, rows_at(run.rows.prompts, learned), strict=True):
+        first.setdefault(prompt, i)
     rows = np.fromiter(first.values(), dtype=np.int64, count=len(first))
     m = len(predictions)
     best = np.full((m, 0), -1, dtype=np.int64)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -14,6 +15,8 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from harness.data.arrays import let_go, row_blocks
+from harness.data.columns import TextsAsTheyCome
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,18 +27,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunRows:
-    """The rows of a run, in data set order: n ids, folds, groups, parts, sources (or None) and prompts.
+    """The rows of a run, in data set order: n ids, folds, groups, parts and sources (or None), from ``path``.
 
     ``pictures`` holds the hash of each row's image; None in runs that were begun before it was kept.
     """
 
+    path: Path
     ids: Sequence[str]
     fold: NDArray[np.int64]
     group: NDArray[np.int64]
     part: NDArray[np.int64]
     sources: Sequence[str] | None
-    prompts: Sequence[str]
     pictures: Sequence[str] | None = None
+
+    @cached_property
+    def prompts(self) -> Sequence[str]:
+        """The prompt of each row, n of them; read when they are asked for: most of the file, and rarely needed."""
+        prompts = TextsAsTheyCome()
+        try:
+            _walk(self.path, {"prompt": prompts.add})
+        except (OSError, ValueError, StopIteration) as error:
+            raise InputError(
+                f"{self.path}: it was changed or removed meanwhile ({error}); give the command again"
+            ) from error
+        return prompts.all()
 
 
 def write_rows(stream: IO[bytes], dataset: Dataset, folds: Folds) -> None:
@@ -52,37 +67,43 @@ def write_rows(stream: IO[bytes], dataset: Dataset, folds: Folds) -> None:
 
 
 def read_rows(path: Path) -> RunRows:
-    """Read ``rows.csv``."""
+    """Read ``rows.csv``. Ids and hashes of many rows are columns: as lists they take some hundred bytes a row."""
     numbers: dict[str, array[int]] = {name: array("q") for name in ("fold", "group", "part")}
-    texts: dict[str, list[str]] = {name: [] for name in ("id", "source", "prompt", "picture")}
+    ids, pictures = TextsAsTheyCome(), TextsAsTheyCome()
+    sources: list[str] = []
     once: dict[str, str] = {}  # of sources there are few
-    add: list[Callable[[str], object]] = []
-    with path.open(encoding="utf-8", newline="") as stream:
-        table = csv.reader(stream)
-        names = next(table)
-        for name in names:
-            if name in numbers:
-                add.append(lambda value, column=numbers[name]: column.append(int(value)))  # type: ignore[misc]
-            elif name == "source":
-                add.append(lambda value, column=texts[name]: column.append(once.setdefault(value, value)))  # type: ignore[misc]
-            else:
-                add.append(texts[name].append if name in texts else len)
-        for row in table:
-            for adding, value in zip(add, row, strict=True):
-                adding(value)
+    takers: dict[str, Callable[[str], object]] = {
+        name: lambda value, column=column: column.append(int(value))  # type: ignore[misc]
+        for name, column in numbers.items()
+    }
+    takers |= {"id": ids.add, "picture": pictures.add}
+    takers["source"] = lambda value: sources.append(once.setdefault(value, value))
+    names = _walk(path, takers)
     for name in ("id", "fold", "group", "source", "prompt"):
         if name not in names:
             raise KeyError(name)
     fold, group, part = (np.array(numbers[name], dtype=np.int64) for name in ("fold", "group", "part"))
     return RunRows(
-        ids=texts["id"],
+        path=path,
+        ids=ids.all(),
         fold=fold,
         group=group,
         part=part if "part" in names else group,  # before there were parts, they were the groups
-        sources=texts["source"] if any(texts["source"]) else None,
-        prompts=texts["prompt"],
-        pictures=texts["picture"] if "picture" in names else None,
+        sources=sources if any(sources) else None,
+        pictures=pictures.all() if "picture" in names else None,
     )
+
+
+def _walk(path: Path, takers: Mapping[str, Callable[[str], object]]) -> list[str]:
+    """Give each value of a table to what takes its column, row by row; return the names of all columns."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        table = csv.reader(stream)
+        names = next(table)
+        take = [takers.get(name, len) for name in names]
+        for row in table:
+            for taking, value in zip(take, row, strict=True):
+                taking(value)
+    return names
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.data import arrays
-from harness.errors import PredictionError
+from harness.errors import InputError, PredictionError
 from harness.scoring.cosine import row_cosines
 from harness.store.predictions import unit_rows
 from harness.store.rows import MeanRows, PredictionRows, read_rows
@@ -105,7 +106,11 @@ def test_pages_that_are_let_go_are_not_the_process_s(tmp_path: Path) -> None:
     assert in_files() < before + 10_000
 
 
-def test_the_table_of_rows_comes_back_as_it_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
+def test_the_table_of_rows_comes_back_as_it_was_written(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.data import columns
     from harness.data.folds import Folds
     from harness.store.rows import write_rows
     from tests.data.synthetic import dataset_of
@@ -117,8 +122,11 @@ def test_the_table_of_rows_comes_back_as_it_was_written(tmp_path: Path) -> None:
     with (tmp_path / "rows.csv").open("wb") as stream:
         write_rows(stream, data, folds)
         assert not stream.closed
+    monkeypatch.setattr(columns, "_STEP", step)  # texts beyond as many rows lie in Arrow
     found = read_rows(tmp_path / "rows.csv")
+    assert isinstance(found.ids, list) == isinstance(found.prompts, list) == (step == 5)
     assert list(found.ids) == list(data.ids)
+    assert [found.ids[i] for i in range(4)] == list(data.ids)
     assert list(found.prompts) == [texts[0] for texts in data.texts]
     assert list(found.sources or ()) == ["v1", "v2", "v1", ""]
     assert found.sources is not None
@@ -126,3 +134,35 @@ def test_the_table_of_rows_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert list(found.pictures or ()) == list(data.digests)
     assert found.fold.tolist() == fold.tolist()
     assert found.group.tolist() == found.part.tolist() == group.tolist()
+
+
+def test_a_table_that_goes_away_before_its_prompts_are_asked_for_is_told(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("id,fold,group,source,prompt\na,0,0,,a cat\nb,1,1,,a dog\n", encoding="utf-8")
+    gone, kept = read_rows(table), read_rows(table)
+    assert kept.prompts == ["a cat", "a dog"]
+    table.unlink()
+    assert kept.prompts == ["a cat", "a dog"]
+    with pytest.raises(InputError, match=r"rows\.csv: it was changed or removed meanwhile"):
+        gone.prompts  # noqa: B018
+
+
+def test_the_rows_of_a_large_run_take_little_memory(tmp_path: Path) -> None:
+    """In a process of its own: with lists it is 69 MiB, and now 46."""
+    table = tmp_path / "rows.csv"
+    lines = (f"{i:09d},{i % 5},{i},,{'a prompt of some length ' * 5}{i},{i:032x}\n" for i in range(200_000))
+    table.write_text("id,fold,group,source,prompt,picture\n" + "".join(lines), encoding="utf-8")
+    script = (
+        "import sys, ctypes, ctypes.util\nfrom pathlib import Path\nimport pyarrow\n"
+        "from harness.store.rows import read_rows\n"
+        "def anonymous():\n"
+        "    told = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return next(int(line.split()[1]) for line in told if line.startswith('RssAnon'))\n"
+        "before = anonymous()\nfound = read_rows(Path(sys.argv[1]))\n"
+        "ctypes.CDLL(ctypes.util.find_library('c')).malloc_trim(0)\n"
+        "print(anonymous() - before, len(found.ids), found.pictures[199_999])"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, str(table)], capture_output=True, text=True, check=True)
+    taken, count, last = ran.stdout.split()
+    assert (count, last) == ("200000", f"{199_999:032x}")
+    assert int(taken) < 58 * 1024
