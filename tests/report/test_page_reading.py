@@ -232,7 +232,7 @@ def test_a_page_says_why_it_has_no_images(own_reader: Path, monkeypatch: pytest.
         assert shown(own_reader / "page.html") == (0, len(PROMPTS))
         (note,) = [note for note in json.loads(answer.stdout)["notes"] if "not at hand" in note]
         page = html.unescape((own_reader / "page.html").read_text())
-        bare = note.replace(f"{own_reader}/", "").replace(f"{own_reader} ", f"{own_reader.name} ")
+        bare = note.replace(f"{own_reader}/", "").replace(f"{own_reader} ", f"…/{own_reader.name} ")
         assert bare in page, "without the folders above"
         return note
 
