@@ -417,9 +417,14 @@ def test_a_plain_folder_is_a_test_set_in_the_order_of_its_paths(tmp_path: Path) 
     assert (data.layout, list(data.ids), data.has_texts) == ("images", ["a", "b", "c"], False)
 
 
-def test_a_missing_folder_is_answered_with_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_folder_is_answered_with_its_parent_and_a_name_with_what_there_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     message = refusal(tmp_path / "nowhere")
-    says(message, str(tmp_path / "nowhere"), "no such folder")
+    says(message, str(tmp_path / "nowhere"), "no such folder", f"the folder {tmp_path} has no 'nowhere' in it")
+    monkeypatch.chdir(tmp_path)
+    message = refusal(Path("nowhere"))
+    says(message, "nowhere: there is no such folder")
     says(message, "prompts.csv", "metadata.csv", "captions.txt", "captions_*.json", "a folder with images", "scenes")
 
 
