@@ -31,6 +31,7 @@ BENCHMARKS = (
     "ray",
     "gpu",
     "million",
+    "opening",
 )
 
 
