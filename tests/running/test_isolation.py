@@ -26,7 +26,7 @@ PLUGIN = Path(__file__).with_name("dangerous_plugin.py")
 REASONS = {
     "raise": ("RuntimeError: on purpose", "RuntimeError"),
     "exit": ("SystemExit: 3", "SystemExit"),
-    "hang": ("it took longer than --task-timeout 6 seconds", "in hang"),
+    "hang": ("it took longer than --task-timeout 12 seconds", "in hang"),
     "lock": ("it took longer than --task-timeout 6 seconds", "in lock"),
     "memory": ("more than --task-memory 0.6 GiB", "in memory"),
     "os-exit": ("its process ended itself with exit code 7 (os._exit", "in _exit"),
@@ -80,7 +80,7 @@ def test_a_faulty_plugin_loses_its_own_task(
     stage: str, executor: str, kaggle: Path, tmp_path: Path, harness: Harness
 ) -> None:
     faults = ["raise", "hang", "memory", "os-exit", "segfault"]
-    limits = ("--executor", executor, "--jobs", 2, "--task-timeout", 6, "--task-memory", 0.6)
+    limits = ("--executor", executor, "--jobs", 2, "--task-timeout", 12, "--task-memory", 0.6)
     once = tmp_path / "once"
     once.mkdir()
     told = command(kaggle, tmp_path / "run", *faulty(faults, stage, once), *limits)
