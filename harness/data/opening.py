@@ -82,7 +82,8 @@ def _missing(spec: str, looked_for: str) -> str:
     """Word the message for what leads nowhere: by what is like it, or by where its path ends, else by all there is."""
     told, root = f"{spec}: there is no such folder, file or data set", os.environ.get(REAL_DATA_VARIABLE)
     ends = [_where_it_ends(start / spec) for start in (Path(), *([Path(root)] if root else []))]
-    near = [str(there / name) for there, missing in ends for name in get_close_matches(missing, _names(there), n=2)]
+    like = (there / name for there, missing in ends for name in get_close_matches(missing, _names(there), n=2))
+    near = dict.fromkeys(map(str, like))  # an absolute path ends in one place
     if near:
         return f"{told}; did you mean {' or '.join(near)}?"
     if len(Path(spec).parts) > 1:

@@ -34,9 +34,8 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Halves of it that killed processes left are cleared away. A link stays one: what it leads to is written. So does a
     device or a pipe, such as ``/dev/stdout`` or ``/dev/null``: a rename would put a file in its place.
     """
-    if (
-        path.exists() and not path.is_file() and not path.is_dir()
-    ):  # before links: that of a process's pipe names no file
+    # Before links: that of a process's pipe leads to no name.
+    if path.exists() and not path.is_file() and not path.is_dir():
         with path.open("wb") as stream:
             write(stream)
         return

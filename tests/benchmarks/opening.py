@@ -22,46 +22,12 @@ from tests.benchmarks.result import Result
 
 ROWS = (1_000_000, 10_000_000)
 _A_FILE, _A_GROUP, _PICTURES = 100_000, 20_000, 200
-_WORDS = np.array(
-    [
-        "red",
-        "blue",
-        "green",
-        "old",
-        "new",
-        "tiny",
-        "vast",
-        "calm",
-        "wild",
-        "golden",
-        "silver",
-        "misty",
-        "quiet",
-        "bright",
-        "dark",
-        "frozen",
-        "burning",
-        "ancient",
-        "modern",
-        "wooden",
-        "glass",
-        "paper",
-        "stone",
-        "river",
-        "forest",
-        "mountain",
-        "castle",
-        "robot",
-        "cat",
-        "dog",
-        "horse",
-        "dragon",
-        "ship",
-        "tower",
-        "garden",
-        "city",
-    ]
-)
+_WORDS = np.array([
+    "red", "blue", "green", "old", "new", "tiny", "vast", "calm", "wild", "golden", "silver", "misty",
+    "quiet", "bright", "dark", "frozen", "burning", "ancient", "modern", "wooden", "glass", "paper", "stone",
+    "river", "forest", "mountain", "castle", "robot", "cat", "dog", "horse", "dragon", "ship", "tower",
+    "garden", "city",
+])  # fmt: skip
 _OPEN = """
 import json, sys, time
 from pathlib import Path

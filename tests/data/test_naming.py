@@ -40,6 +40,7 @@ def test_what_leads_nowhere_is_told_by_what_is_like_it_or_by_where_its_path_ends
     for root, spec, told in (
         (tmp_path, "dta", f"did you mean {kaggle}?"),
         (None, f"{tmp_path}/dta/images", f"did you mean {kaggle}?"),
+        (tmp_path, f"{tmp_path}/dta/images", f"; did you mean {kaggle}?"),
         (None, f"{tmp_path}/zzzz/images", f"the folder {tmp_path} has no 'zzzz' in it"),
         (None, "../zzzz", "the folder .. has no 'zzzz' in it"),
         (tmp_path, "zzzz", "a data set is one of:\n  - "),
